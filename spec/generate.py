@@ -6,13 +6,20 @@
 A table in the text stands between ``<!-- gen:NAME ARGUMENT -->`` and ``<!-- /gen -->``.
 """
 
+import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import construct
+
+from sinrfmt import layout, wire
+
 SPEC = Path(__file__).resolve().parent
 ROOT = SPEC.parent
+TEXT = SPEC / "sinr-1.md"
 REGISTRY_PY = ROOT / "sinrfmt" / "registry.py"
 ENUMS = {  # registry table -> (class, docstring)
     "chunk": ("ChunkKind", "Bits 0-3 of a chunk's type byte."),
@@ -58,7 +65,11 @@ def registry_module(registry: dict[str, Any]) -> str:
         name: [row["name"] for row in registry[table] if row.get("status") == "reserved"]
         for table, name in (("feature_required", "Feature"), ("record_kind", "RecordKind"), ("tool", "Tool"))
     }
-    lines += ["", "", "# Reserved ids: their fields are fixed, a decoder of this version may refuse them as unsupported."]
+    lines += [
+        "",
+        "",
+        "# Reserved ids: their fields are fixed, a decoder of this version may refuse them as unsupported.",
+    ]
     for name, members in reserved.items():
         constant = {"Feature": "RESERVED_FEATURES", "RecordKind": "RESERVED_RECORD_KINDS", "Tool": "RESERVED_TOOLS"}
         lines += [f"{constant[name]} = frozenset(", "    {"]
@@ -81,5 +92,141 @@ def registry_module(registry: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+# --- tables of the text --------------------------------------------------------------------------
+
+# Why a field is there, for the constructs whose condition is an expression. A condition without an entry is an error.
+PRESENCE = {
+    "grid": "for each axis",
+    "box": "coords 15: for each axis",
+    "seeded": "SEEDED",
+    "seed": "SEEDED",
+    "omega": "kind has omega",
+    "omega_binary32": "omega = 0",
+    "base_binary32": "base = 0",
+    "records": "n_records - 1 times",
+    "last_record": "",
+    "optional_blocks": "for each optional feature",
+    "body": "",
+}
+INTEGER_NAMES = {1: "u8", 2: "u16", 3: "u24", 4: "u32", 8: "u64"}
+REGISTRY_COLUMNS = {  # table -> columns beside id and name
+    "chunk": ("ancillary", "safe_to_copy", "text"),
+    "feature_required": ("status", "text"),
+    "record_kind": ("group", "status", "has_omega", "text"),
+    "tool": ("status", "text"),
+    "coding": ("profile", "text"),
+    "error": ("class", "clause", "text"),
+}
+
+
+def markdown_table(columns: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def type_name(subcon: Any) -> str:
+    if isinstance(subcon, construct.Bytes):
+        return "bytes"
+    if subcon is construct.Float32l:
+        return "f32"
+    return INTEGER_NAMES[subcon.sizeof()]
+
+
+def field_rows(name: str, subcon: Any, presence: str = "") -> list[list[str]]:
+    """Rows (field, type, present, meaning, checks) of one construct, nested ones inlined."""
+    if isinstance(subcon, construct.Renamed):
+        return field_rows(subcon.name, subcon.subcon, presence)
+    if isinstance(subcon, wire.Field):
+        checks = "; ".join(f"{rule.text}: {rule.error}" for rule in subcon.rules)
+        return [[name, type_name(subcon.subcon), presence, subcon.meaning, checks]]
+    if isinstance(subcon, construct.Struct):
+        return [row for inner in subcon.subcons for row in field_rows(name, inner, presence)]
+    if isinstance(subcon, construct.IfThenElse):
+        presence = PRESENCE[name] or presence
+        if isinstance(subcon.elsesubcon, construct.core.Pass.__class__):
+            return field_rows(name, subcon.thensubcon, presence)
+        wide, narrow = (field_rows(name, branch, presence)[0] for branch in (subcon.thensubcon, subcon.elsesubcon))
+        return [[name, f"{narrow[1]}, WIDE: {wide[1]}", narrow[2], narrow[3], narrow[4]]]
+    if isinstance(subcon, construct.Array):
+        if name in ("records", "optional_blocks"):
+            clause = {"records": "6.4", "optional_blocks": "6.6"}[name]
+            return [[name, "", PRESENCE[name], f"clause {clause}", ""]]
+        return field_rows(name, subcon.subcon, PRESENCE[name])
+    if isinstance(subcon, construct.Switch):
+        return [["body", "", "", "by the kind, below", ""]]
+    if isinstance(subcon, wire.Ended) or subcon is construct.Tell:
+        return []
+    raise TypeError(f"{name}: {subcon!r} is not of the strict subset")
+
+
+def head_rows() -> list[list[str]]:
+    rows = []
+    for inner in layout.HEAD.subcons:
+        if inner.name == "last_record":
+            rows.append(["last_record", "", "", "clause 6.4", ""])
+        else:
+            rows += field_rows(inner.name, inner)
+    return rows
+
+
+def fields_table(name: str) -> str:
+    rows = head_rows() if name == "HEAD" else field_rows(name, getattr(layout, name))
+    return markdown_table(["field", "type", "present", "meaning", "value: else error"], rows)
+
+
+def bits_table(name: str) -> str:
+    rows = [[field, str(bits), text] for field, bits, text in getattr(layout, name)]
+    return markdown_table(["field", "bits", "meaning"], rows)
+
+
+def registry_table(name: str) -> str:
+    rows = load_registry()[name]
+    columns = REGISTRY_COLUMNS.get(name, ("text",))
+    key = "code" if name == "error" else "id"
+    shown = {True: "yes", False: "no"}
+    cells = [[str(row[key]), row["name"], *(str(shown.get(row[c], row[c])) for c in columns)] for row in rows]
+    return markdown_table([key if key == "code" else "id", "name", *(c.replace("_", " ") for c in columns)], cells)
+
+
+def levels_table(_: str) -> str:
+    rows = load_registry()["level"]
+    columns = list(rows[0])
+    return markdown_table(["level", *columns[1:]], [[str(row[c]) for c in columns] for row in rows])
+
+
+TABLES = {
+    "fields": fields_table,
+    "bits": bits_table,
+    "registry": registry_table,
+    "levels": levels_table,
+}
+MARKER = re.compile(r"(<!-- gen:(\w+) ?(\w*) -->\n).*?(<!-- /gen -->)", re.DOTALL)
+
+
+def fill_tables(text: str) -> str:
+    return MARKER.sub(lambda m: f"{m[1]}{TABLES[m[2]](m[3])}\n{m[4]}", text)
+
+
+def main(arguments: list[str]) -> int:
+    registry_text = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(REGISTRY_PY), "-"],
+        input=registry_module(load_registry()),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    outputs = {REGISTRY_PY: registry_text, TEXT: fill_tables(TEXT.read_text())}
+    differing = [path for path, text in outputs.items() if path.read_text() != text]
+    if arguments == ["--check"]:
+        for path in differing:
+            print(f"{path.relative_to(ROOT)} differs from the registry or the layout; run: python spec/generate.py")
+        return int(bool(differing))
+    for path in differing:
+        path.write_text(outputs[path])
+        print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
 if __name__ == "__main__":
-    REGISTRY_PY.write_text(registry_module(load_registry()))
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,291 @@
+"""What the bytes look like, in file order, and nothing else.
+
+Specification: clauses 5 to 7 and 12; the tables of the text are made from these definitions. A payload is parsed from
+an exact slice. Rules that span fields are not here but in :mod:`sinrfmt.container`. A strict subset of construct:
+Struct, Switch over checked values, If, counted Array, Bytes, Tell, fixed-width numbers, and the checked fields of
+:mod:`sinrfmt.wire`; never ``compile()``, ``VarInt``, ``GreedyRange``, ``Optional``, ``Select``, ``Padding``, ``Enum``.
+"""
+
+import math
+
+from construct import (
+    Array,
+    Bytes,
+    Float32l,
+    If,
+    IfThenElse,
+    Int8ul,
+    Int16ul,
+    Int24ul,
+    Int32ul,
+    Int64ul,
+    Struct,
+    Switch,
+    Tell,
+    this,
+)
+
+from sinrfmt.registry import (
+    IN_DIMS_LIMIT,
+    KINDS_WITH_OMEGA,
+    LEVELS,
+    RESERVED_FEATURES,
+    RESERVED_RECORD_KINDS,
+    VERSION_MAJOR,
+    Coding,
+    Coords,
+    Dictionary,
+    Feature,
+    Modality,
+    Profile,
+    RecordKind,
+    Rng,
+    Tool,
+    Values,
+)
+from sinrfmt.wire import Ended, Field, Rule, between, bits_clear, one_of
+
+SUPPORTED_FEATURES = sum(1 << feature for feature in Feature if feature not in RESERVED_FEATURES)
+LAYER_KINDS = frozenset(kind for kind in RecordKind if kind < RecordKind.FOURIER) - RESERVED_RECORD_KINDS
+RECORD_KINDS = frozenset(RecordKind) - RESERVED_RECORD_KINDS
+
+# --- 5.2 chunk -------------------------------------------------------------------------------------------------------
+
+CHUNK_HEADER = Struct(
+    "type" / Field(Int8ul, "kind and property bits, clause 5.3"),
+    "length" / Field(Int24ul, "bytes of the payload"),
+    "hcheck" / Field(Int8ul, "CRC-8 of the four bytes before it"),
+)
+CHUNK_TRAILER = Struct(
+    "crc32" / Field(Int32ul, "CRC-32 of the chunk, clause 5.2"),
+)
+
+# --- 6 HEAD ----------------------------------------------------------------------------------------------------------
+
+
+def _is_shortest(low: int, high: int) -> Rule:
+    """A binary32 that is finite, positive and not one of the integers that a byte can say."""
+    return Rule(
+        "BAD_FLOAT",
+        f"finite, above 0, not an integer of {low} to {high}",
+        lambda v, _: math.isfinite(v) and v > 0 and not (v.is_integer() and low <= v <= high),
+    )
+
+
+_POSITIVE = Rule("BAD_FLOAT", "finite, above 0", lambda v, _: math.isfinite(v) and v > 0)
+
+OMEGA = Struct(
+    "omega" / Field(Int8ul, "omega as an integer; 0: a binary32 follows"),
+    "omega_binary32" / If(this.omega == 0, Field(Float32l, "omega", _is_shortest(1, 255))),
+)
+_OMEGA_IF_ANY = If(lambda context: context._.kind in KINDS_WITH_OMEGA, OMEGA)
+
+_TOOL_FLAGS = Field(
+    Int8ul,
+    "bits 0-2 coding tool; bit 3 prior; bit 4 row steps; bit 5 no bias; bit 6 binary16 (tool 0)",
+    bits_clear("RESERVED_NOT_ZERO", 0x80),
+    Rule("UNKNOWN_ID", "bits 0-2 a tool of the registry", lambda v, _: v & 7 <= max(Tool)),
+)
+
+LAYER_BODY = Struct(
+    "tool_flags" / _TOOL_FLAGS,
+    "width" / Field(Int16ul, "outputs of the layer", between("BAD_RECORD", 1, 65535)),
+    "repeat" / Field(Int8ul, "how many such layers follow each other", between("BAD_RECORD", 1, 255)),
+    "omega" / _OMEGA_IF_ANY,
+)
+
+LAST_LAYER_BODY = Struct(
+    "tool_flags" / _TOOL_FLAGS,
+    "omega" / _OMEGA_IF_ANY,
+)
+
+FOURIER_BODY = Struct(
+    "flags" / Field(Int8ul, "bit 0 input included; bit 1 times pi", bits_clear("RESERVED_NOT_ZERO", 0xFC)),
+    "octaves" / Field(Int8ul, "number of frequencies", between("BAD_RECORD", 1, 32)),
+    "base"
+    / Field(
+        Int8ul,
+        "ratio of the frequencies as an integer; 0: a binary32 follows",
+        Rule("BAD_RECORD", "not 1", lambda v, _: v != 1),
+    ),
+    "base_binary32" / If(this.base == 0, Field(Float32l, "ratio of the frequencies", _is_shortest(2, 255))),
+)
+
+FOURIER_SEEDED_BODY = Struct(
+    "n_features" / Field(Int16ul, "rows of the Fourier matrix", between("BAD_RECORD", 1, 65535)),
+    "scale" / Field(Float32l, "factor of the Fourier matrix", _POSITIVE),
+)
+
+RECORD = Struct(
+    "offset" / Tell,
+    "kind" / Field(Int8ul, "what follows", one_of("UNKNOWN_ID", RECORD_KINDS)),
+    "body"
+    / Switch(
+        this.kind,
+        {RecordKind.FOURIER: FOURIER_BODY, RecordKind.FOURIER_SEEDED: FOURIER_SEEDED_BODY},
+        default=LAYER_BODY,
+    ),
+)
+
+LAST_RECORD = Struct(
+    "offset" / Tell,
+    "kind"
+    / Field(
+        Int8ul,
+        "kind of the last layer, which has out_channels outputs",
+        one_of("UNKNOWN_ID", RECORD_KINDS),
+        Rule("BAD_RECORD", "a layer kind", lambda v, _: v in LAYER_KINDS),
+    ),
+    "body" / LAST_LAYER_BODY,
+)
+
+OPTIONAL_BLOCK = Struct(
+    "offset" / Tell,
+    "length" / Field(Int8ul, "bytes of the block"),
+    "data" / Field(Bytes(this.length), "content, by the feature"),
+)
+
+_IS_WIDE = this.features_required & (1 << Feature.WIDE) != 0
+_IS_SEEDED = this.features_required & (1 << Feature.SEEDED) != 0
+
+HEAD = Struct(
+    "version"
+    / Field(
+        Int8ul,
+        "major << 4 | minor",
+        Rule("UNSUPPORTED_VERSION", f"major {VERSION_MAJOR}", lambda v, _: v >> 4 == VERSION_MAJOR),
+    ),
+    "profile_level"
+    / Field(
+        Int8ul,
+        "profile << 4 | level",
+        Rule("UNSUPPORTED_PROFILE", "a profile of the registry", lambda v, _: v >> 4 in set(Profile)),
+        Rule("UNSUPPORTED_LEVEL", "a level of the registry", lambda v, _: v & 15 in LEVELS),
+    ),
+    "features_required"
+    / Field(
+        Int16ul,
+        "bits of clause 6.1",
+        Rule("UNSUPPORTED_FEATURE", "only features that are known", lambda v, _: v & ~SUPPORTED_FEATURES == 0),
+    ),
+    "features_optional" / Field(Int8ul, "bits of clause 6.6"),
+    "modality" / Field(Int8ul, "what the signal is", one_of("UNKNOWN_ID", Modality)),
+    "in_dims" / Field(Int8ul, "number of coordinates", between("BAD_DIMENSIONS", 1, IN_DIMS_LIMIT)),
+    "out_channels" / Field(Int8ul, "number of values", between("BAD_DIMENSIONS", 1, 255)),
+    "coords_values"
+    / Field(
+        Int8ul,
+        "coords | values << 4",
+        Rule("UNKNOWN_ID", "bits 0-3 a coords id", lambda v, _: v & 15 in set(Coords)),
+        Rule("UNKNOWN_ID", "bits 4-7 a values id", lambda v, _: v >> 4 in set(Values)),
+    ),
+    "n_passes" / Field(Int8ul, "number of passes", between("BAD_DIMENSIONS", 1, 255)),
+    "grid_offset" / Tell,
+    "grid"
+    / IfThenElse(
+        _IS_WIDE,
+        Array(this.in_dims, Field(Int32ul, "native samples of an axis")),
+        Array(this.in_dims, Field(Int16ul, "native samples of an axis")),
+    ),
+    "box_offset" / Tell,
+    "box"
+    / If(
+        this.coords_values & 15 == Coords.BOX,
+        Array(
+            this.in_dims,
+            Struct(
+                "low" / Field(Float32l, "lower edge of the box"),
+                "high" / Field(Float32l, "upper edge of the box"),
+            ),
+        ),
+    ),
+    "seeded_offset" / Tell,
+    "seeded"
+    / If(
+        _IS_SEEDED,
+        Struct(
+            "rng_dictionary"
+            / Field(
+                Int8ul,
+                "rng << 4 | dictionary law",
+                Rule("UNKNOWN_ID", "bits 4-7 a generator", lambda v, _: v >> 4 in set(Rng)),
+                Rule("UNKNOWN_ID", "bits 0-3 a dictionary law", lambda v, _: v & 15 in set(Dictionary)),
+            ),
+            "seed"
+            / IfThenElse(
+                this._.features_required & (1 << Feature.WIDE) != 0,
+                Field(Int64ul, "seed"),
+                Field(Int32ul, "seed"),
+            ),
+        ),
+    ),
+    "records_offset" / Tell,
+    "n_records" / Field(Int8ul, "number of records", between("BAD_RECORD", 1, 255)),
+    "records" / Array(this.n_records - 1, RECORD),
+    "last_record" / LAST_RECORD,
+    "optional_blocks" / Array(lambda context: context.features_optional.bit_count(), OPTIONAL_BLOCK),
+    "end" / Ended(),
+)
+
+# --- 7 PASS ----------------------------------------------------------------------------------------------------------
+
+PASS_HEADER = Struct(
+    "flags"
+    / Field(
+        Int8ul,
+        "bits 0-2 coding; bit 3 last chunk of its pass; bits 4-7 log2_lanes",
+        Rule("UNKNOWN_ID", "bits 0-2 a coding of the registry", lambda v, _: v & 7 in set(Coding)),
+    ),
+    "pass" / Field(Int8ul, "number of the pass, from 0"),
+    "acc_crc" / Field(Int32ul, "CRC-32 of the integer weights, clause 7.5"),
+)
+
+# 7.3: bits of the tensor table, LSB first. (name, bits, meaning)
+TABLE_FIELDS: tuple[tuple[str, int, str], ...] = (
+    ("refined", 1, "1: this pass changes the tensor; 0: nothing else follows for it"),
+    ("refine_bits", 3, "n - 1; the integers gain n = 1 to 8 bits"),
+    ("step_form", 1, "0: step_short follows; 1: step_long follows"),
+    ("step_short", 7, "step code - 864"),
+    ("step_long", 10, "step code"),
+    ("has_row_steps", 1, "1: the rows have step differences, whose value parameters follow"),
+    ("has_prior", 1, "1: the tensor has a prior"),
+    ("prior_form", 1, "0: prior_short follows; 1: prior_long follows"),
+    ("prior_short", 7, "(m >> 8) - 128, the low 8 bits of m being 0"),
+    ("prior_long", 16, "m"),
+    ("prior_shift", 5, "E - 8; 31 is invalid"),
+    ("width", 5, "bits of a value - 1 (codings 0 and 2 to 4)"),
+    ("form", 2, "model form (coding 1)"),
+    ("law", 2, "short form: law"),
+    ("scale", 8, "short form: q"),
+    ("max_symbol", 10, "long form: R"),
+    ("zero_probability", 8, "long form: p0"),
+    ("tail", 8, "long form: tb"),
+    ("tail_change", 8, "long form: rb"),
+    ("heavy", 1, "long form: heavy"),
+    ("low_bits", 4, "long form: b"),
+    ("escape", 1, "long form: esc"),
+)
+
+# --- 12 ancillary chunks ---------------------------------------------------------------------------------------------
+
+INDX_ENTRY = Struct(
+    "target" / Field(Int8ul, "0: a part of a pass; 1: a further INDX chunk"),
+    "pass" / Field(Int8ul, "number of the pass; 0 for target 1"),
+    "part" / Field(Int16ul, "number of the part; 0 where there are no parts"),
+    "offset" / Field(Int32ul, "of the first chunk, from the start of the file"),
+    "length" / Field(Int32ul, "bytes, framing included"),
+)
+
+META_KEY = Struct(
+    "length" / Field(Int8ul, "bytes of the key", between("BAD_RECORD", 1, 255)),
+    "key" / Field(Bytes(this.length), "UTF-8"),
+)
+META_VALUE = Struct(
+    "length" / Field(Int16ul, "bytes of the value"),
+    "value" / Field(Bytes(this.length), "UTF-8"),
+)
+
+HASH_ENTRY = Struct(
+    "pass" / Field(Int8ul, "number of the pass"),
+    "digest" / Field(Bytes(32), "weights_sha256 after that pass"),
+)

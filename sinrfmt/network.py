@@ -4,7 +4,8 @@ Specification: clauses 6.4 (records) and 6.7 (tensor order). Knows nothing of by
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from sinrfmt.registry import RecordKind, Tool
 
@@ -92,12 +93,25 @@ class Network:
     out_channels: int
     records: tuple[LayerRecord, ...]
     input_encoding: InputEncoding | None = None
-    layers: tuple[Layer, ...] = field(init=False, compare=False)
-    tensors: tuple[Tensor, ...] = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self._expand()))
-        object.__setattr__(self, "tensors", tuple(self._list_tensors()))
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The records expanded. Check ``n_layers`` first where the records are not trusted."""
+        return tuple(self._expand())
+
+    @cached_property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Table order: weight before bias, layer by layer."""
+        return tuple(self._list_tensors())
+
+    @property
+    def n_layers(self) -> int:
+        return sum(record.repeat for record in self.records)
+
+    @property
+    def widest(self) -> int:
+        """Most values between two layers, the encoded inputs included."""
+        return max(max(layer.n_in, layer.n_out) for layer in self.layers)
 
     def _expand(self) -> Iterator[Layer]:
         n_in = self.input_encoding.n_out(self.in_dims) if self.input_encoding else self.in_dims

@@ -1,0 +1,293 @@
+"""One PASS chunk: its payload to tensor states, and integers to its payload.
+
+Specification: clauses 7.2 to 7.5, 10.1 and 11. ``unpack`` checks in the order of clause 7; ``pack`` mirrors it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinrfmt import bits, codecs, tables
+from sinrfmt.container import PASS_HEADER_BYTES, Header, PassHeader, build_pass_header
+from sinrfmt.entropy import decode_values, encode_values
+from sinrfmt.model_fit import fit_model
+from sinrfmt.models import StreamFault, ZeroModel
+from sinrfmt.network import Tensor
+from sinrfmt.rans import StreamDecoder, StreamEncoder, open_stream
+from sinrfmt.registry import Coding, Tool
+from sinrfmt.tables import Entry, Prior, ValueParameters, Width
+from sinrfmt.weights import STEP_LAST, Acc, TensorState, acc_crc, add_prior, refine
+from sinrfmt.wire import Fault
+
+States = tuple[TensorState, ...]
+
+
+# --- decoding --------------------------------------------------------------------------------------------------------
+
+
+def unpack(
+    payload: bytes, pass_header: PassHeader, header: Header, before: States | None, n_symbols: int
+) -> tuple[States, int]:
+    """Apply one PASS chunk.
+
+    Args:
+        payload: of the chunk, sub-header included.
+        pass_header: its sub-header, parsed.
+        header: of the file.
+        before: the tensors after the pass before it, or None for pass 0.
+        n_symbols: symbols coded in the file before it (TAB-5).
+
+    Returns:
+        The tensors after it in table order, and the symbols coded so far.
+
+    Raises:
+        Fault: the offset is in the payload.
+    """
+    codecs.require(pass_header.coding)
+    entries, body = tables.parse(
+        payload, PASS_HEADER_BYTES, header.network.tensors, pass_header.coding, is_base=before is None
+    )
+    if before is not None:
+        _check_refined_steps(entries, before)
+    n_symbols += sum(entry.n_symbols for entry in entries)
+    if n_symbols > header.level.symbols:
+        message = f"{n_symbols} symbols, level {header.level.id} allows {header.level.symbols}"
+        raise Fault("LIMIT_SYMBOLS", message, offset=PASS_HEADER_BYTES, path="table")
+    try:
+        values = list(_values(payload, body, entries, pass_header))
+        states = [_apply(entry, value, header, before) for entry, value in zip(entries, values, strict=True)]
+    except StreamFault as fault:
+        raise Fault(fault.name, str(fault), offset=body, path="body") from None
+    except Fault as fault:
+        raise Fault(fault.name, fault.message, offset=max(fault.offset, body), path="body") from None
+    crc = acc_crc(state.acc for state in states)
+    if crc != pass_header.acc_crc:
+        raise Fault("ACC_CRC_MISMATCH", f"found {pass_header.acc_crc:08x}, weights give {crc:08x}", offset=2)
+    if before is None:
+        return tuple(states), n_symbols
+    changed = {state.tensor.ordinal: state for state in states}
+    return tuple(changed.get(state.tensor.ordinal, state) for state in before), n_symbols
+
+
+def _check_refined_steps(entries: list[Entry], before: States) -> None:
+    """TAB-4."""
+    steps = {state.tensor.ordinal: state for state in before}
+    for entry in entries:
+        state = steps[entry.tensor.ordinal]
+        lowest = 0 if state.row_steps is None else int(state.row_steps.min())
+        if state.step + min(lowest, 0) - 8 * entry.refine_bits < 0:
+            message = f"step code {state.step} cannot lose {entry.refine_bits} octaves"
+            raise Fault("STEP_OUT_OF_RANGE", message, offset=entry.refine_offset, path="refine_bits")
+
+
+Decoded = tuple[Acc | None, Acc]  # row step differences, values
+
+
+def _values(payload: bytes, body: int, entries: list[Entry], pass_header: PassHeader) -> Iterator[Decoded]:
+    if pass_header.coding is Coding.RANS:
+        return _rans_values(payload[body:], entries, pass_header.log2_lanes)
+    return _packed_values(payload, body, entries, pass_header.coding)
+
+
+def _rans_values(data: bytes, entries: list[Entry], log2_lanes: int) -> Iterator[Decoded]:
+    stream = open_stream(data, log2_lanes)
+    for entry in entries:
+        rows = None
+        if entry.row_steps is not None:
+            rows = _rans_list(stream, entry.row_steps, entry.tensor.shape[0])
+        yield rows, _rans_tensor(stream, entry)
+    stream.finish()
+
+
+def _rans_tensor(stream: StreamDecoder, entry: Entry) -> Acc:
+    if entry.values is None:
+        raw = stream.raw(_raw_bits(entry.tensor), entry.tensor.size)
+        return raw.astype(np.uint32).view(np.int32)
+    return _rans_list(stream, entry.values, entry.tensor.size)
+
+
+def _rans_list(stream: StreamDecoder, parameters: ValueParameters, n: int) -> Acc:
+    assert not isinstance(parameters, Width)
+    if isinstance(parameters, ZeroModel):
+        return np.zeros(n, dtype=np.int32)
+    return decode_values(stream, n, parameters.model())
+
+
+def _raw_bits(tensor: Tensor) -> int:
+    return 16 if tensor.record.half else 32
+
+
+def _packed_lists(entries: list[Entry]) -> Iterator[tuple[int, int]]:
+    """(number of values, bits of each) of every list of the body."""
+    for entry in entries:
+        if entry.row_steps is not None:
+            yield entry.tensor.shape[0], _width(entry.row_steps)
+        yield entry.tensor.size, _raw_bits(entry.tensor) if entry.values is None else _width(entry.values)
+
+
+def _width(parameters: ValueParameters) -> int:
+    assert isinstance(parameters, Width)
+    return parameters.n_bits
+
+
+def _packed_values(payload: bytes, body: int, entries: list[Entry], coding: Coding) -> Iterator[Decoded]:
+    n_bits = sum(n * width for n, width in _packed_lists(entries))
+    data = _packed_body(payload, body, (n_bits + 7) >> 3, coding)
+    if n_bits & 7 and data[-1] >> (n_bits & 7):
+        offset = len(payload) - 1 if coding is Coding.PACKED else body
+        raise Fault("PADDING_NOT_ZERO", "padding bits of the body must be zero", offset=offset)
+    position = 0
+    for entry in entries:
+        rows = None
+        if entry.row_steps is not None:
+            n, width = entry.tensor.shape[0], _width(entry.row_steps)
+            rows = bits.unpack_values(data, position, width, n, signed=True)
+            position += n * width
+        n, is_raw = entry.tensor.size, entry.values is None
+        width = _raw_bits(entry.tensor) if entry.values is None else _width(entry.values)
+        yield rows, bits.unpack_values(data, position, width, n, signed=not is_raw)
+        position += n * width
+
+
+def _packed_body(payload: bytes, body: int, size: int, coding: Coding) -> bytes:
+    if coding is not Coding.PACKED:
+        return codecs.decompress(coding, payload[body:], size)
+    if len(payload) - body < size:
+        raise Fault("PAYLOAD_TOO_SHORT", f"the body has {size} bytes", offset=len(payload))
+    if len(payload) - body > size:
+        raise Fault("SURPLUS_BYTES", f"the body has {size} bytes", offset=body + size)
+    return payload[body:]
+
+
+def _apply(entry: Entry, decoded: Decoded, header: Header, before: States | None) -> TensorState:
+    rows, values = decoded
+    if before is not None:
+        state = next(state for state in before if state.tensor.ordinal == entry.tensor.ordinal)
+        acc = refine(state.acc, entry.refine_bits, values)
+        return replace(state, acc=acc, step=state.step - 8 * entry.refine_bits)
+    if entry.tensor.record.tool is Tool.RAW:
+        return TensorState(entry.tensor, _finite(values, entry.tensor), step=0)
+    assert entry.step is not None
+    row_steps = _row_codes(entry.step, rows)
+    if entry.prior is not None:
+        assert header.seed is not None
+        values = add_prior(values, entry.prior, entry.tensor.ordinal, header.seed)
+    elif values.min(initial=0) == np.iinfo(np.int32).min:
+        raise Fault("ACC_OVERFLOW", "an integer weight is not below 2^31 in magnitude")
+    return TensorState(entry.tensor, values, entry.step, row_steps)
+
+
+def _finite(patterns: Acc, tensor: Tensor) -> Acc:
+    exponent = 0x7C00 if tensor.record.half else 0x7F800000
+    if ((patterns & exponent) == exponent).any():
+        raise Fault("NON_FINITE_WEIGHT", f"{tensor.name} has an infinity or a NaN")
+    return patterns
+
+
+def _row_codes(step: int, rows: Acc | None) -> NDArray[np.int16] | None:
+    if rows is None:
+        return None
+    if int(rows.min()) + step < 0 or int(rows.max()) + step > STEP_LAST:
+        raise Fault("STEP_OUT_OF_RANGE", f"row steps around {step} leave 0 to {STEP_LAST}")
+    return rows.astype(np.int16)
+
+
+# --- encoding --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TensorCode:
+    """Integers of one tensor to write: ``values`` is int32, flat, C order; bit patterns for tool RAW.
+
+    In pass 0 ``step`` is its step code and ``prior`` what ``values`` is the difference from; in a later pass
+    ``refine_bits`` is 1 to 8 and the rest is not used.
+    """
+
+    tensor: Tensor
+    values: Acc
+    step: int = 0
+    row_steps: NDArray[np.int16] | None = None
+    prior: Prior | None = None
+    refine_bits: int = 0
+
+
+def pack(
+    codes: Sequence[TensorCode],
+    header: Header,
+    *,
+    coding: Coding = Coding.RANS,
+    log2_lanes: int = 0,
+    index: int = 0,
+    before: States | None = None,
+) -> tuple[bytes, States]:
+    """The payload of one PASS chunk, and the tensors after it.
+
+    Args:
+        codes: in table order; all tensors of the network for pass 0.
+        index: number of the pass.
+        before: the tensors after the pass before it, or None for pass 0.
+
+    Raises:
+        Fault: the integers cannot be written (ACC_OVERFLOW, STEP_OUT_OF_RANGE).
+    """
+    entries = [_entry(code, coding) for code in codes]
+    table = tables.build(entries, header.network.tensors, is_base=before is None)
+    body = _rans_body(codes, entries, log2_lanes) if coding is Coding.RANS else _bits_body(codes, entries, coding)
+    states = [
+        _apply(entry, (None if code.row_steps is None else code.row_steps.astype(np.int32), code.values.copy()), header, before)
+        for entry, code in zip(entries, codes, strict=True)
+    ]
+    pass_header = PassHeader(coding, log2_lanes, True, index, acc_crc(state.acc for state in states))
+    if before is not None:
+        changed = {state.tensor.ordinal: state for state in states}
+        states = [changed.get(state.tensor.ordinal, state) for state in before]
+    return build_pass_header(pass_header) + table + body, tuple(states)
+
+
+def _entry(code: TensorCode, coding: Coding) -> Entry:
+    is_raw = code.tensor.record.tool is Tool.RAW
+    return Entry(
+        tensor=code.tensor,
+        values=None if is_raw else _parameters(code.values, coding),
+        step=code.step,
+        row_steps=None if code.row_steps is None else _parameters(code.row_steps, coding),
+        prior=code.prior,
+        refine_bits=code.refine_bits,
+    )
+
+
+def _parameters(values: NDArray[np.int32] | NDArray[np.int16], coding: Coding) -> ValueParameters:
+    if coding is Coding.RANS:
+        return fit_model(values)[0]
+    return Width(bits.signed_width(values.astype(np.int32)))
+
+
+def _rans_body(codes: Sequence[TensorCode], entries: list[Entry], log2_lanes: int) -> bytes:
+    stream = StreamEncoder()
+    for code, entry in zip(codes, entries, strict=True):
+        if code.row_steps is not None:
+            _encode_list(stream, code.row_steps.astype(np.int32), entry.row_steps)
+        if entry.values is None:
+            stream.raw(code.values.view(np.uint32), _raw_bits(code.tensor))
+        else:
+            _encode_list(stream, code.values, entry.values)
+    return stream.encode(log2_lanes)
+
+
+def _encode_list(stream: StreamEncoder, values: Acc, parameters: ValueParameters | None) -> None:
+    assert parameters is not None and not isinstance(parameters, Width)
+    if not isinstance(parameters, ZeroModel):
+        encode_values(stream, values, parameters.model())
+
+
+def _bits_body(codes: Sequence[TensorCode], entries: list[Entry], coding: Coding) -> bytes:
+    lists = []
+    for code, entry in zip(codes, entries, strict=True):
+        if code.row_steps is not None and entry.row_steps is not None:
+            lists.append(bits.value_bits(code.row_steps.astype(np.int32), _width(entry.row_steps)))
+        width = _raw_bits(code.tensor) if entry.values is None else _width(entry.values)
+        lists.append(bits.value_bits(code.values, width))
+    packed = np.packbits(np.concatenate(lists), bitorder="little").tobytes()
+    return packed if coding is Coding.PACKED else codecs.compress(coding, packed)

@@ -1,0 +1,256 @@
+"""The tensor table of a PASS chunk: one entry of bit fields for each tensor.
+
+Specification: clauses 7.2 and 7.3. ``parse`` and ``build`` mirror each other; values and steps are not touched here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sinrfmt.bits import BitReader, BitWriter
+from sinrfmt.layout import TABLE_FIELDS
+from sinrfmt.models import LongModel, ModelParameters, ShortModel, StreamFault, ZeroModel
+from sinrfmt.network import Tensor
+from sinrfmt.registry import Coding, ModelForm, Tool
+from sinrfmt.wire import Fault
+
+SIZES = {name: n_bits for name, n_bits, _ in TABLE_FIELDS}
+SHORT_STEP_FIRST = 864
+SHORT_STEP_LAST = SHORT_STEP_FIRST + (1 << SIZES["step_short"]) - 1
+PRIOR_SHIFT_FIRST = 8
+PRIOR_SHIFT_LAST = 38
+
+
+@dataclass(frozen=True)
+class Width:
+    """Parameters of packed values: bits of each (codings 0 and 2 to 4)."""
+
+    n_bits: int
+
+
+ValueParameters = ModelParameters | Width
+
+
+@dataclass(frozen=True)
+class Prior:
+    """P = (U * multiplier + 2^(shift-1)) >> shift, clause 9.7; 2^15 <= multiplier < 2^16, shift 8 to 38."""
+
+    multiplier: int
+    shift: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a PASS chunk says of one tensor that it codes.
+
+    ``step`` is None in a later pass; ``values`` is None for tool RAW; ``refine_bits`` is 0 in pass 0.
+    ``refine_offset`` is where refine_bits stands in the payload (0 when building).
+    """
+
+    tensor: Tensor
+    values: ValueParameters | None = None
+    step: int | None = None
+    row_steps: ValueParameters | None = None
+    prior: Prior | None = None
+    refine_bits: int = 0
+    refine_offset: int = 0
+
+    @property
+    def n_symbols(self) -> int:
+        """Symbols by TAB-5."""
+        rows = self.tensor.shape[0] if self.row_steps is not None else 0
+        return rows + (0 if isinstance(self.values, ZeroModel) else self.tensor.size)
+
+
+class _Parser:
+    def __init__(self, reader: BitReader, coding: Coding) -> None:
+        self._reader = reader
+        self._coding = coding
+        self._last: ModelParameters | None = None
+
+    def _fail(self, name: str, message: str, path: str) -> Fault:
+        return Fault(name, message, offset=self._reader.field_offset, path=path)
+
+    def entry(self, tensor: Tensor, is_base: bool) -> Entry | None:
+        if tensor.record.tool is Tool.RAW:
+            return Entry(tensor) if is_base else None
+        return self._base(tensor) if is_base else self._refinement(tensor)
+
+    def _base(self, tensor: Tensor) -> Entry:
+        step = self._step()
+        row_steps = self._row_steps() if tensor.record.row_steps and not tensor.is_bias else None
+        prior = self._prior() if tensor.record.prior else None
+        return Entry(tensor, self._values(), step, row_steps, prior)
+
+    def _refinement(self, tensor: Tensor) -> Entry | None:
+        if not self._reader.read("refined"):
+            return None
+        refine_bits = self._reader.read("refine_bits") + 1
+        offset = self._reader.field_offset
+        return Entry(tensor, self._values(), refine_bits=refine_bits, refine_offset=offset)
+
+    def _step(self) -> int:
+        if not self._reader.read("step_form"):
+            return SHORT_STEP_FIRST + self._reader.read("step_short")
+        step = self._reader.read("step_long")
+        if SHORT_STEP_FIRST <= step <= SHORT_STEP_LAST:
+            raise self._fail("BAD_TABLE", f"step code {step} has a short form", "step_long")
+        return step
+
+    def _row_steps(self) -> ValueParameters | None:
+        return self._values() if self._reader.read("has_row_steps") else None
+
+    def _prior(self) -> Prior | None:
+        if not self._reader.read("has_prior"):
+            return None
+        multiplier = self._prior_multiplier()
+        shift = PRIOR_SHIFT_FIRST + self._reader.read("prior_shift")
+        if shift > PRIOR_SHIFT_LAST:
+            raise self._fail("BAD_TABLE", f"shift {shift} is above {PRIOR_SHIFT_LAST}", "prior_shift")
+        return Prior(multiplier, shift)
+
+    def _prior_multiplier(self) -> int:
+        if not self._reader.read("prior_form"):
+            return (128 + self._reader.read("prior_short")) << 8
+        multiplier = self._reader.read("prior_long")
+        if multiplier < 1 << 15 or multiplier & 0xFF == 0:
+            raise self._fail("BAD_TABLE", f"m = {multiplier} is below 2^15 or has a short form", "prior_long")
+        return multiplier
+
+    def _values(self) -> ValueParameters:
+        if self._coding is not Coding.RANS:
+            return Width(self._reader.read("width") + 1)
+        form = ModelForm(self._reader.read("form"))
+        if form is ModelForm.SAME:
+            if self._last is None:
+                raise self._fail("BAD_MODEL", "no model was given before", "form")
+            return self._last
+        if form is ModelForm.ZERO:
+            return ZeroModel()
+        self._last = self._short() if form is ModelForm.SHORT else self._long()
+        return self._last
+
+    def _short(self) -> ShortModel:
+        law = self._reader.read("law")
+        parameters = ShortModel(law, self._reader.read("scale"))
+        try:
+            parameters.model()
+        except StreamFault as fault:
+            raise self._fail(fault.name, str(fault), "scale") from None
+        return parameters
+
+    def _long(self) -> LongModel:
+        reader = self._reader
+        R = reader.read("max_symbol")
+        p0 = reader.read("zero_probability")
+        tb = self._tail("tail")
+        rb = self._tail("tail_change")
+        heavy = bool(reader.read("heavy"))
+        b = reader.read("low_bits")
+        if b > 14:
+            raise self._fail("BAD_MODEL", f"b = {b} is above 14", "low_bits")
+        esc = bool(reader.read("escape"))
+        if esc and R == 0:
+            raise self._fail("BAD_MODEL", "esc needs R > 0", "escape")
+        return LongModel(R, p0, tb, rb, heavy, b, esc)
+
+    def _tail(self, name: str) -> int:
+        value = self._reader.read(name)
+        if value > 168:
+            raise self._fail("BAD_MODEL", f"{value} is above 168", name)
+        return value
+
+
+def parse(
+    payload: bytes, start: int, tensors: Sequence[Tensor], coding: Coding, *, is_base: bool
+) -> tuple[list[Entry], int]:
+    """The entries of the tensors that the chunk codes, and the offset of the body.
+
+    Raises:
+        Fault: with the offset in ``payload``.
+    """
+    reader = BitReader(payload, start, SIZES)
+    parser = _Parser(reader, coding)
+    entries = [parser.entry(tensor, is_base) for tensor in tensors]
+    return [entry for entry in entries if entry is not None], reader.align()
+
+
+class _Builder:
+    def __init__(self, writer: BitWriter) -> None:
+        self._writer = writer
+        self._last: ModelParameters | None = None
+
+    def base(self, entry: Entry) -> None:
+        record = entry.tensor.record
+        if record.tool is Tool.RAW:
+            return
+        assert entry.step is not None
+        self._step(entry.step)
+        if record.row_steps and not entry.tensor.is_bias:
+            self._writer.write("has_row_steps", int(entry.row_steps is not None))
+            if entry.row_steps is not None:
+                self._values(entry.row_steps)
+        if record.prior:
+            self._prior(entry.prior)
+        self._values(entry.values)
+
+    def refinement(self, entry: Entry | None) -> None:
+        self._writer.write("refined", int(entry is not None))
+        if entry is not None:
+            self._writer.write("refine_bits", entry.refine_bits - 1)
+            self._values(entry.values)
+
+    def _step(self, step: int) -> None:
+        is_long = not SHORT_STEP_FIRST <= step <= SHORT_STEP_LAST
+        self._writer.write("step_form", int(is_long))
+        if is_long:
+            self._writer.write("step_long", step)
+        else:
+            self._writer.write("step_short", step - SHORT_STEP_FIRST)
+
+    def _prior(self, prior: Prior | None) -> None:
+        self._writer.write("has_prior", int(prior is not None))
+        if prior is None:
+            return
+        is_long = prior.multiplier & 0xFF != 0
+        self._writer.write("prior_form", int(is_long))
+        if is_long:
+            self._writer.write("prior_long", prior.multiplier)
+        else:
+            self._writer.write("prior_short", (prior.multiplier >> 8) - 128)
+        self._writer.write("prior_shift", prior.shift - PRIOR_SHIFT_FIRST)
+
+    def _values(self, parameters: ValueParameters | None) -> None:
+        assert parameters is not None
+        if isinstance(parameters, Width):
+            self._writer.write("width", parameters.n_bits - 1)
+            return
+        if parameters == self._last:
+            self._writer.write("form", ModelForm.SAME)
+            return
+        self._writer.write("form", parameters.form)
+        if isinstance(parameters, ZeroModel):
+            return
+        self._last = parameters
+        for name, value in _model_fields(parameters):
+            self._writer.write(name, value)
+
+
+def _model_fields(parameters: ShortModel | LongModel) -> list[tuple[str, int]]:
+    if isinstance(parameters, ShortModel):
+        return [("law", parameters.law), ("scale", parameters.q)]
+    names = ("max_symbol", "zero_probability", "tail", "tail_change", "heavy", "low_bits", "escape")
+    p = parameters
+    return list(zip(names, (p.R, p.p0, p.tb, p.rb, int(p.heavy), p.b, int(p.esc)), strict=True))
+
+
+def build(entries: Sequence[Entry], tensors: Sequence[Tensor], *, is_base: bool) -> bytes:
+    """The table of a chunk that codes ``entries``, all of ``tensors`` in pass 0, some of them later."""
+    writer = BitWriter(SIZES)
+    builder = _Builder(writer)
+    by_ordinal = {entry.tensor.ordinal: entry for entry in entries}
+    for tensor in tensors:
+        if is_base:
+            builder.base(by_ordinal[tensor.ordinal])
+        elif tensor.record.tool is not Tool.RAW:
+            builder.refinement(by_ordinal.get(tensor.ordinal))
+    return writer.getvalue()

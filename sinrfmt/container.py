@@ -229,7 +229,9 @@ NETWORK_LIMITS: tuple[tuple[str, Callable[[Network], int], str], ...] = (
 def _grid_is_whole(raw: Container, header: Header) -> None:
     """HED-2."""
     if any(raw.grid) and not all(raw.grid):
-        raise Fault("BAD_DIMENSIONS", "some grid entries are zero and some are not", offset=raw.grid_offset, path="grid")
+        raise Fault(
+            "BAD_DIMENSIONS", "some grid entries are zero and some are not", offset=raw.grid_offset, path="grid"
+        )
 
 
 def _grid_is_bounded(raw: Container, header: Header) -> None:
@@ -482,9 +484,7 @@ def parse_pass_header(chunk: Chunk, header: Header) -> PassHeader:
 
 def build_pass_header(pass_header: PassHeader) -> bytes:
     flags = pass_header.coding | pass_header.ends_pass << 3 | pass_header.log2_lanes << 4
-    return bytes(
-        layout.PASS_HEADER.build({"flags": flags, "pass": pass_header.index, "acc_crc": pass_header.acc_crc})
-    )
+    return bytes(layout.PASS_HEADER.build({"flags": flags, "pass": pass_header.index, "acc_crc": pass_header.acc_crc}))
 
 
 class ChunkReader:

@@ -236,7 +236,12 @@ def pack(
     table = tables.build(entries, header.network.tensors, is_base=before is None)
     body = _rans_body(codes, entries, log2_lanes) if coding is Coding.RANS else _bits_body(codes, entries, coding)
     states = [
-        _apply(entry, (None if code.row_steps is None else code.row_steps.astype(np.int32), code.values.copy()), header, before)
+        _apply(
+            entry,
+            (None if code.row_steps is None else code.row_steps.astype(np.int32), code.values.copy()),
+            header,
+            before,
+        )
         for entry, code in zip(entries, codes, strict=True)
     ]
     pass_header = PassHeader(coding, log2_lanes, True, index, acc_crc(state.acc for state in states))

@@ -176,9 +176,7 @@ RESERVED_TOOLS = frozenset(
         Tool.LATENT,
     }
 )
-KINDS_WITH_OMEGA = frozenset(
-    {RecordKind.SINE, RecordKind.GAUSSIAN, RecordKind.GABOR, RecordKind.FINER}
-)
+KINDS_WITH_OMEGA = frozenset({RecordKind.SINE, RecordKind.GAUSSIAN, RecordKind.GABOR, RecordKind.FINER})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,131 @@
+"""Coordinates to values: the field's forward pass in NumPy.
+
+Specification: clause 16. Binary32, in blocks of samples so that memory does not grow with the picture.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinrfmt.network import FourierEncoding, InputEncoding, Network, SeededFourierEncoding
+from sinrfmt.philox import fourier_sums
+from sinrfmt.registry import Coords, RecordKind, Values
+
+Floats = NDArray[np.float32]
+
+BLOCK_VALUES = 1 << 20  # values between two layers that are alive at a time
+
+
+def axis_coords(coords: Coords, n: int, n_first: int, box: tuple[float, float] | None = None) -> Floats:
+    """Coordinates of the n samples of an axis, float32[n] (clause 16.1); ``n_first`` is the size of axis 0."""
+    i = np.arange(n, dtype=np.float64)
+    if coords is Coords.CENTRES:
+        x = (2 * i + 1) / n - 1
+    elif coords is Coords.CORNERS:
+        x = 2 * i / max(n - 1, 1) - 1
+    elif coords is Coords.CORNERS_PROPORTIONAL:
+        x = 2 * i / max(n_first - 1, 1) - 1
+    elif coords is Coords.CENTRES_UNIT:
+        x = (i + 0.5) / n
+    else:
+        assert box is not None
+        low, high = box
+        x = low + (high - low) * (i + 0.5) / n
+    return x.astype(np.float32)
+
+
+def grid_axes(coords: Coords, size: Sequence[int], box: tuple[tuple[float, float], ...] | None) -> list[Floats]:
+    """Coordinates along every axis of a grid."""
+    return [axis_coords(coords, n, size[0], None if box is None else box[axis]) for axis, n in enumerate(size)]
+
+
+def _elu(t: Floats) -> Floats:
+    return np.where(t > 0, t, np.expm1(np.minimum(t, 0))).astype(np.float32)
+
+
+def _sigmoid(t: Floats) -> Floats:
+    # exp of a non-positive number on either side: no overflow.
+    e = np.exp(-np.abs(t))
+    return np.where(t >= 0, 1 / (1 + e), e / (1 + e)).astype(np.float32)
+
+
+ACTIVATIONS: dict[RecordKind, Callable[[Floats], Floats]] = {
+    RecordKind.LINEAR: lambda t: t,
+    RecordKind.SINE: np.sin,
+    RecordKind.RELU: lambda t: np.maximum(t, 0),
+    RecordKind.GAUSSIAN: lambda t: np.exp(-t * t),
+    RecordKind.TANH: np.tanh,
+    RecordKind.SIGMOID: _sigmoid,
+    RecordKind.ELU: _elu,
+}
+
+
+def fourier_frequencies(encoding: FourierEncoding) -> Floats:
+    """float32[octaves] (clause 16.2)."""
+    factor = np.pi if encoding.times_pi else 1.0
+    return (np.float64(encoding.base) ** np.arange(encoding.octaves) * factor).astype(np.float32)
+
+
+def seeded_matrix(encoding: SeededFourierEncoding, in_dims: int, seed: int) -> Floats:
+    """float32[n_features, in_dims] (clause 16.2)."""
+    sums = fourier_sums(encoding.n_features, in_dims, seed).astype(np.float32)
+    return sums * np.float32(encoding.scale)
+
+
+def encode_inputs(encoding: InputEncoding | None, x: Floats, seed: int | None) -> Floats:
+    """The inputs of the first layer for coordinates x, float32[n, in_dims]."""
+    if encoding is None:
+        return x
+    if isinstance(encoding, SeededFourierEncoding):
+        assert seed is not None
+        t = x @ seeded_matrix(encoding, x.shape[1], seed).T
+        return np.concatenate([np.sin(t), np.cos(t)], axis=1)
+    arguments = x[:, None, :] * fourier_frequencies(encoding)[None, :, None]  # (n, octaves, in_dims)
+    waves = np.stack([np.sin(arguments), np.cos(arguments)], axis=2).reshape(len(x), -1)
+    return np.concatenate([x, waves], axis=1) if encoding.include_input else waves
+
+
+def evaluate(network: Network, weights: Sequence[Floats], x: Floats, seed: int | None = None) -> Floats:
+    """Values of the field.
+
+    Args:
+        network: the network.
+        weights: its tensors in table order.
+        x: float32[n, in_dims], coordinates.
+        seed: of the file, for seeded Fourier features.
+
+    Returns:
+        float32[n, out_channels], not clamped (clause 16.3).
+    """
+    out = np.empty((len(x), network.out_channels), dtype=np.float32)
+    block = max(1, BLOCK_VALUES // network.widest)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for start in range(0, len(x), block):
+            part = slice(start, start + block)
+            out[part] = _evaluate_block(network, weights, x[part], seed)
+    return out
+
+
+def _evaluate_block(network: Network, weights: Sequence[Floats], x: Floats, seed: int | None) -> Floats:
+    h = encode_inputs(network.input_encoding, x, seed)
+    tensors = iter(weights)
+    for layer in network.layers:
+        t = h @ next(tensors).T
+        if layer.record.bias:
+            t += next(tensors)
+        if layer.omega != 1.0:
+            t *= np.float32(layer.omega)
+        h = ACTIVATIONS[layer.kind](t)
+    return h
+
+
+def to_unit(values: Values, v: Floats) -> Floats:
+    """Values as samples in [0, 1], clamped (clause 16.4)."""
+    unit = (v + 1) / 2 if values is Values.SIGNED else v
+    return np.clip(np.nan_to_num(unit), 0, 1).astype(np.float32)
+
+
+def to_uint8(values: Values, v: Floats) -> NDArray[np.uint8]:
+    """8-bit samples (clause 16.4)."""
+    return np.floor(255 * to_unit(values, v) + 0.5).astype(np.uint8)

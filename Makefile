@@ -7,8 +7,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 
-# Two test workers and the encoder share the cores; more threads each would only make them wait.
-export OMP_NUM_THREADS ?= 1
+# Two workers fill two cores: a second torch thread in each would only make both wait.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 
 .PHONY: demo test check fuzz bench vectors clean
 .DEFAULT_GOAL := test
@@ -17,7 +17,7 @@ demo: $(STAMP)
 	$(PY) examples/demo.py
 
 test: $(STAMP)
-	$(PY) -m pytest -n 2
+	$(PYTEST)
 
 check: $(STAMP)
 	$(PY) -m ruff format --check .
@@ -25,10 +25,10 @@ check: $(STAMP)
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 	$(PY) spec/generate.py --check
-	$(PY) -m pytest -n 2
+	$(PYTEST)
 
 fuzz: $(STAMP)
-	$(PY) -m pytest -n 2 -m fuzz
+	$(PYTEST) -m fuzz
 
 bench: $(STAMP)
 	set -e; for script in bench/bench_*.py; do $(PY) $$script; done

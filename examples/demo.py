@@ -110,11 +110,11 @@ def psnr(before: Pixels, after: Pixels) -> float:
 def table_rows(photo: Path, encoded: dict[str, Any], weights: NDArray[np.float32], decoded_psnr: float) -> list[Row]:
     half = weights.astype("<f2").tobytes()
     return [
-        Row("photograph (PNG, lossless)", photo.stat().st_size, None),
-        Row("fitted network, raw fp32", weights.nbytes, encoded["fp32_psnr"]),
-        Row("the same, raw fp16", len(half), None),
-        Row("the same, fp16 + Brotli 11", len(brotli.compress(half, quality=11)), None),
-        Row("the same, .sinr", encoded["file_bytes"], decoded_psnr),
+        Row("PNG, lossless", photo.stat().st_size, None),
+        Row("network, raw fp32", weights.nbytes, encoded["fp32_psnr"]),
+        Row("network, raw fp16", len(half), None),
+        Row("network, fp16 + Brotli 11", len(brotli.compress(half, quality=11)), None),
+        Row("network, .sinr", encoded["file_bytes"], decoded_psnr),
     ]
 
 
@@ -123,7 +123,7 @@ def print_table(encoded: dict[str, Any], rows: list[Row], pixels: Pixels) -> Non
     file_bytes = encoded["file_bytes"]
     table = Table(title=f"{n_columns}x{n_rows} pixels, encoded in {encoded['seconds']:.0f} s")
     table.add_column("form")
-    for heading in ("bytes", "bits/pixel", "PSNR dB", ".sinr is smaller by"):
+    for heading in ("bytes", "bits/pixel", "PSNR dB", ".sinr saves"):
         table.add_column(heading, justify="right")
     for row in rows:
         saving = "" if row.n_bytes == file_bytes else f"{1 - file_bytes / row.n_bytes:.1%}"

@@ -7,15 +7,17 @@ folder is renamed over the target. Specification: clauses 15 and 17.
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from sinrfmt.container import Header, error
 from sinrfmt.field import Field
-from sinrfmt.stream import HeaderRead, MetaRead, Note, Parser, PassComplete
+from sinrfmt.stream import Event, HeaderRead, MetaRead, Note, Parser, PassComplete
 
 HEADER_READ_BYTES = 16384
+READ_BYTES = 1 << 20
 PathLike = str | os.PathLike[str]
 Source = PathLike | BinaryIO
 
@@ -36,20 +38,25 @@ def loads(data: bytes, *, passes: int | None = None, partial: bool = False) -> F
     Traceback (most recent call last):
     sinrfmt.errors.FormatError: BAD_SIGNATURE [101] at byte 0: found 6e6f7420, expected 53494ed2
     """
-    data = bytes(data)
+    return _decode([bytes(data)], passes=passes, partial=partial)
+
+
+def _decode(pieces: Iterable[bytes], *, passes: int | None, partial: bool) -> Field:
+    """Feed a file piece by piece; no more of it is asked for than is needed."""
     parser = Parser()
+    data = bytearray()
     meta: dict[str, str] = {}
     notes: list[str] = []
     done: list[PassComplete] = []
-    for event in parser.feed(data):
+    for event in _events(parser, pieces, data):
         if isinstance(event, HeaderRead):
             _check_passes(passes, event.header)
         elif isinstance(event, MetaRead):
             meta |= event.meta
         elif isinstance(event, Note):
             notes.append(f"{event.message} at byte {event.offset}")
-        elif isinstance(event, PassComplete):
-            done = [*done[:-1], *(_without_states(p) for p in done[-1:]), event]
+        else:
+            done = [*done[:-1], *(replace(earlier, states=()) for earlier in done[-1:]), event]
             if len(done) == passes:
                 break
     if len(done) == passes or (partial and done and not parser.has_ended):
@@ -57,9 +64,10 @@ def loads(data: bytes, *, passes: int | None = None, partial: bool = False) -> F
     else:
         parser.close()
     assert parser.header is not None
+    is_whole = parser.has_ended and len(done) != passes
     last = done[-1]
     return Field(
-        data[: last.end] if len(done) < parser.header.n_passes else data,
+        bytes(data) if is_whole else bytes(data[: last.end]),
         parser.header,
         last.states,
         weights_sha256=last.sha256.hex(),
@@ -70,31 +78,45 @@ def loads(data: bytes, *, passes: int | None = None, partial: bool = False) -> F
     )
 
 
+def _events(parser: Parser, pieces: Iterable[bytes], data: bytearray) -> Iterator[Event]:
+    for piece in pieces:
+        data += piece
+        yield from parser.feed(piece)
+
+
 def _check_passes(passes: int | None, header: Header) -> None:
     if passes is not None and not 1 <= passes <= header.n_passes:
         raise error("USAGE", f"passes = {passes}: the file has {header.n_passes}")
 
 
-def _without_states(event: PassComplete) -> PassComplete:
-    return PassComplete(event.index, (), event.acc_crc, event.sha256, event.end)
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(READ_BYTES):
+        if not isinstance(piece, bytes):
+            raise TypeError("the file must be opened in binary mode: open(path, 'rb')")
+        yield piece
 
 
-def _read(source: Source, size: int = -1) -> bytes:
-    if isinstance(source, (str, os.PathLike)):
-        try:
-            with Path(source).open("rb") as file:
-                return file.read(size)
-        except OSError as failure:
-            raise error("USAGE", f"{source}: {failure.strerror}") from failure
-    data = source.read(size)
-    if not isinstance(data, bytes):
-        raise TypeError("the file must be opened in binary mode: open(path, 'rb')")
-    return data
+@contextlib.contextmanager
+def _opened(source: Source) -> Iterator[BinaryIO]:
+    """A binary file of a path, or the given one.
+
+    Raises:
+        UsageError: the path cannot be read.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        yield source
+        return
+    try:
+        with Path(source).open("rb") as file:
+            yield file
+    except OSError as failure:
+        raise error("USAGE", f"{source}: {failure.strerror}") from failure
 
 
 def load(source: Source, *, passes: int | None = None, partial: bool = False) -> Field:
     """Decode a file: a path, or an object opened in binary mode. See :func:`loads`."""
-    return loads(_read(source), passes=passes, partial=partial)
+    with _opened(source) as file:
+        return _decode(_pieces(file), passes=passes, partial=partial)
 
 
 def dumps(field: Field) -> bytes:
@@ -174,12 +196,11 @@ def read_header(source: Source) -> Header:
     Raises:
         SinrError: HEAD is not valid or not whole.
     """
-    if isinstance(source, (str, os.PathLike)):
-        prefix = _read(source, HEADER_READ_BYTES)
-    else:
-        start = source.tell()
-        prefix = _read(source, HEADER_READ_BYTES)
-        source.seek(start)
+    with _opened(source) as file:
+        start = file.tell() if file is source else 0
+        prefix = file.read(HEADER_READ_BYTES)
+        if file is source:
+            file.seek(start)
     parser = Parser()
     for event in parser.feed(prefix):
         if isinstance(event, HeaderRead):

@@ -123,9 +123,11 @@ def _evaluate_block(network: Network, weights: Sequence[Floats], x: Floats, seed
 def to_unit(values: Values, v: Floats) -> Floats:
     """Values as samples in [0, 1], clamped (clause 16.4)."""
     unit = (v + 1) / 2 if values is Values.SIGNED else v
-    return np.clip(np.nan_to_num(unit), 0, 1).astype(np.float32)
+    clamped: Floats = np.clip(np.nan_to_num(unit), 0, 1).astype(np.float32)
+    return clamped
 
 
 def to_uint8(values: Values, v: Floats) -> NDArray[np.uint8]:
     """8-bit samples (clause 16.4)."""
-    return np.floor(255 * to_unit(values, v) + 0.5).astype(np.uint8)
+    samples: NDArray[np.uint8] = np.floor(255 * to_unit(values, v) + 0.5).astype(np.uint8)
+    return samples

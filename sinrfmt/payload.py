@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sinrfmt import bits, codecs, tables
 from sinrfmt.container import PASS_HEADER_BYTES, Header, PassHeader, build_pass_header
 from sinrfmt.entropy import decode_values, encode_values
-from sinrfmt.model_fit import fit_model
+from sinrfmt.model_fit import fit_model, values_cost_bits
 from sinrfmt.models import StreamFault, ZeroModel
 from sinrfmt.network import Tensor
 from sinrfmt.rans import StreamDecoder, StreamEncoder, open_stream
@@ -69,6 +69,27 @@ def unpack(
         return tuple(states), n_symbols
     changed = {state.tensor.ordinal: state for state in states}
     return tuple(changed.get(state.tensor.ordinal, state) for state in before), n_symbols
+
+
+def coded_bits(
+    payload: bytes, pass_header: PassHeader, header: Header, *, is_base: bool
+) -> Iterator[tuple[int, float]]:
+    """(ordinal, bits of the coded values) of every tensor of a PASS chunk that was decoded before.
+
+    For coding RANS the cost under the models, for the others the width times the number of values.
+    """
+    tensors = header.network.tensors
+    entries, body = tables.parse(payload, PASS_HEADER_BYTES, tensors, pass_header.coding, is_base=is_base)
+    for entry, (rows, values) in zip(entries, _values(payload, body, entries, pass_header), strict=True):
+        row_bits = 0.0 if rows is None or entry.row_steps is None else _list_bits(entry.row_steps, rows)
+        raw_bits = float(values.size * _raw_bits(entry.tensor))
+        yield entry.tensor.ordinal, row_bits + (raw_bits if entry.values is None else _list_bits(entry.values, values))
+
+
+def _list_bits(parameters: ValueParameters, values: Acc) -> float:
+    if isinstance(parameters, Width):
+        return float(values.size * parameters.n_bits)
+    return values_cost_bits(values, parameters.model())
 
 
 def _check_refined_steps(entries: list[Entry], before: States) -> None:

@@ -144,7 +144,7 @@ class Law(IntEnum):
 
     LAPLACE = 0
     GAUSS = 1
-    MIDDLE = 2
+    FLAT = 2
     HEAVY = 3
 
 
@@ -193,32 +193,12 @@ class Level:
 
 
 LEVELS: dict[int, Level] = {
-    1: Level(
-        id=1,
-        file_bytes=65536,
-        layers=8,
-        parameters=16384,
-        width=4096,
-        grid_samples=4194304,
-        symbols=4194304,
-    ),
+    1: Level(id=1, file_bytes=65536, layers=8, parameters=16384, width=4096, grid_samples=4194304, symbols=4194304),
     2: Level(
-        id=2,
-        file_bytes=524288,
-        layers=16,
-        parameters=131072,
-        width=8192,
-        grid_samples=67108864,
-        symbols=16777216,
+        id=2, file_bytes=524288, layers=16, parameters=131072, width=8192, grid_samples=67108864, symbols=16777216
     ),
     3: Level(
-        id=3,
-        file_bytes=4194304,
-        layers=32,
-        parameters=1048576,
-        width=16384,
-        grid_samples=1073741824,
-        symbols=67108864,
+        id=3, file_bytes=4194304, layers=32, parameters=1048576, width=16384, grid_samples=1073741824, symbols=67108864
     ),
     4: Level(
         id=4,

@@ -1,0 +1,6 @@
+"""``python -m sinrfmt``."""
+
+from sinrfmt.cli.app import main
+
+if __name__ == "__main__":
+    main()

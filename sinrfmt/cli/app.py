@@ -1,0 +1,61 @@
+"""Entry of the command line: verbs, exit statuses, and the one place where errors become lines.
+
+Results go to standard output, progress and messages to standard error. With ``--json`` standard output has exactly one
+JSON object, on failure too. Exit statuses are those of clause 15 of the specification, 130 after an interruption.
+"""
+
+import json
+import sys
+from typing import Any, NoReturn
+
+from sinrfmt.container import error
+from sinrfmt.errors import EXIT_STATUS, SinrError
+
+EXIT_INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    try:
+        import typer
+        from PIL import Image  # noqa: F401
+        from rich import console  # noqa: F401
+    except ImportError as failure:
+        print(f"sinrfmt: {failure.name} is not installed: pip install 'sinrfmt[cli]'", file=sys.stderr)
+        sys.exit(EXIT_STATUS["usage"])
+    from sinrfmt.cli.commands import app
+
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(prog_name="sinrfmt", standalone_mode=False)
+    except SinrError as failure:
+        sys.exit(_report(failure))
+    except (KeyboardInterrupt, typer.Abort):
+        print("sinrfmt: interrupted; nothing was written", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(EXIT_STATUS["usage"])
+    except Exception as failure:
+        if not hasattr(failure, "format_message"):  # not click's own usage error: a bug, shown whole
+            raise
+        sys.exit(_report(error("USAGE", failure.format_message())))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _report(failure: SinrError) -> int:
+    if "--json" in sys.argv:
+        print(json.dumps(error_object(failure)))
+    print(f"sinrfmt: {failure}", file=sys.stderr)
+    return EXIT_STATUS[failure.error_class]
+
+
+def error_object(failure: SinrError) -> dict[str, Any]:
+    """The JSON object of a failure (DEC-2)."""
+    return {
+        "code": failure.code,
+        "name": failure.name,
+        "class": failure.error_class,
+        "offset": failure.offset,
+        "path": failure.path,
+        "message": failure.message,
+    }

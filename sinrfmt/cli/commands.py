@@ -1,0 +1,276 @@
+"""The verbs. Each one reads, calls the library, and prints either a few lines or one JSON object."""
+
+import json
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import sinrfmt
+from sinrfmt import evaluate, image, metrics, report
+from sinrfmt.api import write_atomically, writing
+from sinrfmt.cli.progress import encoder_progress
+from sinrfmt.container import error
+from sinrfmt.registry import Coding, Values
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Implicit neural representations as small, exact, portable files.",
+)
+
+MODES_OF_OUTPUT = (".npy", ".png")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing output.")]
+Passes = Annotated[int | None, typer.Option("--passes", min=1, help="Decode the first N passes only.")]
+Partial = Annotated[bool, typer.Option("--partial", help="Take the last whole pass of a file that ends early.")]
+
+
+class PresetName(StrEnum):
+    FAST = "fast"
+    BALANCED = "balanced"
+    BEST = "best"
+
+
+class FieldKind(StrEnum):
+    MLP = "mlp"
+    GRID = "grid"
+    AUTO = "auto"
+
+
+class CodingTool(StrEnum):
+    SCALAR = "scalar"
+    TCQ = "tcq"
+    SPARSE = "sparse"
+    SINR_PAPER = "sinr-paper"
+
+
+class PayloadCoding(StrEnum):
+    PACKED = "packed"
+    RANS = "rans"
+    ZLIB = "zlib"
+    BROTLI = "brotli"
+    ZSTANDARD = "zstandard"
+
+
+class Device(StrEnum):
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+NOT_YET: dict[StrEnum, str] = {
+    FieldKind.GRID: "latent grids (feature GRID) are reserved in this version; use --field mlp",
+    CodingTool.TCQ: "the trellis-coded quantiser (feature TRELLIS) is reserved in this version; use --coding scalar",
+    CodingTool.SPARSE: "sparse codes (feature SPARSE) are reserved in this version; use --coding scalar",
+    CodingTool.SINR_PAPER: "sparse codes (feature SPARSE) are reserved in this version; use --coding scalar",
+}
+
+
+def _check_output(path: Path, force: bool) -> None:
+    """Fail before the work, not after it."""
+    if path.exists() and not force:
+        raise error("USAGE", f"{path} exists; --force overwrites it")
+    if path.is_dir():
+        raise error("USAGE", f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise error("USAGE", f"{path.parent}: no such folder")
+
+
+def _print(text: str, *, as_json: dict[str, Any] | None) -> None:
+    print(json.dumps(as_json) if as_json is not None else text)
+
+
+@app.command()
+def encode(
+    source: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, …")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.sinr", help="The file to write.")],
+    preset: Annotated[PresetName, typer.Option(help="How much work to do.")] = PresetName.BALANCED,
+    n_bytes: Annotated[int | None, typer.Option("--bytes", min=1, help="Size of the file at most.")] = None,
+    bpp: Annotated[float | None, typer.Option("--bpp", min=0, help="Bits per pixel at most.")] = None,
+    psnr: Annotated[float | None, typer.Option("--psnr", min=0, help="PSNR at least, in dB.")] = None,
+    field: Annotated[FieldKind, typer.Option(help="What holds the signal.")] = FieldKind.AUTO,
+    coding: Annotated[CodingTool, typer.Option(help="Coding tool of the weights.")] = CodingTool.SCALAR,
+    payload: Annotated[PayloadCoding, typer.Option(help="Payload coding.")] = PayloadCoding.RANS,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
+    device: Annotated[Device, typer.Option(help="Where to fit the network.")] = Device.AUTO,
+    keep_network: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Also write the float32 network before quantisation.")
+    ] = None,
+    force: Force = False,
+    json_output: Json = False,
+) -> None:
+    """Fit a network to a picture and write it as a .sinr file."""
+    for choice in (field, coding):
+        if choice in NOT_YET:
+            raise error("USAGE", NOT_YET[choice])
+    if sum(option is not None for option in (n_bytes, bpp, psnr)) > 1:
+        raise error("USAGE", "--bytes, --bpp and --psnr exclude each other")
+    for path in (output, keep_network):
+        if path is not None:
+            _check_output(path, force)
+    picture = image.read_image(source)
+    grid = picture.shape[:2]
+    budget = int(bpp * grid[0] * grid[1] / 8) if bpp is not None else n_bytes
+    started = time.monotonic()
+    torch_api = _torch_api()
+    with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
+        encoding = torch_api.encode_image(
+            picture,
+            preset=preset.value,
+            max_bytes=budget,
+            min_psnr=psnr,
+            coding=Coding[payload.name],
+            seed=seed,
+            device=device.value,
+            on_progress=on_progress,
+        )
+    result = encoding.field
+    write_atomically(output, result.data)
+    if keep_network is not None:
+        with writing(keep_network) as temporary, temporary.open("wb") as file:
+            np.savez(file, **encoding.float_arrays)
+    summary = report.summary(result) | {
+        "psnr": round(metrics.psnr(picture, result.to_uint8()), 4),
+        "fp32_psnr": round(encoding.float_psnr, 4),
+        "bpp": round(metrics.bits_per_sample(len(result.data), grid), 5),
+        "preset": preset.value,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    text = (
+        f"{output}: {summary['file_bytes']} bytes, {summary['bpp']:.3f} bpp, {summary['psnr']:.2f} dB "
+        f"(float32 network {summary['fp32_psnr']:.2f} dB), {summary['parameters']} parameters"
+    )
+    _print(text, as_json=summary if json_output else None)
+
+
+def _torch_api() -> Any:
+    try:
+        import sinrfmt.torch
+    except ImportError as failure:
+        raise error("USAGE", f"{failure.name} is not installed: pip install 'sinrfmt[torch]'") from failure
+    return sinrfmt.torch
+
+
+@app.command()
+def decode(
+    source: Annotated[Path, typer.Argument(metavar="IN.sinr")],
+    output: Annotated[Path, typer.Argument(metavar="OUT.{npy,png}", help="Float32 values, or a picture.")],
+    coords: Annotated[Path | None, typer.Option(metavar="C.npy", help="Coordinates, float32 (n, in_dims).")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Output grid instead of the native one.")] = None,
+    passes: Passes = None,
+    partial: Partial = False,
+    force: Force = False,
+    json_output: Json = False,
+) -> None:
+    """Decode a file to values (.npy) or a picture (.png)."""
+    if output.suffix not in MODES_OF_OUTPUT:
+        raise error("USAGE", f"{output}: expected a name that ends with {' or '.join(MODES_OF_OUTPUT)}")
+    _check_output(output, force)
+    if coords is not None and size is not None:
+        raise error("USAGE", "--coords and --size exclude each other")
+    result = sinrfmt.load(source, passes=passes, partial=partial)
+    if output.suffix == ".png":
+        _write_picture(result, output, coords, size)
+    else:
+        values = result.grid(_size(size)) if coords is None else result.sample(_read_coords(coords))
+        with writing(output) as temporary, temporary.open("wb") as file:
+            np.save(file, values)
+    summary = report.summary(result)
+    text = f"{output}: pass {result.n_passes} of {result.header.n_passes}, weights {result.weights_sha256[:16]}…"
+    _print(text, as_json=summary if json_output else None)
+
+
+def _size(size: str | None) -> tuple[int, ...] | None:
+    if size is None:
+        return None
+    parts = size.split("x")
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise error("USAGE", f"--size {size}: expected positive numbers joined by x, last axis first (WxH)")
+    return tuple(int(part) for part in reversed(parts))
+
+
+def _read_coords(path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    try:
+        coords = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as failure:
+        raise error("USAGE", f"{path}: {getattr(failure, 'strerror', None) or failure}") from failure
+    if not isinstance(coords, np.ndarray) or coords.ndim != 2 or coords.dtype.kind not in "fiu":
+        raise error("USAGE", f"{path}: expected an array (n, in_dims) of float32")
+    return coords.astype(np.float32)
+
+
+def _write_picture(result: sinrfmt.Field, output: Path, coords: Path | None, size: str | None) -> None:
+    network = result.header.network
+    if coords is not None:
+        raise error("USAGE", "values at coordinates are no picture: write them to a .npy file")
+    if network.in_dims != 2 or network.out_channels > 4 or result.header.values is Values.RAW:
+        raise error("USAGE", "only two-dimensional fields of 1 to 4 channels in [0, 1] or [-1, 1] are pictures")
+    samples = evaluate.to_uint8(result.header.values, result.grid(_size(size)))
+    with writing(output) as temporary:
+        image.write_png(temporary, samples)
+
+
+@app.command()
+def inspect(source: Annotated[Path, typer.Argument(metavar="IN.sinr")], json_output: Json = False) -> None:
+    """Show what a file holds and where its bytes go."""
+    description = report.describe(sinrfmt.load(source))
+    if json_output:
+        print(json.dumps(description))
+        return
+    console = Console()
+    console.print(_head_table(source, description))
+    console.print(_layer_table(description))
+    console.print(_chunk_table(description))
+
+
+def _head_table(source: Path, description: dict[str, Any]) -> Table:
+    table = Table(title=str(source), show_header=False)
+    shown = ("version", "profile", "level", "modality", "grid", "coords", "values", "parameters", "passes", "seed")
+    for key in ("file_bytes", "overhead_bytes", *shown, "input_encoding", "weights_sha256"):
+        if description[key] is not None:
+            table.add_row(key, str(description[key]))
+    for key, value in description["meta"].items():
+        table.add_row(f"meta {key}", value)
+    for note in description["notes"]:
+        table.add_row("note", note)
+    return table
+
+
+def _rows_table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column.replace("_", " "))
+    for row in rows:
+        table.add_row(*("" if row.get(column) is None else str(row[column]) for column in columns))
+    return table
+
+
+def _layer_table(description: dict[str, Any]) -> Table:
+    columns = ("kind", "inputs", "outputs", "omega", "tool", "prior", "bits_per_weight", "bits_per_bias")
+    return _rows_table("layers", description["layers"], columns)
+
+
+def _chunk_table(description: dict[str, Any]) -> Table:
+    return _rows_table("chunks", description["chunks"], ("name", "offset", "length", "pass", "coding", "log2_lanes"))
+
+
+@app.command()
+def verify(
+    source: Annotated[Path, typer.Argument(metavar="IN.sinr")],
+    passes: Passes = None,
+    partial: Partial = False,
+    json_output: Json = False,
+) -> None:
+    """Check a file: structure, checksums, limits, and every weight."""
+    result = sinrfmt.load(source, passes=passes, partial=partial)
+    text = f"{source}: valid, pass {result.n_passes} of {result.header.n_passes}, weights {result.weights_sha256}"
+    _print(text, as_json=report.summary(result) if json_output else None)

@@ -1,0 +1,36 @@
+"""Progress of long work: a bar on a terminal, silence in a pipe."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+OnProgress = Callable[[str, int, int, float], None]
+STAGES = {"screen": "trying seeds", "fit": "fitting", "quantise": "quantising"}
+
+
+@contextlib.contextmanager
+def encoder_progress(*, quiet: bool) -> Iterator[OnProgress | None]:
+    """A callback (stage, done, in all, PSNR in dB) that draws one bar for each stage."""
+    if quiet:
+        yield None
+        return
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:<13}"),
+        BarColumn(),
+        TextColumn("{task.fields[psnr]:6.2f} dB"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        console.print("Ctrl-C stops; nothing is written before the end.")
+        tasks = {}
+
+        def on_progress(stage: str, done: int, total: int, psnr: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(STAGES[stage], total=total, psnr=psnr)
+            progress.update(tasks[stage], completed=done, total=total, psnr=psnr)
+
+        yield on_progress

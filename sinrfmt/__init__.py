@@ -10,7 +10,6 @@ torch is not imported here; encoding is in :mod:`sinrfmt.torch`.
 """
 
 from sinrfmt.api import dumps, load, loads, open, read_header, save
-from sinrfmt.container import Header
 from sinrfmt.errors import (
     ChecksumError,
     FormatError,
@@ -21,6 +20,7 @@ from sinrfmt.errors import (
     UsageError,
 )
 from sinrfmt.field import Field
+from sinrfmt.head import Header
 from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
 from sinrfmt.registry import EXTENSION, MEDIA_TYPE
 

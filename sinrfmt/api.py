@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from sinrfmt.container import Header, error
+from sinrfmt.faults import error
 from sinrfmt.field import Field
+from sinrfmt.head import Header
 from sinrfmt.stream import Event, HeaderRead, MetaRead, Note, Parser, PassComplete
 
 HEADER_READ_BYTES = 16384

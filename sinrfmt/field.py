@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sinrfmt import evaluate
-from sinrfmt.container import Header, error
+from sinrfmt.faults import error
+from sinrfmt.head import Header
 from sinrfmt.payload import States
 
 OUTPUT_VALUES_LIMIT = 1 << 30  # LIMIT_CALLER: 4 GiB of float32

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.container import error
+from sinrfmt.faults import error
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")

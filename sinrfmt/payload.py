@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt import bits, codecs, tables
-from sinrfmt.container import PASS_HEADER_BYTES, Header, PassHeader, build_pass_header
+from sinrfmt.container import PASS_HEADER_BYTES, PassHeader, build_pass_header
 from sinrfmt.entropy import decode_values, encode_values
+from sinrfmt.head import Header
 from sinrfmt.model_fit import fit_model, values_cost_bits
 from sinrfmt.models import StreamFault, ZeroModel
 from sinrfmt.network import Tensor
@@ -303,7 +304,8 @@ def _rans_body(codes: Sequence[TensorCode], entries: list[Entry], log2_lanes: in
 
 
 def _encode_list(stream: StreamEncoder, values: Acc, parameters: ValueParameters | None) -> None:
-    assert parameters is not None and not isinstance(parameters, Width)
+    assert parameters is not None
+    assert not isinstance(parameters, Width)
     if not isinstance(parameters, ZeroModel):
         encode_values(stream, values, parameters.model())
 

@@ -12,10 +12,10 @@ from sinrfmt.container import (
     PASS_HEADER_BYTES,
     Chunk,
     ChunkReader,
-    Header,
     parse_pass_header,
 )
 from sinrfmt.field import Field
+from sinrfmt.head import Header
 from sinrfmt.network import FourierEncoding, InputEncoding, Layer, SeededFourierEncoding
 from sinrfmt.registry import KINDS_WITH_OMEGA, VERSION_MAJOR, ChunkKind
 

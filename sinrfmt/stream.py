@@ -8,23 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sinrfmt import payload
-from sinrfmt.container import (
-    Chunk,
-    ChunkReader,
-    Header,
-    error,
-    parse_hash,
-    parse_meta,
-    parse_pass_header,
-    translate,
-)
+from sinrfmt.ancillary import HASH_ENTRY_BYTES, parse_hash, parse_meta
+from sinrfmt.container import Chunk, ChunkReader, parse_pass_header
 from sinrfmt.errors import SinrError
+from sinrfmt.faults import error, translate
+from sinrfmt.head import Header
 from sinrfmt.payload import States
 from sinrfmt.registry import ChunkKind
 from sinrfmt.weights import weights_sha256
 from sinrfmt.wire import Fault
-
-HASH_ENTRY_BYTES = 33
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import json
 import sys
 from typing import Any, NoReturn
 
-from sinrfmt.container import error
 from sinrfmt.errors import EXIT_STATUS, SinrError
+from sinrfmt.faults import error
 
 EXIT_INTERRUPTED = 130
 

@@ -16,7 +16,7 @@ import sinrfmt
 from sinrfmt import evaluate, image, metrics, report
 from sinrfmt.api import write_atomically, writing
 from sinrfmt.cli.progress import encoder_progress
-from sinrfmt.container import error
+from sinrfmt.faults import error
 from sinrfmt.registry import Coding, Values
 
 app = typer.Typer(

@@ -1,0 +1,64 @@
+"""Ancillary chunks: metadata and digests.
+
+Specification: clause 12. Content that is not well formed is ignored, so parsing gives None and never an error.
+"""
+
+from itertools import pairwise
+
+from sinrfmt import layout
+from sinrfmt.faults import error
+from sinrfmt.wire import Fault
+
+HASH_ENTRY_BYTES = layout.HASH_ENTRY.sizeof()
+
+
+def parse_hash(payload: bytes) -> list[tuple[int, bytes]] | None:
+    """Clause 12.3: (pass, digest) of each entry, or None where the content is to be ignored."""
+    if len(payload) % HASH_ENTRY_BYTES:
+        return None
+    starts = range(0, len(payload), HASH_ENTRY_BYTES)
+    raw = [layout.HASH_ENTRY.parse(payload[at : at + HASH_ENTRY_BYTES]) for at in starts]
+    entries = [(entry["pass"], bytes(entry.digest)) for entry in raw]
+    passes = [index for index, _ in entries]
+    return entries if passes == sorted(set(passes)) else None
+
+
+def build_hash(entries: list[tuple[int, bytes]]) -> bytes:
+    return b"".join(layout.HASH_ENTRY.build({"pass": index, "digest": digest}) for index, digest in entries)
+
+
+def parse_meta(payload: bytes) -> dict[str, str] | None:
+    """Clause 12.2: keys and values, or None where the content is to be ignored."""
+    pairs: list[tuple[bytes, bytes]] = []
+    position = 0
+    try:
+        while position < len(payload):
+            key = layout.META_KEY.parse(payload[position:])
+            position += 1 + key.length
+            value = layout.META_VALUE.parse(payload[position:])
+            position += 2 + value.length
+            pairs.append((key.key, value.value))
+        texts = {key.decode(): value.decode() for key, value in pairs}
+    except (Fault, UnicodeDecodeError):
+        return None
+    ascending = all(first[0] < second[0] for first, second in pairwise(pairs))
+    return texts if ascending and all(map(_is_text, texts, texts.values())) else None
+
+
+def _is_text(key: str, value: str) -> bool:
+    return not any(ord(c) < 32 or ord(c) == 127 for c in key + value.replace("\n", ""))
+
+
+def build_meta(meta: dict[str, str]) -> bytes:
+    """Clause 12.2.
+
+    Raises:
+        UsageError: a key or value that cannot be written.
+    """
+    parts = []
+    for key, value in sorted((key.encode(), value.encode()) for key, value in meta.items()):
+        if not 0 < len(key) < 256 or len(value) >= 1 << 16 or not _is_text(key.decode(), value.decode()):
+            raise error("USAGE", f"metadata {key.decode()!r} is too long or has control characters")
+        parts.append(layout.META_KEY.build({"length": len(key), "key": key}))
+        parts.append(layout.META_VALUE.build({"length": len(value), "value": value}))
+    return b"".join(parts)

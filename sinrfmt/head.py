@@ -1,0 +1,381 @@
+"""HEAD: bytes to a frozen description and back, with every rule that spans fields.
+
+Specification: clause 6. What the single fields are and allow is in :mod:`sinrfmt.layout`.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from construct import Container
+
+from sinrfmt import layout
+from sinrfmt.faults import error
+from sinrfmt.network import FourierEncoding, InputEncoding, LayerRecord, Network, SeededFourierEncoding
+from sinrfmt.registry import (
+    KINDS_WITH_OMEGA,
+    LEVELS,
+    VERSION_MAJOR,
+    VERSION_MINOR,
+    Coords,
+    Dictionary,
+    Feature,
+    Level,
+    Modality,
+    OptionalFeature,
+    Profile,
+    RecordKind,
+    Rng,
+    Tool,
+    Values,
+)
+from sinrfmt.wire import Fault
+
+_HALF, _NO_BIAS, _ROW_STEPS, _PRIOR, _TOOL = 0x40, 0x20, 0x10, 0x08, 0x07
+
+
+@dataclass(frozen=True)
+class Header:
+    """What HEAD says.
+
+    ``grid`` is empty where there is no native grid; ``box`` has (low, high) for each axis for coords BOX only;
+    ``quality`` is the PSNR in dB announced for each pass, or None.
+    """
+
+    network: Network
+    modality: Modality
+    grid: tuple[int, ...] = ()
+    coords: Coords = Coords.CENTRES
+    values: Values = Values.UNIT
+    n_passes: int = 1
+    seed: int | None = None
+    dictionary: Dictionary = Dictionary.RADEMACHER
+    box: tuple[tuple[float, float], ...] | None = None
+    quality: tuple[float, ...] | None = None
+    profile: Profile = Profile.CORE
+    level: Level = LEVELS[1]
+    version_minor: int = VERSION_MINOR
+
+
+def parse_head(payload: bytes) -> Header:
+    """Clause 6.
+
+    Raises:
+        Fault: the offset is in ``payload``.
+    """
+    raw = layout.HEAD.parse(payload)
+    header = _header(raw)
+    for rule in HEAD_RULES:
+        rule(raw, header)
+    return replace(header, quality=_quality(raw))
+
+
+def _header(raw: Container) -> Header:
+    records = [r for r in raw.records if r.kind in layout.LAYER_KINDS]
+    encodings = [r for r in raw.records if r.kind not in layout.LAYER_KINDS]
+    network = Network(
+        in_dims=raw.in_dims,
+        out_channels=raw.out_channels,
+        records=tuple(_record(r, r.body.width, r.body.repeat) for r in records)
+        + (_record(raw.last_record, raw.out_channels, 1),),
+        input_encoding=_encoding(encodings[0]) if encodings else None,
+    )
+    return Header(
+        network=network,
+        modality=Modality(raw.modality),
+        grid=tuple(raw.grid) if any(raw.grid) else (),
+        coords=Coords(raw.coords_values & 15),
+        values=Values(raw.coords_values >> 4),
+        n_passes=raw.n_passes,
+        seed=raw.seeded.seed if raw.seeded else None,
+        dictionary=Dictionary(raw.seeded.rng_dictionary & 15) if raw.seeded else Dictionary.RADEMACHER,
+        box=tuple((axis.low, axis.high) for axis in raw.box) if raw.box is not None else None,
+        profile=Profile(raw.profile_level >> 4),
+        level=LEVELS[raw.profile_level & 15],
+        version_minor=raw.version & 15,
+    )
+
+
+def _record(raw: Container, width: int, repeat: int) -> LayerRecord:
+    flags = raw.body.tool_flags
+    omega = raw.body.omega
+    return LayerRecord(
+        kind=RecordKind(raw.kind),
+        width=width,
+        repeat=repeat,
+        omega=1.0 if omega is None else float(omega.omega or omega.omega_binary32),
+        tool=Tool(flags & _TOOL),
+        prior=bool(flags & _PRIOR),
+        row_steps=bool(flags & _ROW_STEPS),
+        bias=not flags & _NO_BIAS,
+        half=bool(flags & _HALF),
+    )
+
+
+def _encoding(raw: Container) -> InputEncoding:
+    body = raw.body
+    if raw.kind == RecordKind.FOURIER_SEEDED:
+        return SeededFourierEncoding(body.n_features, body.scale)
+    base = float(body.base or body.base_binary32)
+    return FourierEncoding(body.octaves, base, bool(body.flags & 1), bool(body.flags & 2))
+
+
+def _quality(raw: Container) -> tuple[float, ...] | None:
+    for bit, block in zip(_set_bits(raw.features_optional), raw.optional_blocks, strict=True):
+        if bit == OptionalFeature.QUALITY:
+            return tuple(float(q) / 100 for q in np.frombuffer(block.data, dtype="<u2"))
+    return None
+
+
+def _set_bits(value: int) -> Iterator[int]:
+    return (bit for bit in range(8) if value >> bit & 1)
+
+
+# Error, measure and name of the limit, layers first: the later ones expand the network.
+NETWORK_LIMITS: tuple[tuple[str, Callable[[Network], int], str], ...] = (
+    ("LIMIT_LAYERS", lambda network: network.n_layers, "layers"),
+    ("LIMIT_WIDTH", lambda network: network.widest, "width"),
+    ("LIMIT_PARAMETERS", lambda network: network.n_parameters, "parameters"),
+)
+
+# Rules that span fields, in the order of their numbers.
+
+
+def _grid_is_whole(raw: Container, header: Header) -> None:
+    """HED-2."""
+    if any(raw.grid) and not all(raw.grid):
+        raise Fault(
+            "BAD_DIMENSIONS", "some grid entries are zero and some are not", offset=raw.grid_offset, path="grid"
+        )
+
+
+def _grid_is_bounded(raw: Container, header: Header) -> None:
+    """HED-3."""
+    samples, limit = math.prod(raw.grid), header.level.grid_samples
+    if samples > limit:
+        raise Fault("LIMIT_GRID", f"{samples} samples, level allows {limit}", offset=raw.grid_offset, path="grid")
+
+
+def _box_is_proper(raw: Container, header: Header) -> None:
+    """HED-4."""
+    for low, high in header.box or ():
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise Fault("BAD_FLOAT", f"box edge from {low} to {high}", offset=raw.box_offset, path="box")
+
+
+def _encoding_is_first(raw: Container, header: Header) -> None:
+    """HED-5."""
+    for record in raw.records[1:]:
+        if record.kind not in layout.LAYER_KINDS:
+            raise Fault("BAD_RECORD", "an input encoding is the first record", offset=record.offset, path="records")
+
+
+def _layer_records(raw: Container) -> Iterator[Container]:
+    yield from (record for record in raw.records if record.kind in layout.LAYER_KINDS)
+    yield raw.last_record
+
+
+def _flags_fit_the_tool(raw: Container, header: Header) -> None:
+    """HED-6."""
+    for record in _layer_records(raw):
+        flags = record.body.tool_flags
+        tool = flags & _TOOL
+        quantised = tool in (Tool.SCALAR, Tool.TRELLIS, Tool.SPARSE)
+        allowed = tool != Tool.LATENT and (quantised or not flags & (_PRIOR | _ROW_STEPS))
+        if not allowed or (flags & _HALF and tool != Tool.RAW):
+            message = f"tool_flags {flags:#04x}: a flag that tool {tool} does not have"
+            raise Fault("BAD_RECORD", message, offset=record.offset + 1, path="tool_flags")
+
+
+def _layer_identity(record: Container) -> tuple[Any, ...]:
+    omega = record.body.omega
+    return (
+        record.kind,
+        record.body.tool_flags,
+        record.body.width,
+        None if omega is None else (omega.omega, omega.omega_binary32),
+    )
+
+
+def _equal_layers_are_merged(raw: Container, header: Header) -> None:
+    """HED-7."""
+    for first, second in pairwise(raw.records):
+        if first.kind not in layout.LAYER_KINDS or first.body.repeat == 255:
+            continue
+        if _layer_identity(first) == _layer_identity(second):
+            raise Fault("BAD_RECORD", "equal layers are one record", offset=second.offset, path="records")
+
+
+def _network_is_bounded(raw: Container, header: Header) -> None:
+    """HED-8."""
+    network, level = header.network, header.level
+    for name, measure, limit in NETWORK_LIMITS:
+        found, allowed = measure(network), getattr(level, limit)
+        if found > allowed:
+            raise Fault(name, f"found {found}, level {level.id} allows {allowed}", offset=raw.records_offset)
+
+
+def _used_features_are_set(raw: Container, header: Header) -> None:
+    """HED-9."""
+    set_bits = raw.features_required
+    for record in (*raw.records, raw.last_record):
+        if record.kind == RecordKind.FOURIER_SEEDED:
+            needed, offset = [Feature.SEEDED], record.offset
+        elif record.kind in layout.LAYER_KINDS:
+            needed, offset = _features_of_flags(record.body.tool_flags), record.offset + 1
+        else:
+            continue
+        for feature in needed:
+            if not set_bits >> feature & 1:
+                raise Fault("FEATURE_MISMATCH", f"a record needs {feature.name}", offset=offset, path="records")
+    if header.dictionary and not set_bits >> Feature.SPARSE & 1:
+        raise Fault("FEATURE_MISMATCH", "a dictionary law without SPARSE", offset=raw.seeded_offset, path="seeded")
+
+
+def _features_of_flags(flags: int) -> list[Feature]:
+    by_tool = {Tool.TRELLIS: Feature.TRELLIS, Tool.SPARSE: Feature.SPARSE}
+    needed = [by_tool[Tool(flags & _TOOL)]] if Tool(flags & _TOOL) in by_tool else []
+    return [*needed, Feature.SEEDED] if flags & _PRIOR else needed
+
+
+def _set_features_are_used(raw: Container, header: Header) -> None:
+    """HED-10."""
+    used = _required_features(header)
+    for feature in (Feature.SEEDED, Feature.WIDE):
+        if raw.features_required >> feature & 1 and not used >> feature & 1:
+            raise Fault("FEATURE_MISMATCH", f"{feature.name} is not needed", offset=2, path="features_required")
+
+
+def _quality_fits(raw: Container, header: Header) -> None:
+    """HED-11."""
+    for bit, block in zip(_set_bits(raw.features_optional), raw.optional_blocks, strict=True):
+        if bit == OptionalFeature.QUALITY and block.length != 2 * raw.n_passes:
+            message = f"QUALITY has {block.length} bytes, not {2 * raw.n_passes}"
+            raise Fault("BAD_OPTIONAL_BLOCK", message, offset=block.offset, path="optional_blocks")
+
+
+HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
+    _grid_is_whole,
+    _grid_is_bounded,
+    _box_is_proper,
+    _encoding_is_first,
+    _flags_fit_the_tool,
+    _equal_layers_are_merged,
+    _network_is_bounded,
+    _used_features_are_set,
+    _set_features_are_used,
+    _quality_fits,
+)
+
+
+def _required_features(header: Header) -> int:
+    """The feature bits that the content needs."""
+    network = header.network
+    needed = {feature for record in network.records for feature in _features_of_flags(_tool_flags(record))}
+    if isinstance(network.input_encoding, SeededFourierEncoding):
+        needed.add(Feature.SEEDED)
+    if max(header.grid, default=0) >= 1 << 16 or (header.seed or 0) >= 1 << 32:
+        needed.add(Feature.WIDE)
+    return sum(1 << feature for feature in needed)
+
+
+def build_head(header: Header) -> bytes:
+    """Clause 6: the payload of HEAD, parsed back so that nothing is written that a decoder refuses.
+
+    Raises:
+        Fault: the header cannot be written.
+    """
+    network = header.network
+    features = _required_features(header)
+    records = _merge_records(network.records[:-1])
+    encoding = [_raw_encoding(network.input_encoding)] if network.input_encoding else []
+    optional = [_raw_quality(header.quality)] if header.quality is not None else []
+    raw = {
+        "version": VERSION_MAJOR << 4 | header.version_minor,
+        "profile_level": header.profile << 4 | header.level.id,
+        "features_required": features,
+        "features_optional": 1 << OptionalFeature.QUALITY if optional else 0,
+        "modality": header.modality,
+        "in_dims": network.in_dims,
+        "out_channels": network.out_channels,
+        "coords_values": header.coords | header.values << 4,
+        "n_passes": header.n_passes,
+        "grid": header.grid or (0,) * network.in_dims,
+        "box": [{"low": low, "high": high} for low, high in header.box] if header.box else None,
+        "seeded": _raw_seeded(header) if features >> Feature.SEEDED & 1 else None,
+        "n_records": len(encoding) + len(records) + 1,
+        "records": encoding + [_raw_record(record, is_last=False) for record in records],
+        "last_record": _raw_record(network.records[-1], is_last=True),
+        "optional_blocks": optional,
+    }
+    payload = bytes(layout.HEAD.build(raw))
+    parse_head(payload)
+    return payload
+
+
+def _merge_records(records: tuple[LayerRecord, ...]) -> list[LayerRecord]:
+    """Equal neighbours written once (HED-7)."""
+    merged: list[LayerRecord] = []
+    for record in records:
+        if merged and replace(merged[-1], repeat=record.repeat) == record:
+            total = merged.pop().repeat + record.repeat
+            merged += [replace(record, repeat=255)] * (total // 255)
+            merged += [replace(record, repeat=total % 255)] if total % 255 else []
+        else:
+            merged.append(record)
+    return merged
+
+
+def _tool_flags(record: LayerRecord) -> int:
+    bits = ((_PRIOR, record.prior), (_ROW_STEPS, record.row_steps), (_NO_BIAS, not record.bias), (_HALF, record.half))
+    return record.tool | sum(bit for bit, is_set in bits if is_set)
+
+
+def _byte_or_float(value: float, name: str, low: int) -> dict[str, Any]:
+    fits = float(value).is_integer() and low <= value <= 255
+    return {name: int(value) if fits else 0, f"{name}_binary32": None if fits else float(value)}
+
+
+def _raw_record(record: LayerRecord, *, is_last: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {"tool_flags": _tool_flags(record)}
+    if not is_last:
+        body |= {"width": record.width, "repeat": record.repeat}
+    body["omega"] = _byte_or_float(record.omega, "omega", 1) if record.kind in KINDS_WITH_OMEGA else None
+    return {"kind": record.kind, "body": body}
+
+
+def _raw_encoding(encoding: InputEncoding) -> dict[str, Any]:
+    if isinstance(encoding, SeededFourierEncoding):
+        body: dict[str, Any] = {"n_features": encoding.n_features, "scale": encoding.scale}
+        return {"kind": RecordKind.FOURIER_SEEDED, "body": body}
+    flags = encoding.include_input | encoding.times_pi << 1
+    body = {"flags": flags, "octaves": encoding.octaves} | _byte_or_float(encoding.base, "base", 2)
+    return {"kind": RecordKind.FOURIER, "body": body}
+
+
+def _raw_seeded(header: Header) -> dict[str, int]:
+    return {"rng_dictionary": Rng.PHILOX4X32_10 << 4 | header.dictionary, "seed": header.seed or 0}
+
+
+def _raw_quality(quality: tuple[float, ...]) -> dict[str, Any]:
+    data = np.round(np.asarray(quality) * 100).clip(0, 65535).astype("<u2").tobytes()
+    return {"length": len(data), "data": data}
+
+
+def lowest_level(network: Network, grid: tuple[int, ...]) -> Level:
+    """The lowest level whose limits on the network and grid hold; file bytes and symbols are seen to by the writer.
+
+    Raises:
+        LimitError: beyond the highest level.
+    """
+    found = [(name, measure(network), limit) for name, measure, limit in NETWORK_LIMITS]
+    found.append(("LIMIT_GRID", math.prod(grid), "grid_samples"))
+    for level in LEVELS.values():
+        exceeded = [(name, value) for name, value, limit in found if value > getattr(level, limit)]
+        if not exceeded:
+            return level
+    name, value = exceeded[0]
+    raise error(name, f"found {value}, the highest level allows less")

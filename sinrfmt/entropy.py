@@ -16,7 +16,7 @@ VALUE_LIMIT = 1 << 31
 
 
 def _escape_frequencies() -> NDArray[np.int64]:
-    f = np.maximum(1, (1 << 13) >> np.arange(ESCAPE_PREFIX_LIMIT + 1))
+    f: NDArray[np.int64] = np.maximum(1, (1 << 13) >> np.arange(ESCAPE_PREFIX_LIMIT + 1))
     f[0] = PROBABILITY_TOTAL - f[1:].sum()
     f.flags.writeable = False
     return f
@@ -103,5 +103,6 @@ def decode_values(decoder: StreamDecoder, n: int, model: Model) -> NDArray[np.in
 def _decode_escapes(decoder: StreamDecoder, n: int) -> NDArray[np.uint32]:
     p = decoder.symbols(ESCAPE_FREQUENCIES, n).astype(np.uint8)
     escapes = decoder.raw(p, n).astype(np.uint32, copy=False)
-    escapes += (np.uint32(1) << p) - np.uint32(1)
+    escapes += np.left_shift(1, p, dtype=np.uint32)
+    escapes -= 1
     return escapes

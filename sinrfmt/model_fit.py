@@ -79,19 +79,20 @@ class _Levels:
     """The different values of a list and how often each occurs."""
 
     values: Integers
-    counts: Integers
+    counts: Floats
 
     @classmethod
     def of(cls, values: ArrayLike) -> "_Levels":
         v = np.asarray(values, dtype=np.int64).reshape(-1)
         if v.size == 0:
-            return cls(v, v)
+            return cls(v, np.zeros(0))
         lowest = int(v.min())
         if int(v.max()) - lowest >= COUNTED_RANGE:
-            return cls(*np.unique(v, return_counts=True))
+            distinct, counts = np.unique(v, return_counts=True)
+            return cls(distinct, counts.astype(np.float64))
         counts = np.bincount(v - lowest)
         present = np.flatnonzero(counts)
-        return cls(present + lowest, counts[present])
+        return cls(present + lowest, counts[present].astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,13 @@ class _Magnitudes:
     b: int
     counts: Floats
     tail: Integers
-    tail_counts: Integers
+    tail_counts: Floats
 
     @classmethod
     def of(cls, levels: _Levels, b: int) -> "_Magnitudes":
         magnitudes = np.abs(split_low_bits(levels.values, b)[0])
         far = magnitudes > R_LIMIT
-        counts = np.bincount(magnitudes[~far], levels.counts[~far], minlength=R_LIMIT + 1)
+        counts = np.bincount(magnitudes[~far], levels.counts[~far], R_LIMIT + 1).astype(np.float64)
         return cls(b, counts, magnitudes[far], levels.counts[far])
 
     @property
@@ -273,7 +274,8 @@ def _symbol_bits(g: Floats, p0: int) -> Floats:
     total = np.maximum(2 * u[..., 1:].sum(axis=-1, keepdims=True) + u[..., :1], 1e-9)
     f = 1 + u * ((avail - z) / total)
     f[..., 0] += z
-    return PROBABILITY_BITS - np.log2(f)
+    bits: Floats = PROBABILITY_BITS - np.log2(f)
+    return bits
 
 
 def _search_shape(counts: Floats) -> _Shape:

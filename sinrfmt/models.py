@@ -21,15 +21,13 @@ ONE = 1 << 24
 """Fixed-point one of theta and rho."""
 WEIGHT_START = 1 << 28
 """g[0]."""
-WEIGHT_CUT = 1 << 17
-"""A short form ends at the first weight below this, 2^-11 of g[0]."""
 MF8_LIMIT = 168
 R_LIMIT = 1023
 SHORT_R_LIMIT = 255
 LOW_BITS_LIMIT = 14
 
 
-class StreamFault(ValueError):
+class StreamFault(ValueError):  # noqa: N818 - not an error of the library: the caller makes one of it
     """Coded data break a rule of clause 10.
 
     The caller knows where the data stand in the file and turns this into an error with a code and an offset.
@@ -195,39 +193,45 @@ def long_model(R: int, p0: int, tb: int, rb: int, heavy: bool, b: int, esc: bool
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """How the scale q of a law sets b and tb: one step of tb a step of q, ``octave`` once a low bit is split off."""
+class _LawRule:
+    """How a law turns its scale q into b, tb and R (ENT-3).
+
+    Attributes:
+        b0: first scale with a raw low bit.
+        tb0: tb at that scale and at every eighth scale above.
+        d: decrease of tb a scale.
+        cut: R is the first magnitude with a weight below this.
+    """
 
     b0: int
-    octave: int
-    step: int
+    tb0: int
+    d: int
+    cut: int
 
 
-_SCALES = {
-    Law.LAPLACE: _Scale(b0=32, octave=144, step=1),
-    Law.GAUSS: _Scale(b0=40, octave=104, step=2),
-    Law.MIDDLE: _Scale(b0=32, octave=144, step=1),
-    Law.HEAVY: _Scale(b0=32, octave=144, step=1),
+_LAW_RULES = {
+    Law.LAPLACE: _LawRule(b0=32, tb0=144, d=1, cut=1 << 17),
+    Law.GAUSS: _LawRule(b0=40, tb0=104, d=2, cut=1 << 17),
+    # Half of the weight at 0: a flat top whose tail is left to the escapes.
+    Law.MIDDLE: _LawRule(b0=40, tb0=104, d=2, cut=1 << 27),
+    Law.HEAVY: _LawRule(b0=32, tb0=144, d=1, cut=1 << 17),
 }
 
 
 def short_scale_range(law: int, b: int) -> range:
     """The scales q of a law that leave b low bits raw."""
-    b0 = _SCALES[Law(law)].b0
+    b0 = _LAW_RULES[Law(law)].b0
     return range(b0) if b == 0 else range(b0 + 8 * (b - 1), b0 + 8 * b)
 
 
 def _law_rho(law: Law, theta: int) -> int:
-    a = ONE - theta
     match law:
         case Law.LAPLACE:
             return ONE
-        case Law.GAUSS:
+        case Law.GAUSS | Law.MIDDLE:
             return (theta * theta) >> 24
-        case Law.MIDDLE:
-            return ONE - ((a * a) >> 24)
         case Law.HEAVY:
-            return ONE - (a >> 3)
+            return ONE - ((ONE - theta) >> 3)
 
 
 @lru_cache(maxsize=1024)
@@ -239,16 +243,16 @@ def short_model(law: int, q: int) -> Model:
     """
     if not (0 <= law <= max(Law) and 0 <= q <= 255):
         raise StreamFault("BAD_MODEL", f"law = {law}, q = {q} is out of range")
-    scale = _SCALES[Law(law)]
-    b, tb = 0, MF8_LIMIT - scale.step * q
-    if q >= scale.b0:
-        octave, eighth = divmod(q - scale.b0, 8)
-        b, tb = 1 + octave, scale.octave - scale.step * eighth
+    rule = _LAW_RULES[Law(law)]
+    b, tb = 0, MF8_LIMIT - rule.d * q
+    if q >= rule.b0:
+        octave, eighth = divmod(q - rule.b0, 8)
+        b, tb = 1 + octave, rule.tb0 - rule.d * eighth
     if b > LOW_BITS_LIMIT:
         raise StreamFault("BAD_MODEL", f"law = {law}, q = {q} needs {b} low bits, more than {LOW_BITS_LIMIT}")
     theta = ONE - mf8(tb)
     rho = _law_rho(Law(law), theta)
     heavy = law == Law.HEAVY
     tail = enumerate(islice(weights(theta, rho, heavy), SHORT_R_LIMIT))
-    R = next((k for k, g in tail if k and g < WEIGHT_CUT), SHORT_R_LIMIT)
+    R = next((k for k, g in tail if k and g < rule.cut), SHORT_R_LIMIT)
     return Model(R, p0=0, theta=theta, rho=rho, heavy=heavy, b=b, esc=True)

@@ -6,7 +6,7 @@ NumPy's own ``Philox`` is the 4x64 variant and cannot be used here.
 """
 
 from enum import IntEnum
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,7 +30,7 @@ KEY_STEP_1 = 0xBB67AE85
 LOW_WORD = np.uint64(0xFFFFFFFF)
 HIGH_SHIFT = np.uint64(32)
 # Blocks a pass: the six working arrays of a pass stay in a CPU core's second-level cache.
-BLOCKS_PER_PASS = 8192
+BLOCKS_PER_PASS = 16384
 RADEMACHER_ROWS_PER_BLOCK = 128
 T8_ROWS_PER_BLOCK = 16
 
@@ -40,6 +40,9 @@ _T8_UPPER_HALF = """
 29 29 30 30 31 31 32 32 33 33 34 35 35 36 36 37 38 38 39 39 40 41 41 42 43 43 44 45 46 46 47 48
 49 50 50 51 52 53 54 55 56 57 58 59 60 61 63 64 65 67 68 70 71 73 75 77 79 82 85 89 93 98 106 125
 """
+
+
+_OPERAND_FLAGS: list[list[Literal["readonly", "writeonly"]]] = [*[["readonly"]] * 4, *[["writeonly"]] * 4]  # type: ignore[list-item]
 
 
 def _t8_table() -> NDArray[np.int8]:
@@ -53,8 +56,9 @@ T8 = _t8_table()
 """int8[256]: the quantile table of clause 8.3, indexed by a random byte."""
 
 
-def _run_rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: int, k1: int) -> tuple[Any, Any, Any, Any]:
-    """Apply the ten rounds to equal-length uint64 arrays that hold 32-bit words; the arrays are overwritten."""
+def _run_rounds(counter: list[NDArray[np.uint64]], k0: int, k1: int) -> list[NDArray[np.uint64]]:
+    """Apply the ten rounds to four equal-length arrays that hold 32-bit words; the arrays are overwritten."""
+    c0, c1, c2, c3 = counter
     for step in range(ROUNDS):
         c0 *= MULTIPLIER_0
         c2 *= MULTIPLIER_1
@@ -65,7 +69,7 @@ def _run_rounds(c0: Any, c1: Any, c2: Any, c3: Any, k0: int, k1: int) -> tuple[A
         c3 ^= c0 >> HIGH_SHIFT
         c0 &= LOW_WORD
         c0, c1, c2, c3 = c1, c2, c3, c0
-    return c0, c1, c2, c3
+    return [c0, c1, c2, c3]
 
 
 def philox(c0: ArrayLike, c1: ArrayLike, c2: ArrayLike, c3: ArrayLike, k0: int, k1: int) -> NDArray[np.uint32]:
@@ -81,19 +85,19 @@ def philox(c0: ArrayLike, c1: ArrayLike, c2: ArrayLike, c3: ArrayLike, k0: int, 
     counters = [np.asarray(c, dtype=np.uint32) for c in (c0, c1, c2, c3)]
     blocks = np.empty((*np.broadcast_shapes(*(c.shape for c in counters)), 4), dtype=np.uint32)
     operands = [*counters, *(blocks[..., i] for i in range(4))]
-    # With a copied buffer for every operand the rounds may overwrite their input.
     passes = np.nditer(
         operands,
         flags=["external_loop", "buffered", "zerosize_ok"],
-        op_flags=[["readonly"]] * 4 + [["writeonly"]] * 4,
+        op_flags=_OPERAND_FLAGS,
         op_dtypes=[np.dtype(np.uint64)] * 8,
         casting="same_kind",
         buffersize=BLOCKS_PER_PASS,
     )
     with passes:
         for chunk in passes:
-            words = _run_rounds(*(np.array(c) for c in chunk[:4]), k0, k1)
-            for target, word in zip(chunk[4:], words, strict=True):
+            # Copies, for the rounds overwrite their input and a buffer may be filled once for several passes.
+            block = _run_rounds([np.array(c) for c in chunk[:4]], k0, k1)
+            for target, word in zip(chunk[4:], block, strict=True):
                 target[...] = word
     return blocks
 
@@ -118,7 +122,7 @@ def signed_numbers(n: int, ordinal: int, seed: int) -> NDArray[np.int32]:
     Returns:
         int32[n]
     """
-    numbers = words(n, ordinal, Tag.PRIOR, seed).view(np.int32)
+    numbers: NDArray[np.int32] = words(n, ordinal, Tag.PRIOR, seed).view(np.int32)
     numbers >>= 8
     return numbers
 
@@ -135,8 +139,9 @@ def fourier_sums(n_features: int, in_dims: int, seed: int) -> NDArray[np.int32]:
         int32[n_features, in_dims]
     """
     n = n_features * in_dims
-    entries = T8[_bytes_of(words(n, 0, Tag.FOURIER, seed))].reshape(n_features, in_dims, 4)
-    return entries.sum(axis=-1, dtype=np.int32)
+    entries: NDArray[np.int8] = T8[_bytes_of(words(n, 0, Tag.FOURIER, seed))]
+    sums: NDArray[np.int32] = entries.reshape(n_features, in_dims, 4).sum(axis=-1, dtype=np.int32)
+    return sums
 
 
 def dictionary_columns(law: int, rows: int, atoms: ArrayLike, ordinal: int, seed: int) -> NDArray[np.int8]:

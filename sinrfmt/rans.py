@@ -10,8 +10,8 @@ import sys
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from itertools import islice, repeat
+from collections.abc import Iterator
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,7 +60,7 @@ def _digits(widths: NDArray[np.uint8]) -> Iterator[tuple[slice | NDArray[np.bool
 
 
 class StreamDecoder(ABC):
-    """Reads the runs of one stream in order. Every method raises StreamFault (BAD_STREAM) when the data are not valid."""
+    """Reads the runs of one stream in order. Every method may raise StreamFault (BAD_STREAM)."""
 
     def symbols(self, frequencies: NDArray[np.int64], n: int) -> NDArray[np.int16]:
         """Read a run of n symbols.
@@ -87,7 +87,7 @@ class StreamDecoder(ABC):
         """
         each = np.broadcast_to(np.asarray(widths, dtype=np.uint8), n)
         widest = int(each.max(initial=0))
-        values: FieldValues = np.zeros(n, dtype=np.uint16 if widest <= PROBABILITY_BITS else np.uint32)
+        values: FieldValues = np.zeros(n, np.uint16) if widest <= PROBABILITY_BITS else np.zeros(n, np.uint32)
         for members, bits in _digits(each):
             values[members] <<= bits
             values[members] |= self._field_run(bits)
@@ -168,7 +168,9 @@ class OneLaneDecoder(StreamDecoder):
     def finish(self) -> None:
         if self._state or self._next != len(self._words):
             unread = len(self._words) - self._next
-            raise StreamFault("BAD_STREAM", f"the stream ends in state {self._state} with {unread} words left, not 0, 0")
+            raise StreamFault(
+                "BAD_STREAM", f"the stream ends in state {self._state} with {unread} words left, not 0, 0"
+            )
 
 
 def _words(data: memoryview) -> "array[int]":
@@ -190,7 +192,9 @@ class LanesDecoder(StreamDecoder):
         """
         lanes = 1 << log2_lanes
         if len(data) < 4 * lanes or len(data) % 2:
-            raise StreamFault("BAD_STREAM", f"{lanes} lanes need an even length of at least {4 * lanes}, not {len(data)}")
+            raise StreamFault(
+                "BAD_STREAM", f"{lanes} lanes need an even length of at least {4 * lanes}, not {len(data)}"
+            )
         self._lanes = lanes
         self._states = np.frombuffer(data, dtype="<u4", count=lanes).astype(np.uint32)
         self._words = np.frombuffer(data, dtype="<u2", offset=4 * lanes)
@@ -246,7 +250,9 @@ class LanesDecoder(StreamDecoder):
     def finish(self) -> None:
         unread = self._words.size - self._next
         if unread or (self._states != STATE_LOW).any():
-            raise StreamFault("BAD_STREAM", f"the stream has {unread} words left or a lane ends in a state other than 2^16")
+            raise StreamFault(
+                "BAD_STREAM", f"the stream has {unread} words left or a lane ends in a state other than 2^16"
+            )
 
 
 def open_stream(data: bytes, log2_lanes: int) -> StreamDecoder:

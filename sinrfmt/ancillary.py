@@ -9,7 +9,7 @@ from sinrfmt import layout
 from sinrfmt.faults import error
 from sinrfmt.wire import Fault
 
-HASH_ENTRY_BYTES = layout.HASH_ENTRY.sizeof()
+HASH_ENTRY_BYTES: int = layout.HASH_ENTRY.sizeof()
 
 
 def parse_hash(payload: bytes) -> list[tuple[int, bytes]] | None:

@@ -1,7 +1,7 @@
 """Files and bytes to fields, and back.
 
-``load`` and ``loads`` are eager and verify everything; ``open`` is lazy. Writing is atomic: a temporary file in the same
-folder is renamed over the target. Specification: clauses 15 and 17.
+``load`` and ``loads`` are eager and verify everything; ``open`` is lazy. Writing is atomic: a temporary file in the
+same folder is renamed over the target. Specification: clauses 15 and 17.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Signature and chunks: bytes in pieces to whole, verified chunks, and chunks to bytes.
 
-Specification: clauses 5.1 to 5.4 and 7.1. :class:`ChunkReader` is sans-IO: it never looks at weights. It reads HEAD, since
-the rules of the chunks after it follow from it.
+Specification: clauses 5.1 to 5.4 and 7.1. :class:`ChunkReader` is sans-IO: it never looks at weights. It reads HEAD,
+since the rules of the chunks after it follow from it.
 """
 
 import zlib
@@ -16,10 +16,10 @@ from sinrfmt.head import Header, parse_head
 from sinrfmt.registry import SIGNATURE, ChunkKind, Coding, Profile
 from sinrfmt.wire import Fault
 
-HEADER_BYTES = layout.CHUNK_HEADER.sizeof()
-TRAILER_BYTES = layout.CHUNK_TRAILER.sizeof()
+HEADER_BYTES: int = layout.CHUNK_HEADER.sizeof()
+TRAILER_BYTES: int = layout.CHUNK_TRAILER.sizeof()
 FRAMING_BYTES = HEADER_BYTES + TRAILER_BYTES
-PASS_HEADER_BYTES = layout.PASS_HEADER.sizeof()
+PASS_HEADER_BYTES: int = layout.PASS_HEADER.sizeof()
 PREFIX_BYTES = 16384  # HEAD ends within it (CON-9)
 
 ANCILLARY, PRIVATE, SAFE_TO_COPY, LAST = 0x80, 0x40, 0x20, 0x10

@@ -79,8 +79,10 @@ def _header(raw: Container) -> Header:
     network = Network(
         in_dims=raw.in_dims,
         out_channels=raw.out_channels,
-        records=tuple(_record(r, r.body.width, r.body.repeat) for r in records)
-        + (_record(raw.last_record, raw.out_channels, 1),),
+        records=(
+            *(_record(r, r.body.width, r.body.repeat) for r in records),
+            _record(raw.last_record, raw.out_channels, 1),
+        ),
         input_encoding=_encoding(encodings[0]) if encodings else None,
     )
     return Header(

@@ -213,7 +213,7 @@ _LAW_RULES = {
     Law.LAPLACE: _LawRule(b0=32, tb0=144, d=1, cut=1 << 17),
     Law.GAUSS: _LawRule(b0=40, tb0=104, d=2, cut=1 << 17),
     # Half of the weight at 0: a flat top whose tail is left to the escapes.
-    Law.MIDDLE: _LawRule(b0=40, tb0=104, d=2, cut=1 << 27),
+    Law.FLAT: _LawRule(b0=40, tb0=104, d=2, cut=1 << 27),
     Law.HEAVY: _LawRule(b0=32, tb0=144, d=1, cut=1 << 17),
 }
 
@@ -228,7 +228,7 @@ def _law_rho(law: Law, theta: int) -> int:
     match law:
         case Law.LAPLACE:
             return ONE
-        case Law.GAUSS | Law.MIDDLE:
+        case Law.GAUSS | Law.FLAT:
             return (theta * theta) >> 24
         case Law.HEAVY:
             return ONE - ((ONE - theta) >> 3)

@@ -1,7 +1,7 @@
 """What a file holds, as one plain dictionary: the object behind ``--json``.
 
-Keys are the words of the specification. Bits per weight are those of the coded values; framing, HEAD and sub-headers are
-``overhead_bytes``.
+Keys are the words of the specification. Bits per weight are those of the coded values; framing, HEAD and sub-headers
+are ``overhead_bytes``.
 """
 
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ from construct import Construct, ExplicitError, StreamError, Subconstruct, Termi
 Test = Callable[[Any, Any], bool]
 
 
-class Fault(ExplicitError):  # type: ignore[misc]
+class Fault(ExplicitError):  # type: ignore[misc]  # noqa: N818 - becomes a coded error at the border
     """A broken rule: registry name of the error, offset in the parsed bytes, field path, one line of text."""
 
     def __init__(self, name: str, message: str, *, offset: int = 0, path: str = "") -> None:

@@ -67,7 +67,7 @@ def test_a_flat_list_takes_the_flat_law() -> None:
     values = np.random.default_rng(7).uniform(-28, 28, 300).round()
     parameters, _ = fit_model(values)
     assert isinstance(parameters, ShortModel)
-    assert parameters.law == Law.MIDDLE
+    assert parameters.law == Law.FLAT
 
 
 def test_a_long_form_is_taken_where_it_pays() -> None:

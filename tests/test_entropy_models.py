@@ -74,8 +74,8 @@ def test_mf8_is_a_float_of_three_mantissa_bits(code: int, value: int) -> None:
         (Law.GAUSS, 39, 0, 10 << 11),
         (Law.GAUSS, 40, 1, 8 << 13),
         (Law.GAUSS, 151, 14, 10 << 11),
-        (Law.MIDDLE, 39, 0, 10 << 11),
-        (Law.MIDDLE, 40, 1, 8 << 13),
+        (Law.FLAT, 39, 0, 10 << 11),
+        (Law.FLAT, 40, 1, 8 << 13),
         (Law.HEAVY, 31, 0, 9 << 17),
         (Law.HEAVY, 40, 2, 8 << 18),
     ],
@@ -90,7 +90,7 @@ def test_ent3_scale_sets_low_bits_and_theta(law: Law, q: int, b: int, a: int) ->
 @pytest.mark.parametrize("q", [0, 1, 7, 20, 33, 45, 140])
 def test_ent3_range_is_where_the_weights_fall_below_the_cut(law: Law, q: int) -> None:
     model = short_model(law, q)
-    cut = 2**27 if law == Law.MIDDLE else 2**17
+    cut = 2**27 if law == Law.FLAT else 2**17
     t, theta, g = 2**28, model.theta, []
     for _ in range(256):
         g.append(t)
@@ -109,7 +109,7 @@ def test_ent3_laws_have_their_drift() -> None:
     assert short_model(Law.HEAVY, 31).rho == 2**24 - a // 8
     gauss = short_model(Law.GAUSS, 31 // 2 + 1)
     assert gauss.rho == gauss.theta * gauss.theta // 2**24
-    assert short_model(Law.MIDDLE, 16).rho == gauss.rho
+    assert short_model(Law.FLAT, 16).rho == gauss.rho
     assert short_model(Law.LAPLACE, 31).theta == theta
 
 

@@ -108,7 +108,7 @@ def _batches(signal: Signal, batch_size: int, seed: int, device: torch.device) -
 def outputs(module: FieldModule, coords: NDArray[np.float32], *, device: torch.device) -> NDArray[np.float32]:
     """The module's values at coords (n, in_dims), in batches: float32 (n, out_channels)."""
     points = torch.tensor(coords).to(device)
-    parts = [module(part) for part in points.split(EVALUATION_BATCH)]
+    parts = [module(part) for part in torch.split(points, EVALUATION_BATCH)]
     values: NDArray[np.float32] = torch.cat(parts).cpu().numpy()
     return values
 

@@ -31,7 +31,8 @@ ACTIVATIONS: dict[RecordKind, Callable[[Values], Values]] = {
 }
 
 # Uniform bounds that keep the variance of the signal: He for ReLU and ELU, LeCun for the others; a weight of a kind
-# with omega is smaller by omega (Sitzmann et al., "Implicit neural representations with periodic activation functions").
+# with omega is smaller by omega (Sitzmann et al., "Implicit neural representations with periodic activation functions",
+# 2020).
 WEIGHT_GAINS: dict[RecordKind, float] = {
     RecordKind.LINEAR: 1.0,
     RecordKind.SINE: math.sqrt(6.0),
@@ -66,6 +67,7 @@ class DenseLayer(nn.Module):
         return nn.functional.linear(x, self.weight * self.omega, bias)
 
     def forward(self, x: Values) -> Values:
+        """(..., n_in) -> (..., n_out)."""
         return self.activation(self.phase(x))
 
 
@@ -73,6 +75,7 @@ class IdentityInput(nn.Module):
     """No input encoding."""
 
     def forward(self, coords: Values) -> Values:
+        """(..., in_dims) -> the same."""
         return coords
 
 
@@ -89,6 +92,7 @@ class FourierInput(nn.Module):
         self.register_buffer("frequencies", torch.tensor(frequencies, dtype=torch.float32), persistent=False)
 
     def forward(self, coords: Values) -> Values:
+        """(..., in_dims) -> (..., n_features)."""
         angles = coords.unsqueeze(-2) * self.frequencies.unsqueeze(-1)  # (..., octaves, in_dims)
         features = torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1).flatten(-2)
         return torch.cat([coords, features], dim=-1) if self.include_input else features
@@ -105,6 +109,7 @@ class SeededFourierInput(nn.Module):
         self.register_buffer("matrix", torch.from_numpy(sums * np.float32(encoding.scale)), persistent=False)
 
     def forward(self, coords: Values) -> Values:
+        """(..., in_dims) -> (..., 2 n_features)."""
         angles = nn.functional.linear(coords, self.matrix)
         return torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1)
 
@@ -137,6 +142,7 @@ class FieldModule(nn.Module):
         self.load_arrays(initial_arrays(network, seed) if tensors is None else tensors)
 
     def forward(self, coords: Values) -> Values:
+        """Coords (..., in_dims) -> values (..., out_channels)."""
         x: Values = self.input(coords)
         for layer in self.layers:
             x = layer(x)

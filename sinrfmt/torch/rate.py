@@ -7,14 +7,18 @@ t)``, so that every weight adds the same expected error c^2 / 12; c is the only 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sinrfmt.model_fit import fit_model
 from sinrfmt.network import Network, Tensor
 from sinrfmt.philox import signed_numbers
 from sinrfmt.torch.modules import SIGNED_NUMBER_RANGE, initial_bound
 from sinrfmt.torch.sensitivity import Block, Curvature
+
+Entry = TypeVar("Entry", bound=np.generic)
 
 STEP_MANTISSAS = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)
 STEP_CODE_MAX = 1023
@@ -59,10 +63,6 @@ class QuantisedTensor:
 
 SizeOf = Callable[[Sequence[QuantisedTensor]], int]
 """Bytes of a file with these tensors."""
-BitsOf = Callable[[NDArray[np.int64]], float]
-"""Bits of a tensor's coded values, their model's parameters included."""
-PsnrOf = Callable[[Sequence[QuantisedTensor]], float]
-"""PSNR in dB of the decoded signal."""
 
 
 def step_of(code: int) -> np.float32:
@@ -123,7 +123,7 @@ def step_codes(network: Network, curvature: Curvature, c: float) -> list[int]:
     return [nearest_step_code(c / math.sqrt(mean)) for mean in means]
 
 
-def split_vector[A: np.generic](network: Network, vector: NDArray[A]) -> list[NDArray[A]]:
+def split_vector(network: Network, vector: NDArray[Entry]) -> list[NDArray[Entry]]:
     """A parameter vector as one array per tensor, of the tensor's shape."""
     ends = np.cumsum([tensor.size for tensor in network.tensors])
     parts = np.split(vector, ends[:-1])
@@ -161,17 +161,16 @@ def _round_block(
 
 
 def quantise(
-    network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float, *, seed: int, bits_of: BitsOf
+    network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float, *, seed: int
 ) -> tuple[QuantisedTensor, ...]:
     """Quantise a network for knob c.
 
     Args:
-        network: the description.
+        network: the description; tensors of records with ``prior`` use it where it pays.
         weights: float64 (n_parameters,), the trained parameter vector.
         curvature: with blocks for error feedback.
         c: the knob; a larger one gives fewer bytes.
         seed: the file's.
-        bits_of: decides for each tensor whether the prior pays.
     """
     codes = step_codes(network, curvature, c)
     steps = np.concatenate(
@@ -179,26 +178,41 @@ def quantise(
     )
     accs = split_vector(network, round_with_feedback(weights, steps, curvature.blocks))
     return tuple(
-        _with_cheaper_prior(network, tensor, code, acc, seed, bits_of)
+        _with_cheaper_prior(network, tensor, code, acc, seed)
         for tensor, code, acc in zip(network.tensors, codes, accs, strict=True)
     )
 
 
-PRIOR_SHORT_BITS, PRIOR_LONG_BITS = 13, 21
-
-
 def _with_cheaper_prior(
-    network: Network, tensor: Tensor, code: int, acc: NDArray[np.int64], seed: int, bits_of: BitsOf
+    network: Network, tensor: Tensor, code: int, acc: NDArray[np.int64], seed: int
 ) -> QuantisedTensor:
     plain = QuantisedTensor(tensor.ordinal, code, acc, None)
-    prior = prior_for(initial_bound(network, tensor), float(step_of(code)))
+    prior = prior_for(initial_bound(network, tensor), float(step_of(code))) if tensor.record.prior else None
     if prior is None:
         return plain
     rest = acc - prior_values(prior, tensor, seed)
-    side_bits = PRIOR_SHORT_BITS if prior.is_short else PRIOR_LONG_BITS
-    if bits_of(rest.reshape(-1)) + side_bits >= bits_of(acc.reshape(-1)):
-        return plain
-    return QuantisedTensor(tensor.ordinal, code, rest, prior)
+    with_prior = QuantisedTensor(tensor.ordinal, code, rest, prior)
+    return min(plain, with_prior, key=tensor_bits)
+
+
+ENTRY_BITS = 14
+"""A tensor's entry of the table without model and prior."""
+PRIOR_SHORT_BITS, PRIOR_LONG_BITS = 13, 21
+ONE_PASS_BYTES = 66
+"""Everything else in a one-pass file of few records, start of the stream included."""
+
+
+def tensor_bits(quantised: QuantisedTensor) -> float:
+    """Bits of a tensor in a file: its values under their cheapest model, and its entry of the table."""
+    bits = ENTRY_BITS + fit_model(quantised.q)[1]
+    if quantised.prior is None:
+        return bits
+    return bits + (PRIOR_SHORT_BITS if quantised.prior.is_short else PRIOR_LONG_BITS)
+
+
+def estimate_bytes(quantised: Sequence[QuantisedTensor]) -> int:
+    """Size of a one-pass file of these tensors, without building it; within a few bytes."""
+    return ONE_PASS_BYTES + math.ceil(sum(tensor_bits(part) for part in quantised) / 8)
 
 
 @dataclass(frozen=True)

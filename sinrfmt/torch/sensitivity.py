@@ -90,7 +90,7 @@ def curvature_of(
         seed: of the subset.
         device: where to compute.
     """
-    chunks = list(_subset(coords, n_samples, seed, device).split(SAMPLES_PER_CHUNK))
+    chunks = list(torch.split(_subset(coords, n_samples, seed, device), SAMPLES_PER_CHUNK))
     diagonal = _diagonal(module, chunks)
     # A weight without any influence still needs a finite step.
     diagonal = np.maximum(diagonal, diagonal.max() * 1e-12 + 1e-30)

@@ -6,11 +6,14 @@ Specification: clause 7 (coordinates, values). A ``Signal`` is what training see
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt.registry import Coords, Modality, Values
+
+Entry = TypeVar("Entry", bound=np.generic)
 
 SAMPLE_MAX = 255.0
 
@@ -40,11 +43,13 @@ class Signal:
 
     @property
     def channels(self) -> int:
-        return self.values.shape[1]
+        """Number of values of a sample."""
+        return int(self.values.shape[1])
 
     @property
     def n_samples(self) -> int:
-        return self.values.shape[0]
+        """Number of grid positions."""
+        return int(self.values.shape[0])
 
 
 def image_signal(image: NDArray[np.uint8], *, value_range: Values = Values.SIGNED) -> Signal:
@@ -88,7 +93,8 @@ def to_samples(values: NDArray[np.float32], value_range: Values) -> NDArray[np.u
     """8-bit samples of network outputs: ``floor(255 * clamp(v) + 0.5)`` of v mapped to [0, 1]."""
     scale, offset = VALUE_RANGES[value_range]
     unit = np.clip((values - np.float32(offset)) / np.float32(scale), 0.0, 1.0)
-    return np.floor(unit * np.float32(SAMPLE_MAX) + np.float32(0.5)).astype(np.uint8)
+    samples: NDArray[np.uint8] = np.floor(unit * np.float32(SAMPLE_MAX) + np.float32(0.5)).astype(np.uint8)
+    return samples
 
 
 def psnr_of(signal: Signal, values: NDArray[np.float32]) -> float:
@@ -98,7 +104,7 @@ def psnr_of(signal: Signal, values: NDArray[np.float32]) -> float:
     return 10.0 * math.log10(SAMPLE_MAX**2 / mean_square) if mean_square else math.inf
 
 
-def _frozen[A: np.generic](array: NDArray[A]) -> NDArray[A]:
+def _frozen(array: NDArray[Entry]) -> NDArray[Entry]:
     array = np.ascontiguousarray(array)
     array.flags.writeable = False
     return array

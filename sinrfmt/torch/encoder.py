@@ -177,15 +177,17 @@ def _probe_size(job: _Job, min_psnr: float) -> int:
     signal = job.signal
     size = DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8
     options = _options(job, round(job.preset.n_steps * job.preset.screening_share))
+    # A file larger than the samples themselves is not worth looking for.
+    max_size = max(MIN_BYTES, min(MAX_BYTES, signal.samples.size))
     for _ in range(MAX_PROBES):
-        size = min(max(size, MIN_BYTES), MAX_BYTES)
+        size = min(max(size, MIN_BYTES), max_size)
         network = network_for_bytes(signal.coords.shape[1], signal.channels, round(size), job.preset.omegas[0])
         psnr = fit(FieldModule(network, seed=job.seed), signal, options, seed=job.seed, device=job.device)
         missing = min_psnr + BEST_DROP - PROBE_GAIN - psnr
         size *= 2.0 ** (missing / PSNR_PER_OCTAVE)
         if abs(missing) < BEST_DROP:
             break
-    return round(min(max(size, MIN_BYTES), MAX_BYTES))
+    return round(min(max(size, MIN_BYTES), max_size))
 
 
 def parameter_vector(module: FieldModule) -> NDArray[np.float64]:

@@ -27,6 +27,9 @@ STEPS_PER_OCTAVE = 8
 # log2 of the step of code 0.
 STEP_LOG2_MIN = 23 - STEP_EXPONENT_BIAS
 
+# The format ends at 2^31; the margin is for feedback and the prior.
+ACC_PEAK = 1 << 28
+
 PRIOR_M_MIN, PRIOR_M_LIMIT = 1 << 15, 1 << 16
 PRIOR_SHIFT_MIN, PRIOR_SHIFT_MAX = 8, 38
 
@@ -117,10 +120,13 @@ def dequantise(network: Network, quantised: Sequence[QuantisedTensor], seed: int
     }
 
 
-def step_codes(network: Network, curvature: Curvature, c: float) -> list[int]:
+def step_codes(network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float) -> list[int]:
     """The step code of every tensor for knob c, from the mean curvature of its entries."""
     means = [float(part.mean()) for part in split_vector(network, curvature.effective)]
-    return [nearest_step_code(c / math.sqrt(mean)) for mean in means]
+    peaks = [float(np.abs(part).max()) for part in split_vector(network, weights)]
+    return [
+        nearest_step_code(max(c / math.sqrt(mean), peak / ACC_PEAK)) for mean, peak in zip(means, peaks, strict=True)
+    ]
 
 
 def split_vector(network: Network, vector: NDArray[Entry]) -> list[NDArray[Entry]]:
@@ -172,7 +178,7 @@ def quantise(
         c: the knob; a larger one gives fewer bytes.
         seed: the file's.
     """
-    codes = step_codes(network, curvature, c)
+    codes = step_codes(network, weights, curvature, c)
     steps = np.concatenate(
         [np.full(t.size, float(step_of(code))) for t, code in zip(network.tensors, codes, strict=True)]
     )

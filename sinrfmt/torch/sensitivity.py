@@ -30,8 +30,8 @@ class Block:
 
     Attributes:
         indices: int64 (k,), positions in the parameter vector, ascending: the order of quantisation.
-        spread: float64 (k, k), unit upper triangular. When entry i is off by e, entry j > i should move by
-            ``-e * spread[i, j]``.
+        spread: float64 (k, k), unit upper triangular. When entry i changes by e, entry j > i should change by
+            ``e * spread[i, j]``.
         conditional: float64 (k,), curvature of entry i when the later entries move so.
     """
 

@@ -1,0 +1,248 @@
+"""From a signal to the integers of a file: size of the network, screening, training, curvature, steps.
+
+Everything of the encoder but bytes: building the file from an ``EncodedField`` is the caller's. Nothing here is
+normative: a decoder sees only the result.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sinrfmt.errors import UsageError
+from sinrfmt.network import Network
+from sinrfmt.registry import ERRORS
+from sinrfmt.torch.fit import FitOptions, Progress, fit, measure, screen_seeds
+from sinrfmt.torch.modules import FieldModule
+from sinrfmt.torch.presets import Preset, network_for_bytes
+from sinrfmt.torch.rate import (
+    QuantisedTensor,
+    SizeOf,
+    Trial,
+    dequantise,
+    estimate_bytes,
+    quantise,
+    search_bytes,
+    search_psnr,
+    start_knob,
+)
+from sinrfmt.torch.sensitivity import curvature_of
+from sinrfmt.torch.signals import VALUE_RANGES, Signal
+
+StageProgress = Callable[[str, int, int, float], None]
+"""Called with (stage, done, in all, PSNR in dB); stages are ``screen``, ``fit`` and ``quantise``."""
+
+DEFAULT_BITS_PER_SAMPLE = 0.35
+"""Size of a file when nothing is asked for, per sample position."""
+DEFAULT_DROP = 0.3
+"""Quality given up to quantisation when no size is asked for, in dB: there no network of another size is better."""
+# A larger batch keeps a GPU busy; on a CPU it only leaves the cache.
+BATCH_SIZES = {"cpu": 4096}
+GPU_BATCH_SIZE = 32768
+SEED_LIMIT = 1 << 32
+
+# A search for the size that reaches a PSNR: what an octave of bytes brings, what the full training adds to a probe, and
+# the loss to quantisation at which a size is best.
+PSNR_PER_OCTAVE = 3.0
+PROBE_GAIN = 1.2
+BEST_DROP = 0.35
+MAX_PROBES = 5
+MAX_SIZES = 4
+MIN_BYTES, MAX_BYTES = 128, 400_000
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the file should be; at most one is set.
+
+    Attributes:
+        max_bytes: size of the whole file.
+        min_psnr: of the decoded samples, in dB.
+    """
+
+    max_bytes: int | None = None
+    min_psnr: float | None = None
+
+
+@dataclass(frozen=True)
+class EncodedField:
+    """A signal's network in integers.
+
+    Attributes:
+        network: records as they go into the file; ``prior`` only where a tensor uses it.
+        seed: of prior and seeded Fourier features.
+        tensors: in table order.
+        psnr: of the decoded samples, in dB.
+        float_psnr: of the samples before quantisation.
+        n_bytes: size by the caller's measure.
+        float_arrays: float32 array per tensor name, before quantisation.
+    """
+
+    network: Network
+    seed: int
+    tensors: tuple[QuantisedTensor, ...]
+    psnr: float
+    float_psnr: float
+    n_bytes: int
+    float_arrays: dict[str, NDArray[np.float32]]
+
+
+def encode_signal(
+    signal: Signal,
+    preset: Preset,
+    target: Target,
+    *,
+    seed: int,
+    device: torch.device,
+    size_of: SizeOf = estimate_bytes,
+    on_progress: StageProgress | None = None,
+) -> EncodedField:
+    """Fit a network to a signal and choose its integers.
+
+    Args:
+        signal: what to encode.
+        preset: how much work to do.
+        target: size or quality.
+        seed: of everything; the seed in the file is one of the candidates that follow from it.
+        device: where to train.
+        size_of: bytes of the file with given tensors.
+        on_progress: see ``StageProgress``.
+
+    Raises:
+        UsageError: the target cannot be reached.
+    """
+    job = _Job(signal, preset, seed, device, size_of, on_progress)
+    if target.min_psnr is not None:
+        return _encode_for_psnr(job, target.min_psnr)
+    max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8))
+    module = _train(job, max_bytes)
+    encoded = _quantise(job, module, target)
+    if encoded is None:
+        raise _usage_error(f"{max_bytes} bytes are too few for any network of this signal")
+    return encoded
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The arguments of ``encode_signal`` that every stage needs."""
+
+    signal: Signal
+    preset: Preset
+    seed: int
+    device: torch.device
+    size_of: SizeOf
+    on_progress: StageProgress | None
+
+    def stage(self, name: str) -> Progress | None:
+        return partial(self.on_progress, name) if self.on_progress else None
+
+
+def _usage_error(message: str) -> UsageError:
+    return UsageError(ERRORS["USAGE"][0], "USAGE", message)
+
+
+def _options(job: _Job, n_steps: int) -> FitOptions:
+    batch_size = BATCH_SIZES.get(job.device.type, GPU_BATCH_SIZE)
+    return FitOptions(max(1, n_steps), job.preset.learning_rate, batch_size)
+
+
+def _train(job: _Job, max_bytes: int) -> FieldModule:
+    """Screen seeds and omegas for the network of a budget and train the best one to the end."""
+    preset, signal = job.preset, job.signal
+    networks = [network_for_bytes(signal.coords.shape[1], signal.channels, max_bytes, omega) for omega in preset.omegas]
+    seeds = [(job.seed + i) % SEED_LIMIT for i in range(preset.n_seeds)]
+    candidates = [(network, seed) for seed in seeds for network in networks]
+    screening = _options(job, round(preset.n_steps * preset.screening_share))
+    best = screen_seeds(candidates, signal, screening, device=job.device, on_progress=job.stage("screen"))
+    options = _options(job, preset.n_steps)
+    fit(best.module, signal, options, seed=best.seed, device=job.device, on_progress=job.stage("fit"))
+    return best.module
+
+
+def _encode_for_psnr(job: _Job, min_psnr: float) -> EncodedField:
+    max_bytes = _probe_size(job, min_psnr)
+    for _ in range(MAX_SIZES):
+        encoded = _quantise(job, _train(job, max_bytes), Target(min_psnr=min_psnr))
+        if encoded is not None:
+            return encoded
+        max_bytes = round(max_bytes * 1.3)
+    raise _usage_error(f"{min_psnr:g} dB were not reached with a network of {max_bytes} bytes")
+
+
+def _probe_size(job: _Job, min_psnr: float) -> int:
+    """Bytes that should give ``min_psnr``, from short trainings of one seed."""
+    signal = job.signal
+    size = DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8
+    options = _options(job, round(job.preset.n_steps * job.preset.screening_share))
+    # A file larger than the samples themselves is not worth looking for.
+    max_size = max(MIN_BYTES, min(MAX_BYTES, signal.samples.size))
+    for _ in range(MAX_PROBES):
+        size = min(max(size, MIN_BYTES), max_size)
+        network = network_for_bytes(signal.coords.shape[1], signal.channels, round(size), job.preset.omegas[0])
+        psnr = fit(FieldModule(network, seed=job.seed), signal, options, seed=job.seed, device=job.device)
+        missing = min_psnr + BEST_DROP - PROBE_GAIN - psnr
+        size *= 2.0 ** (missing / PSNR_PER_OCTAVE)
+        if abs(missing) < BEST_DROP:
+            break
+    return round(min(max(size, MIN_BYTES), max_size))
+
+
+def parameter_vector(module: FieldModule) -> NDArray[np.float64]:
+    """All weights in table order: float64 (n_parameters,)."""
+    return np.concatenate([array.reshape(-1) for array in module.arrays().values()]).astype(np.float64)
+
+
+def _quantise(job: _Job, module: FieldModule, target: Target) -> EncodedField | None:
+    """The integers of a trained module for a target; None if no step reaches it."""
+    signal, preset, network = job.signal, job.preset, module.network
+    float_psnr = measure(module, signal, device=job.device)
+    curvature = curvature_of(
+        module,
+        signal.coords,
+        n_samples=preset.curvature_samples,
+        block_limit=preset.feedback_limit,
+        seed=job.seed,
+        device=job.device,
+    )
+    weights = parameter_vector(module)
+    decoded = FieldModule(network, seed=module.seed).to(job.device)
+    report = job.stage("quantise")
+    n_done = 0
+
+    def run(c: float) -> Trial:
+        nonlocal n_done
+        tensors = quantise(network, weights, curvature, c, seed=module.seed)
+        decoded.load_arrays(dequantise(network, tensors, module.seed))
+        trial = Trial(c, tensors, job.size_of(tensors), measure(decoded, signal, device=job.device))
+        n_done += 1
+        if report:
+            report(n_done, preset.n_trials, trial.psnr)
+        return trial
+
+    c_start = start_knob(float_psnr, DEFAULT_DROP, VALUE_RANGES[signal.value_range][0], network.n_parameters)
+    if target.max_bytes is not None:
+        trial = search_bytes(run, target.max_bytes, c_start=c_start, n_trials=preset.n_trials)
+    else:
+        min_psnr = target.min_psnr if target.min_psnr is not None else float_psnr - DEFAULT_DROP
+        trial = search_psnr(run, min_psnr, c_start=c_start, n_trials=preset.n_trials)
+    if trial is None:
+        return None
+    return EncodedField(
+        _without_unused_prior(network, trial.tensors),
+        module.seed,
+        trial.tensors,
+        trial.psnr,
+        float_psnr,
+        trial.n_bytes,
+        module.arrays(),
+    )
+
+
+def _without_unused_prior(network: Network, tensors: Sequence[QuantisedTensor]) -> Network:
+    """The network with ``prior`` only in records of which a tensor uses it."""
+    used = {id(t.record) for t, part in zip(network.tensors, tensors, strict=True) if part.prior is not None}
+    records = tuple(replace(record, prior=id(record) in used) for record in network.records)
+    return replace(network, records=records)

@@ -1,0 +1,159 @@
+"""The training loop: a seeded network is fitted to a signal with Adam.
+
+Method: Sitzmann et al., "Implicit neural representations with periodic activation functions" (2020), with a cosine
+learning rate. The only place of the library that is random, and it takes a seed: two runs on one machine give the same
+weights. Nothing is printed; progress goes to a callback. An interruption leaves the module usable as it stands.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor as Values
+
+from sinrfmt.network import Network
+from sinrfmt.torch.modules import FieldModule
+from sinrfmt.torch.signals import Signal, psnr_of
+
+Progress = Callable[[int, int, float], None]
+"""Called with (steps done, steps in all, PSNR in dB)."""
+
+ADAM_BETAS = (0.9, 0.99)
+PROGRESS_INTERVAL = 100
+EVALUATION_BATCH = 16384
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How long and how fast to train.
+
+    Attributes:
+        n_steps: optimiser steps.
+        learning_rate: at the start; it falls to zero along half a cosine.
+        batch_size: samples a step. A signal of no more samples is used whole; a larger one is shuffled every epoch.
+            On a CPU a small batch keeps the activations in cache and makes several steps in the time of one.
+    """
+
+    n_steps: int
+    learning_rate: float = 5e-3
+    batch_size: int = 4096
+
+
+def fit(
+    module: FieldModule,
+    signal: Signal,
+    options: FitOptions,
+    *,
+    seed: int,
+    device: torch.device,
+    on_progress: Progress | None = None,
+) -> float:
+    """Train ``module`` in place.
+
+    Args:
+        module: moved to ``device``.
+        signal: the target.
+        options: steps, rate and batch.
+        seed: order of the samples.
+        device: where to train.
+        on_progress: called every 100 steps and at the end.
+
+    Returns:
+        the PSNR of the trained module, in dB
+    """
+    module.to(device).train()
+    optimizer = torch.optim.Adam(module.parameters(), lr=options.learning_rate, betas=ADAM_BETAS)
+    batches = _batches(signal, options.batch_size, seed, device)
+    for step in range(options.n_steps):
+        optimizer.param_groups[0]["lr"] = cosine_rate(options, step)
+        coords, values = next(batches)
+        optimizer.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.mse_loss(module(coords), values)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if on_progress and (step + 1) % PROGRESS_INTERVAL == 0 and step + 1 < options.n_steps:
+            on_progress(step + 1, options.n_steps, measure(module, signal, device=device))
+    psnr = measure(module, signal, device=device)
+    if on_progress:
+        on_progress(options.n_steps, options.n_steps, psnr)
+    return psnr
+
+
+def cosine_rate(options: FitOptions, step: int) -> float:
+    """The learning rate of a step, 0 <= step < n_steps."""
+    return 0.5 * options.learning_rate * (1.0 + math.cos(math.pi * step / options.n_steps))
+
+
+def _batches(signal: Signal, batch_size: int, seed: int, device: torch.device) -> Iterator[tuple[Values, Values]]:
+    """Yield (coords, values) without end; the last, smaller batch of an epoch is left out."""
+    coords = torch.tensor(signal.coords, device=device)
+    values = torch.tensor(signal.values, device=device)
+    n = signal.n_samples
+    if n <= batch_size:
+        while True:
+            yield coords, values
+    generator = torch.Generator().manual_seed(seed & (2**63 - 1))
+    while True:
+        order = torch.randperm(n, generator=generator).to(device)
+        shuffled_coords, shuffled_values = coords[order], values[order]
+        for start in range(0, n - batch_size + 1, batch_size):
+            part = slice(start, start + batch_size)
+            yield shuffled_coords[part], shuffled_values[part]
+
+
+@torch.no_grad()
+def outputs(module: FieldModule, coords: NDArray[np.float32], *, device: torch.device) -> NDArray[np.float32]:
+    """The module's values at coords (n, in_dims), in batches: float32 (n, out_channels)."""
+    points = torch.tensor(coords).to(device)
+    parts = [module(part) for part in torch.split(points, EVALUATION_BATCH)]
+    values: NDArray[np.float32] = torch.cat(parts).cpu().numpy()
+    return values
+
+
+def measure(module: FieldModule, signal: Signal, *, device: torch.device) -> float:
+    """PSNR of the module on the signal's 8-bit samples, in dB."""
+    return psnr_of(signal, outputs(module, signal.coords, device=device))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One network and seed of a screening, with its PSNR after the short training."""
+
+    network: Network
+    seed: int
+    module: FieldModule
+    psnr: float
+
+
+def screen_seeds(
+    candidates: Sequence[tuple[Network, int]],
+    signal: Signal,
+    options: FitOptions,
+    *,
+    device: torch.device,
+    on_progress: Progress | None = None,
+) -> Candidate:
+    """Train every (network, seed) for ``options.n_steps`` and keep the best.
+
+    Seeds differ by about 0.5 dB and a short training ranks the extremes correctly (the choice is free for the
+    decoder: the seed is in the file anyway).
+
+    Args:
+        candidates: at least one; networks may differ in omega.
+        signal, options, device: as for ``fit``; ``n_steps`` is that of one candidate.
+        on_progress: called after each candidate with (candidates done, candidates in all, best PSNR).
+    """
+    best: Candidate | None = None
+    for i, (network, seed) in enumerate(candidates):
+        module = FieldModule(network, seed=seed)
+        psnr = fit(module, signal, options, seed=seed, device=device)
+        if best is None or psnr > best.psnr:
+            best = Candidate(network, seed, module, psnr)
+        if on_progress:
+            on_progress(i + 1, len(candidates), best.psnr)
+    if best is None:
+        raise ValueError("no candidates to screen")
+    return best

@@ -1,0 +1,199 @@
+"""A network as a ``torch.nn.Module``: layers, input encodings and the seeded initial values.
+
+Specification: clauses 6.4 (layers), 8.2 (seeded numbers), 11 (evaluation). Knows nothing of files, images or training.
+The initial value of entry n of a tensor is ``bound * U[n] / 2^23`` with the file's own generator: what the decoder can
+make again need not be stored, so a trained tensor may be coded as its difference from where it started.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor as Values
+from torch import nn
+
+from sinrfmt.network import FourierEncoding, InputEncoding, Layer, Network, SeededFourierEncoding, Tensor
+from sinrfmt.philox import fourier_sums, signed_numbers
+from sinrfmt.registry import RecordKind
+
+SIGNED_NUMBER_RANGE = 2.0**23
+
+ACTIVATIONS: dict[RecordKind, Callable[[Values], Values]] = {
+    RecordKind.LINEAR: lambda t: t,
+    RecordKind.SINE: torch.sin,
+    RecordKind.RELU: torch.relu,
+    RecordKind.GAUSSIAN: lambda t: torch.exp(-t * t),
+    RecordKind.TANH: torch.tanh,
+    RecordKind.SIGMOID: torch.sigmoid,
+    RecordKind.ELU: nn.functional.elu,
+}
+
+# Uniform bounds that keep the variance of the signal: He for ReLU and ELU, LeCun for the others; a weight of a kind
+# with omega is smaller by omega (Sitzmann et al., "Implicit neural representations with periodic activation functions",
+# 2020).
+WEIGHT_GAINS: dict[RecordKind, float] = {
+    RecordKind.LINEAR: 1.0,
+    RecordKind.SINE: math.sqrt(6.0),
+    RecordKind.RELU: math.sqrt(6.0),
+    RecordKind.GAUSSIAN: math.sqrt(6.0),
+    RecordKind.TANH: math.sqrt(3.0),
+    RecordKind.SIGMOID: math.sqrt(3.0),
+    RecordKind.ELU: math.sqrt(6.0),
+}
+
+
+class DenseLayer(nn.Module):
+    """``act(omega * (W x + b))`` over the last axis."""
+
+    bias: nn.Parameter | None
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[layer.kind]
+        self.omega = layer.omega
+        self.weight = nn.Parameter(torch.zeros(layer.n_out, layer.n_in))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(layer.n_out)) if layer.record.bias else None)
+
+    def phase(self, x: Values) -> Values:
+        """The argument of the activation: (..., n_in) -> (..., n_out).
+
+        omega scales the small matrix, not the large product: one pass over memory less in each direction.
+        """
+        if self.omega == 1.0:
+            return nn.functional.linear(x, self.weight, self.bias)
+        bias = None if self.bias is None else self.bias * self.omega
+        return nn.functional.linear(x, self.weight * self.omega, bias)
+
+    def forward(self, x: Values) -> Values:
+        """(..., n_in) -> (..., n_out)."""
+        return self.activation(self.phase(x))
+
+
+class IdentityInput(nn.Module):
+    """No input encoding."""
+
+    def forward(self, coords: Values) -> Values:
+        """(..., in_dims) -> the same."""
+        return coords
+
+
+class FourierInput(nn.Module):
+    """Log-spaced Fourier features: the input if asked for, then per octave all sines, then all cosines."""
+
+    frequencies: Values
+
+    def __init__(self, encoding: FourierEncoding) -> None:
+        super().__init__()
+        factor = math.pi if encoding.times_pi else 1.0
+        frequencies = [encoding.base**j * factor for j in range(encoding.octaves)]
+        self.include_input = encoding.include_input
+        self.register_buffer("frequencies", torch.tensor(frequencies, dtype=torch.float32), persistent=False)
+
+    def forward(self, coords: Values) -> Values:
+        """(..., in_dims) -> (..., n_features)."""
+        angles = coords.unsqueeze(-2) * self.frequencies.unsqueeze(-1)  # (..., octaves, in_dims)
+        features = torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1).flatten(-2)
+        return torch.cat([coords, features], dim=-1) if self.include_input else features
+
+
+class SeededFourierInput(nn.Module):
+    """Seeded Gaussian Fourier features: all sines, then all cosines of B x."""
+
+    matrix: Values
+
+    def __init__(self, encoding: SeededFourierEncoding, in_dims: int, seed: int) -> None:
+        super().__init__()
+        sums = fourier_sums(encoding.n_features, in_dims, seed).astype(np.float32)
+        self.register_buffer("matrix", torch.from_numpy(sums * np.float32(encoding.scale)), persistent=False)
+
+    def forward(self, coords: Values) -> Values:
+        """(..., in_dims) -> (..., 2 n_features)."""
+        angles = nn.functional.linear(coords, self.matrix)
+        return torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1)
+
+
+class FieldModule(nn.Module):
+    """The field of a network: coords float32 (n, in_dims) -> values float32 (n, out_channels).
+
+    Its parameters are named as the tensors of the file, ``layers.N.weight`` and ``layers.N.bias``.
+    """
+
+    def __init__(
+        self, network: Network, tensors: Mapping[str, NDArray[np.float32]] | None = None, *, seed: int = 0
+    ) -> None:
+        """Build the module.
+
+        Args:
+            network: the description.
+            tensors: float32 array per tensor name; None for the seeded initial values.
+            seed: the file's seed; also makes the matrix of seeded Fourier features.
+
+        Raises:
+            KeyError: a tensor is missing from ``tensors``.
+            ValueError: an array has another shape than its tensor.
+        """
+        super().__init__()
+        self.network = network
+        self.seed = seed
+        self.input = _build_input(network.input_encoding, network.in_dims, seed)
+        self.layers = nn.ModuleList(DenseLayer(layer) for layer in network.layers)
+        self.load_arrays(initial_arrays(network, seed) if tensors is None else tensors)
+
+    def forward(self, coords: Values) -> Values:
+        """Coords (..., in_dims) -> values (..., out_channels)."""
+        x: Values = self.input(coords)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """A float32 copy of every tensor, in table order."""
+        return {name: p.detach().cpu().numpy().copy() for name, p in self._parameters_in_table_order()}
+
+    @torch.no_grad()
+    def load_arrays(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Set every tensor.
+
+        Raises:
+            KeyError: a tensor is missing.
+            ValueError: an array has another shape than its tensor.
+        """
+        for name, parameter in self._parameters_in_table_order():
+            array = np.asarray(tensors[name], dtype=np.float32)
+            if array.shape != tuple(parameter.shape):
+                raise ValueError(f"{name}: expected shape {tuple(parameter.shape)}, found {array.shape}")
+            parameter.copy_(torch.from_numpy(array))
+
+    def _parameters_in_table_order(self) -> list[tuple[str, nn.Parameter]]:
+        return [(tensor.name, self.get_parameter(tensor.name)) for tensor in self.network.tensors]
+
+
+def _build_input(encoding: InputEncoding | None, in_dims: int, seed: int) -> nn.Module:
+    if encoding is None:
+        return IdentityInput()
+    if isinstance(encoding, FourierEncoding):
+        return FourierInput(encoding)
+    return SeededFourierInput(encoding, in_dims, seed)
+
+
+def initial_bound(network: Network, tensor: Tensor) -> float:
+    """Bound B of the seeded initial values of a tensor: they are uniform in [-B, B)."""
+    index = tensor.ordinal // 2
+    layer = network.layers[index]
+    if tensor.is_bias:
+        return 1.0 / math.sqrt(layer.n_in)
+    if index == 0 and layer.kind == RecordKind.SINE:
+        return 1.0 / layer.n_in
+    return WEIGHT_GAINS[layer.kind] / (math.sqrt(layer.n_in) * layer.omega)
+
+
+def initial_arrays(network: Network, seed: int) -> dict[str, NDArray[np.float32]]:
+    """The seeded initial values ``bound * U / 2^23`` of every tensor (clause 8.2)."""
+    arrays = {}
+    for tensor in network.tensors:
+        numbers = signed_numbers(tensor.size, tensor.ordinal, seed).reshape(tensor.shape)
+        scale = initial_bound(network, tensor) / SIGNED_NUMBER_RANGE
+        arrays[tensor.name] = (numbers * scale).astype(np.float32)
+    return arrays

@@ -1,0 +1,94 @@
+"""Named recipes of the encoder, and the network for a budget of bytes.
+
+The numbers are in ``presets.toml``. How the size is chosen: the best network for a budget is the one whose weights get
+about 5.5 bits each; a larger one at fewer bits, or a smaller one at more, gives a worse picture.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from sinrfmt.errors import UsageError
+from sinrfmt.network import LayerRecord, Network
+from sinrfmt.registry import ERRORS, RecordKind
+
+BITS_PER_PARAMETER = 5.5
+OVERHEAD_BYTES = 66
+"""Container and start of the stream of a one-pass file."""
+TENSOR_BYTES = 3.5
+"""Side information of a tensor."""
+
+MIN_WIDTH = 4
+MAX_WIDTH = 512
+# (hidden layers, largest width): the depth to take for a network of at most that width, shallow ones first.
+DEPTHS: tuple[tuple[int, int], ...] = ((3, 40), (4, 64), (5, MAX_WIDTH))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much work the encoder does.
+
+    Attributes:
+        name: of the preset.
+        n_seeds: seeds that are screened, for each omega.
+        omegas: candidates for omega of the sine layers.
+        screening_share: steps of a screened candidate, as a share of ``n_steps``.
+        n_steps: steps of the training that follows.
+        learning_rate: at the start of the cosine.
+        feedback_limit: most parameters that share their rounding error.
+        curvature_samples: samples from which the curvature is measured.
+        n_trials: quantisations in the search of the knob.
+    """
+
+    name: str
+    n_seeds: int
+    omegas: tuple[float, ...]
+    screening_share: float
+    n_steps: int
+    learning_rate: float
+    feedback_limit: int
+    curvature_samples: int
+    n_trials: int
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """All presets by name, the fastest first."""
+    table = tomllib.loads(files("sinrfmt.torch").joinpath("presets.toml").read_text(encoding="utf-8"))
+    return {name: Preset(name=name, **{**fields, "omegas": tuple(fields["omegas"])}) for name, fields in table.items()}
+
+
+def preset_of(name: str) -> Preset:
+    """The preset of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in presets():
+        raise UsageError(ERRORS["USAGE"][0], "USAGE", f"preset {name!r}: expected one of {', '.join(presets())}")
+    return presets()[name]
+
+
+def sine_network(in_dims: int, out_channels: int, depth: int, width: int, omega: float) -> Network:
+    """A SIREN of ``depth`` hidden layers with one omega and seeded prior."""
+    hidden = LayerRecord(RecordKind.SINE, width, repeat=depth, omega=omega, prior=True)
+    return Network(in_dims, out_channels, (hidden, LayerRecord(RecordKind.LINEAR, out_channels)))
+
+
+def expected_bytes(network: Network) -> float:
+    """Bytes of a file of this network at its best quality for the size."""
+    return OVERHEAD_BYTES + TENSOR_BYTES * len(network.tensors) + network.n_parameters * BITS_PER_PARAMETER / 8.0
+
+
+def network_for_bytes(in_dims: int, out_channels: int, max_bytes: int, omega: float) -> Network:
+    """The widest SIREN that is expected to fit; the smallest one when none does."""
+    best = sine_network(in_dims, out_channels, DEPTHS[0][0], MIN_WIDTH, omega)
+    narrowest = MIN_WIDTH
+    for depth, widest in DEPTHS:
+        for width in range(narrowest, widest + 1):
+            network = sine_network(in_dims, out_channels, depth, width, omega)
+            if expected_bytes(network) <= max_bytes and network.n_parameters > best.n_parameters:
+                best = network
+        narrowest = widest * 3 // 4
+    return best

@@ -1,0 +1,110 @@
+"""What is fitted: sampled signals as coordinates and values, and the distortion measure on decoded samples.
+
+Specification: clause 7 (coordinates, values). A ``Signal`` is what training sees; distortion is always measured on the
+8-bit samples that a decoder would write, against the 8-bit input.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinrfmt.registry import Coords, Modality, Values
+
+Entry = TypeVar("Entry", bound=np.generic)
+
+SAMPLE_MAX = 255.0
+
+# (scale, offset) from a value in [0, 1] to the network's range.
+VALUE_RANGES: dict[Values, tuple[float, float]] = {Values.UNIT: (1.0, 0.0), Values.SIGNED: (2.0, -1.0)}
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal sampled on a grid, one row per sample in C order of the grid.
+
+    Attributes:
+        coords: float32 (n, in_dims).
+        values: float32 (n, channels), in the range that ``value_range`` names.
+        samples: uint8 (n, channels), the input itself.
+        grid: size of each grid axis; rows first for images.
+        modality, coords_rule, value_range: codes of the file's header.
+    """
+
+    coords: NDArray[np.float32]
+    values: NDArray[np.float32]
+    samples: NDArray[np.uint8]
+    grid: tuple[int, ...]
+    modality: Modality
+    coords_rule: Coords
+    value_range: Values
+
+    @property
+    def channels(self) -> int:
+        """Number of values of a sample."""
+        return int(self.values.shape[1])
+
+    @property
+    def n_samples(self) -> int:
+        """Number of grid positions."""
+        return int(self.values.shape[0])
+
+
+def image_signal(image: NDArray[np.uint8], *, value_range: Values = Values.SIGNED) -> Signal:
+    """Make the signal of an image.
+
+    Args:
+        image: uint8 (height, width) or (height, width, channels).
+        value_range: UNIT or SIGNED.
+
+    Raises:
+        ValueError: another dtype or number of axes, or no samples.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"an image is uint8 (height, width[, channels]), found {image.dtype} {image.shape}")
+    grid = image.shape[:2]
+    samples = _frozen(image.reshape(grid[0] * grid[1], -1))
+    scale, offset = VALUE_RANGES[value_range]
+    values = _frozen((samples / SAMPLE_MAX * scale + offset).astype(np.float32))
+    return Signal(
+        coords=_frozen(centre_coords(grid)),
+        values=values,
+        samples=samples,
+        grid=grid,
+        modality=Modality.IMAGE,
+        coords_rule=Coords.CENTRES,
+        value_range=value_range,
+    )
+
+
+def centre_coords(grid: tuple[int, ...]) -> NDArray[np.float32]:
+    """Coordinates of the samples of a grid under rule CENTRES: ``(2 i + 1) / n - 1`` on each axis.
+
+    Returns:
+        float32 (product of grid, number of axes), C order
+    """
+    axes = [((2.0 * np.arange(n) + 1.0) / n - 1.0).astype(np.float32) for n in grid]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(grid))
+
+
+def to_samples(values: NDArray[np.float32], value_range: Values) -> NDArray[np.uint8]:
+    """8-bit samples of network outputs: ``floor(255 * clamp(v) + 0.5)`` of v mapped to [0, 1]."""
+    scale, offset = VALUE_RANGES[value_range]
+    unit = np.clip((values - np.float32(offset)) / np.float32(scale), 0.0, 1.0)
+    samples: NDArray[np.uint8] = np.floor(unit * np.float32(SAMPLE_MAX) + np.float32(0.5)).astype(np.uint8)
+    return samples
+
+
+def psnr_of(signal: Signal, values: NDArray[np.float32]) -> float:
+    """PSNR in dB of network outputs (n, channels), on 8-bit samples; infinite for a perfect match."""
+    error = to_samples(values, signal.value_range).astype(np.float64) - signal.samples
+    mean_square = float(np.mean(error * error))
+    return 10.0 * math.log10(SAMPLE_MAX**2 / mean_square) if mean_square else math.inf
+
+
+def _frozen(array: NDArray[Entry]) -> NDArray[Entry]:
+    array = np.ascontiguousarray(array)
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,121 @@
+"""The encoder as a whole: targets are met, results repeat, presets are sound."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sinrfmt.errors import UsageError
+from sinrfmt.torch.encoder import EncodedField, Target, encode_signal
+from sinrfmt.torch.fit import measure
+from sinrfmt.torch.modules import FieldModule
+from sinrfmt.torch.presets import Preset, expected_bytes, network_for_bytes, preset_of, presets
+from sinrfmt.torch.rate import dequantise, estimate_bytes
+from sinrfmt.torch.signals import Signal, image_signal
+
+CPU = torch.device("cpu")
+PRESET = replace(preset_of("fast"), n_seeds=2, n_steps=300, n_trials=10)
+
+
+@pytest.fixture(scope="module")
+def signal() -> Signal:
+    y, x = np.mgrid[0:32, 0:48]
+    image = np.stack([128 + 90 * np.sin(x / 5 + y**2 / 200), 128 + 80 * np.cos(y / 4 + x / 9), 3 * x + 3 * y], axis=-1)
+    return image_signal(image.astype(np.uint8))
+
+
+def encode(signal: Signal, target: Target, preset: Preset = PRESET, seed: int = 1) -> EncodedField:
+    return encode_signal(signal, preset, target, seed=seed, device=CPU)
+
+
+def test_a_budget_of_bytes_is_kept_and_used(signal: Signal) -> None:
+    encoded = encode(signal, Target(max_bytes=500))
+    assert 440 < encoded.n_bytes <= 500
+    assert estimate_bytes(encoded.tensors) == encoded.n_bytes
+
+
+def test_a_psnr_is_reached(signal: Signal) -> None:
+    encoded = encode(signal, Target(min_psnr=24.0))
+    assert 24.0 <= encoded.psnr < 26.0
+
+
+def test_without_a_target_quantisation_costs_at_most_the_default_drop(signal: Signal) -> None:
+    encoded = encode(signal, Target())
+    assert encoded.float_psnr - 0.3 <= encoded.psnr
+
+
+def test_the_psnr_is_that_of_the_decoded_integers(signal: Signal) -> None:
+    encoded = encode(signal, Target(max_bytes=500))
+    weights = dequantise(encoded.network, encoded.tensors, encoded.seed)
+    decoded = FieldModule(encoded.network, weights, seed=encoded.seed)
+    assert measure(decoded, signal, device=CPU) == encoded.psnr
+    trained = FieldModule(encoded.network, encoded.float_arrays, seed=encoded.seed)
+    assert measure(trained, signal, device=CPU) == encoded.float_psnr
+
+
+def test_equal_seeds_give_equal_files(signal: Signal) -> None:
+    first, second, other = (encode(signal, Target(max_bytes=400), seed=seed) for seed in (1, 1, 9))
+    assert (first.seed, first.network, first.psnr) == (second.seed, second.network, second.psnr)
+    for a, b in zip(first.tensors, second.tensors, strict=True):
+        assert (a.step_code, a.prior) == (b.step_code, b.prior)
+        np.testing.assert_array_equal(a.q, b.q)
+    assert any(not np.array_equal(a.q, b.q) for a, b in zip(first.tensors, other.tensors, strict=True))
+
+
+def test_the_prior_flag_of_a_record_says_that_a_tensor_uses_it(signal: Signal) -> None:
+    encoded = encode(signal, Target(max_bytes=500))
+    for record in encoded.network.records:
+        users = [
+            part.prior
+            for tensor, part in zip(encoded.network.tensors, encoded.tensors, strict=True)
+            if tensor.record is record
+        ]
+        assert record.prior == any(prior is not None for prior in users)
+
+
+def test_the_callers_measure_of_size_counts(signal: Signal) -> None:
+    encoded = encode_signal(
+        signal,
+        PRESET,
+        Target(max_bytes=500),
+        seed=1,
+        device=CPU,
+        size_of=lambda tensors: estimate_bytes(tensors) + 50,
+    )
+    assert encoded.n_bytes == estimate_bytes(encoded.tensors) + 50 <= 500
+
+
+@pytest.mark.parametrize("target", [Target(max_bytes=70), Target(min_psnr=90.0)])
+def test_a_target_out_of_reach_is_a_usage_error(signal: Signal, target: Target) -> None:
+    with pytest.raises(UsageError):
+        encode(signal, target, replace(PRESET, n_steps=20, n_seeds=1, feedback_limit=0))
+
+
+def test_progress_names_the_stages_in_order(signal: Signal) -> None:
+    stages: list[str] = []
+
+    def note(stage: str, done: int, total: int, psnr: float) -> None:
+        assert 0 < done <= total
+        if stage not in stages:
+            stages.append(stage)
+
+    encode_signal(signal, PRESET, Target(max_bytes=400), seed=1, device=CPU, on_progress=note)
+    assert stages == ["screen", "fit", "quantise"]
+
+
+@pytest.mark.parametrize("max_bytes", [300, 500, 900, 1600, 4000, 20000, 100000])
+def test_the_network_of_a_budget_fits_and_fills_it(max_bytes: int) -> None:
+    network = network_for_bytes(2, 3, max_bytes, 20.0)
+    assert 0.85 * max_bytes < expected_bytes(network) <= max_bytes
+
+
+def test_presets_are_ordered_by_work() -> None:
+    assert list(presets()) == ["fast", "balanced", "best"]
+    steps = [preset.n_steps for preset in presets().values()]
+    assert steps == sorted(steps)
+
+
+def test_an_unknown_preset_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="fast, balanced, best"):
+        preset_of("fastest")

@@ -1,0 +1,81 @@
+"""The Gauss-Newton curvature against plain autograd, and its factors."""
+
+import numpy as np
+import pytest
+import torch
+
+from sinrfmt.network import LayerRecord, Network
+from sinrfmt.registry import RecordKind
+from sinrfmt.torch.modules import FieldModule
+from sinrfmt.torch.sensitivity import DAMPING, Curvature, curvature_of, feedback_factor
+
+CPU = torch.device("cpu")
+NETWORK = Network(
+    2,
+    2,
+    (
+        LayerRecord(RecordKind.SINE, 4, omega=5.0),
+        LayerRecord(RecordKind.GAUSSIAN, 3, bias=False),
+        LayerRecord(RecordKind.TANH, 3),
+        LayerRecord(RecordKind.LINEAR, 2),
+    ),
+)
+COORDS = np.random.default_rng(0).uniform(-1, 1, (30, 2)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def module() -> FieldModule:
+    return FieldModule(NETWORK, seed=1)
+
+
+def autograd_gram(module: FieldModule) -> np.ndarray:
+    """J^T J averaged over samples and channels, from one backward pass per output."""
+    parameters = [module.get_parameter(tensor.name) for tensor in NETWORK.tensors]
+    outputs = module(torch.tensor(COORDS)).reshape(-1)
+    rows = [torch.autograd.grad(output, parameters, retain_graph=True) for output in outputs]
+    jacobian = np.stack([torch.cat([g.reshape(-1) for g in row]).numpy() for row in rows]).astype(np.float64)
+    return jacobian.T @ jacobian / len(rows)
+
+
+def curvature(module: FieldModule, block_limit: int) -> Curvature:
+    return curvature_of(module, COORDS, n_samples=1000, block_limit=block_limit, seed=0, device=CPU)
+
+
+def test_the_diagonal_is_that_of_autograd(module: FieldModule) -> None:
+    expected = autograd_gram(module).diagonal()
+    np.testing.assert_allclose(curvature(module, 0).diagonal, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("block_limit", [1, 9, 20, 1000])
+def test_blocks_hold_every_weight_once_and_factor_its_part_of_the_matrix(module: FieldModule, block_limit: int) -> None:
+    gram = autograd_gram(module)
+    blocks = curvature(module, block_limit).blocks
+    indices = np.concatenate([block.indices for block in blocks])
+    np.testing.assert_array_equal(np.sort(indices), np.arange(NETWORK.n_parameters))
+    for block in blocks:
+        part = gram[np.ix_(block.indices, block.indices)]
+        part[np.diag_indices_from(part)] *= 1.0 + DAMPING
+        unit = np.linalg.inv(block.spread)
+        rebuilt = unit @ np.diag(block.conditional) @ unit.T
+        tolerance = 1e-4 * np.sqrt(np.outer(part.diagonal(), part.diagonal()))
+        assert np.all(np.abs(rebuilt - part) <= tolerance)
+
+
+def test_a_network_within_the_limit_is_one_block(module: FieldModule) -> None:
+    assert len(curvature(module, NETWORK.n_parameters).blocks) == 1
+    assert len(curvature(module, NETWORK.n_parameters - 1).blocks) > 1
+
+
+def test_spread_moves_later_entries_to_the_minimum() -> None:
+    rng = np.random.default_rng(3)
+    jacobian = rng.normal(size=(40, 6))
+    gram = jacobian.T @ jacobian
+    gram /= np.sqrt(np.outer(gram.diagonal(), gram.diagonal()))
+    spread, conditional = feedback_factor(torch.tensor(gram))
+    damped = gram + DAMPING * np.eye(6)
+    for i in range(6):
+        later = slice(i + 1, 6)
+        best = np.linalg.solve(damped[later, later], -damped[later, i])
+        np.testing.assert_allclose(spread[i, later], best, atol=1e-9)
+        error = np.concatenate([[1.0], best])
+        assert error @ damped[i:, i:] @ error == pytest.approx(conditional[i])

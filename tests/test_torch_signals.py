@@ -1,0 +1,52 @@
+"""Images as signals, and the distortion measure."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sinrfmt.registry import Values
+from sinrfmt.torch.signals import image_signal, psnr_of, to_samples
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+
+
+def test_coordinates_are_pixel_centres_with_rows_first() -> None:
+    signal = image_signal(IMAGE)
+    assert signal.grid == (3, 4)
+    np.testing.assert_allclose(signal.coords[0], [-2 / 3, -3 / 4])
+    np.testing.assert_allclose(signal.coords[1], [-2 / 3, -1 / 4])
+    np.testing.assert_allclose(signal.coords[-1], [2 / 3, 3 / 4])
+
+
+@pytest.mark.parametrize("value_range", [Values.UNIT, Values.SIGNED])
+def test_values_come_back_as_the_same_samples(value_range: Values) -> None:
+    signal = image_signal(IMAGE, value_range=value_range)
+    np.testing.assert_array_equal(to_samples(signal.values, value_range), IMAGE.reshape(-1, 3))
+    assert psnr_of(signal, signal.values) == math.inf
+
+
+def test_samples_are_clamped_and_rounded_half_up() -> None:
+    values = np.array([[-0.1, 1.1, 0.5, 1.49 / 255, 1.51 / 255]], dtype=np.float32)
+    np.testing.assert_array_equal(to_samples(values, Values.UNIT), [[0, 255, 128, 1, 2]])
+
+
+def test_psnr_counts_the_error_of_samples() -> None:
+    signal = image_signal(np.zeros((2, 2), dtype=np.uint8), value_range=Values.UNIT)
+    values = np.array([[0.0], [0.0], [0.001], [2.0 / 255]], dtype=np.float32)
+    assert psnr_of(signal, values) == pytest.approx(10 * math.log10(255**2 / 1.0))
+
+
+def test_a_grey_image_has_one_channel() -> None:
+    assert image_signal(IMAGE[..., 0]).channels == 1
+
+
+@pytest.mark.parametrize("image", [IMAGE.astype(np.float32), IMAGE[None], IMAGE[:0]])
+def test_what_is_no_image_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="an image is uint8"):
+        image_signal(image)
+
+
+def test_a_signal_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        image_signal(IMAGE).values[0] = 0.0

@@ -1,0 +1,125 @@
+"""Integers to files: what the encoder chose, packed into a field; and the ways in and out of torch.
+
+The last stage of encoding. Everything that is written is parsed back before it is given to the caller.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import sinrfmt
+from sinrfmt.container import build_file
+from sinrfmt.faults import error, translate
+from sinrfmt.field import Field
+from sinrfmt.head import Header, build_head, lowest_level
+from sinrfmt.network import Network
+from sinrfmt.payload import TensorCode, pack
+from sinrfmt.registry import LEVELS, ChunkKind, Coding, Coords, Modality, Profile, Values
+from sinrfmt.torch.encoder import StageProgress, Target, encode_signal
+from sinrfmt.torch.modules import FieldModule
+from sinrfmt.torch.presets import preset_of
+from sinrfmt.torch.signals import Signal, image_signal
+from sinrfmt.wire import Fault
+
+MAIN_CODINGS = (Coding.BROTLI, Coding.ZSTANDARD)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An encoded signal.
+
+    Attributes:
+        field: the file, decoded.
+        psnr: of the decoded 8-bit samples against the signal, in dB.
+        float_psnr: of the float32 network before quantisation, in dB.
+        float_arrays: that network, float32 array by tensor name.
+    """
+
+    field: Field
+    psnr: float
+    float_psnr: float
+    float_arrays: dict[str, NDArray[np.float32]]
+
+
+def encode(
+    picture: NDArray[np.uint8] | Signal,
+    *,
+    preset: str = "balanced",
+    max_bytes: int | None = None,
+    min_psnr: float | None = None,
+    coding: Coding = Coding.RANS,
+    seed: int = 0,
+    device: str = "auto",
+    on_progress: StageProgress | None = None,
+) -> Encoding:
+    """Fit a network to a signal and write it as a file.
+
+    Args:
+        picture: uint8[rows, columns] or [rows, columns, channels], 1 to 4 channels; or any signal.
+        preset: ``fast``, ``balanced`` or ``best``.
+        max_bytes: size of the file at most.
+        min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.
+        coding: payload coding.
+        seed: of everything random; the same seed on the same machine gives the same file.
+        device: ``auto``, ``cpu``, ``cuda`` or any torch device.
+        on_progress: called with (stage, done, in all, PSNR in dB).
+
+    Raises:
+        UsageError: the target cannot be reached, or the arguments do not fit.
+    """
+    signal = picture if isinstance(picture, Signal) else image_signal(picture)
+
+    def size_of(network: Network, codes: Sequence[TensorCode], network_seed: int) -> int:
+        return len(_file(_header(network, signal, network_seed), codes, coding))
+
+    chosen = encode_signal(
+        signal,
+        preset_of(preset),
+        Target(max_bytes, min_psnr),
+        seed=seed,
+        device=_device(device),
+        size_of=size_of,
+        on_progress=on_progress,
+    )
+    data = _file(_header(chosen.network, signal, chosen.seed), chosen.tensors, coding)
+    return Encoding(sinrfmt.loads(data), chosen.psnr, chosen.float_psnr, chosen.float_arrays)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise error("USAGE", "--device cuda: torch finds no CUDA device here")
+    return device
+
+
+def _header(network: Network, signal: Signal, seed: int) -> Header:
+    return Header(
+        network,
+        signal.modality,
+        grid=signal.grid,
+        coords=signal.coords_rule,
+        values=signal.value_range,
+        seed=seed,
+        level=lowest_level(network, signal.grid),
+    )
+
+
+def _file(header: Header, codes: Sequence[TensorCode], coding: Coding) -> bytes:
+    if coding in MAIN_CODINGS:
+        header = replace(header, profile=Profile.MAIN)
+    try:
+        payload, _ = pack(codes, header, coding=coding)
+        data = build_file(build_head(header), [(ChunkKind.PASS, payload)])
+    except Fault as fault:
+        raise translate(fault, 0, "encoder") from None
+    if len(data) <= header.level.file_bytes:
+        return data
+    level = next((level for level in LEVELS.values() if level.file_bytes >= len(data)), None)
+    if level is None:
+        raise error("LIMIT_FILE_BYTES", f"{len(data)} bytes are more than the highest level allows")
+    return _file(replace(header, level=level), codes, coding)

@@ -245,7 +245,7 @@ TABLE_FIELDS: tuple[tuple[str, int, str], ...] = (
     ("refined", 1, "1: this pass changes the tensor; 0: nothing else follows for it"),
     ("refine_bits", 3, "n - 1; the integers gain n = 1 to 8 bits"),
     ("step_form", 1, "0: step_short follows; 1: step_long follows"),
-    ("step_short", 7, "step code - 864"),
+    ("step_short", 7, "step code - 680"),
     ("step_long", 10, "step code"),
     ("has_row_steps", 1, "1: the rows have step differences, whose value parameters follow"),
     ("has_prior", 1, "1: the tensor has a prior"),

@@ -14,7 +14,7 @@ from sinrfmt.registry import Coding, ModelForm, Tool
 from sinrfmt.wire import Fault
 
 SIZES = {name: n_bits for name, n_bits, _ in TABLE_FIELDS}
-SHORT_STEP_FIRST = 864
+SHORT_STEP_FIRST = 680
 SHORT_STEP_LAST = SHORT_STEP_FIRST + (1 << SIZES["step_short"]) - 1
 PRIOR_SHIFT_FIRST = 8
 PRIOR_SHIFT_LAST = 38

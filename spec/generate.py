@@ -13,8 +13,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import annotate
 import construct
 
+import sinrfmt
 from sinrfmt import layout, wire
 
 SPEC = Path(__file__).resolve().parent
@@ -194,7 +196,22 @@ def levels_table(_: str) -> str:
     return markdown_table(["level", *columns[1:]], [[str(row[c]) for c in columns] for row in rows])
 
 
+def example_table(name: str) -> str:
+    """The annotated bytes of a file of ``spec/examples``, and the integers and weights that follow."""
+    data = (SPEC / "examples" / f"{name}.sinr").read_bytes()
+    values = " ".join(f"{v:.5f}" for v in sinrfmt.loads(data).grid().ravel())
+    return "\n\n".join(
+        (
+            markdown_table(["offset", "bytes", "field", "value"], [list(row) for row in annotate.rows(data)]),
+            markdown_table(["tensor", "acc", "step code", "weights"], [list(row) for row in annotate.integers(data)]),
+            f"weights_sha256: `{sinrfmt.loads(data).weights_sha256}`",
+            f"Values on the native grid: {values}",
+        )
+    )
+
+
 TABLES = {
+    "example": example_table,
     "fields": fields_table,
     "bits": bits_table,
     "registry": registry_table,

@@ -17,9 +17,8 @@ from sinrfmt.field import Field
 from sinrfmt.head import Header, build_head, lowest_level
 from sinrfmt.network import Network
 from sinrfmt.payload import TensorCode, pack
-from sinrfmt.registry import LEVELS, ChunkKind, Coding, Coords, Modality, Profile, Values
+from sinrfmt.registry import LEVELS, ChunkKind, Coding, Profile
 from sinrfmt.torch.encoder import StageProgress, Target, encode_signal
-from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import preset_of
 from sinrfmt.torch.signals import Signal, image_signal
 from sinrfmt.wire import Fault

@@ -319,13 +319,11 @@ def build_head(header: Header) -> bytes:
 
 
 def _merge_records(records: tuple[LayerRecord, ...]) -> list[LayerRecord]:
-    """Equal neighbours written once (HED-7)."""
+    """Equal neighbours written once (HED-7). No level has room for more than one record can repeat."""
     merged: list[LayerRecord] = []
     for record in records:
         if merged and replace(merged[-1], repeat=record.repeat) == record:
-            total = merged.pop().repeat + record.repeat
-            merged += [replace(record, repeat=255)] * (total // 255)
-            merged += [replace(record, repeat=total % 255)] if total % 255 else []
+            merged[-1] = replace(record, repeat=merged[-1].repeat + record.repeat)
         else:
             merged.append(record)
     return merged

@@ -49,7 +49,7 @@ def _brotli_decompress(data: bytes, size: int) -> bytes | None:
 
 
 def _zstandard_decompress(data: bytes, size: int) -> bytes | None:
-    """The one-shot call of the library does not look at all bytes; a stream fed in small pieces does, and is bounded."""
+    """The library's one-shot call does not look at all bytes; a stream fed in small pieces does, and is bounded."""
     zstandard = _import("zstandard")
     if data[:4] != ZSTANDARD_MAGIC:
         return None  # a skippable frame

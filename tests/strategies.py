@@ -101,6 +101,20 @@ def meta_payload(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(bytes([len(k)]) + k + len(v).to_bytes(2, "little") + v for k, v in pairs)
 
 
+def pass_payload(
+    table: Sequence[tuple[int, int]],
+    body: bytes = b"",
+    acc: Sequence[int] = (),
+    *,
+    flags: int = 0x08,
+    index: int = 0,
+    acc_crc: int | None = None,
+) -> bytes:
+    """A PASS payload by clause 7, of (value, bits) of the table's fields; ``acc_crc`` is by default that of ``acc``."""
+    crc = zlib.crc32(b"".join((a & 0xFFFFFFFF).to_bytes(4, "little") for a in acc)) if acc_crc is None else acc_crc
+    return bytes([flags, index]) + crc.to_bytes(4, "little") + bit_string(*table) + body
+
+
 def assert_error(name: str, offset: int | None, call: Callable[..., Any], *arguments: Any, **options: Any) -> None:
     """``call`` raises the coded error ``name`` at ``offset``."""
     with pytest.raises(SinrError) as caught:
@@ -204,7 +218,7 @@ def assert_decodes(made: Made) -> sinrfmt.Field:
     field = sinrfmt.loads(made.data)
     for found, expected in zip(field.states, made.states[-1], strict=True):
         np.testing.assert_array_equal(found.acc, expected.acc)
-        assert (found.step, found.tensor) == (expected.step, expected.tensor)
+        assert (found.step, found.tensor.ordinal) == (expected.step, expected.tensor.ordinal)
         assert (found.row_steps is None) == (expected.row_steps is None)
         assert found.row_steps is None or found.row_steps.tolist() == expected.row_steps.tolist()  # type: ignore[union-attr]
     return field

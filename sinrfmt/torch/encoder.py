@@ -12,18 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sinrfmt.errors import UsageError
+from sinrfmt.faults import error
 from sinrfmt.network import Network
-from sinrfmt.registry import ERRORS
+from sinrfmt.payload import TensorCode
 from sinrfmt.torch.fit import FitOptions, Progress, fit, measure, screen_seeds
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, network_for_bytes
 from sinrfmt.torch.rate import (
-    QuantisedTensor,
-    SizeOf,
     Trial,
     dequantise,
-    estimate_bytes,
     quantise,
     search_bytes,
     search_psnr,
@@ -32,6 +29,8 @@ from sinrfmt.torch.rate import (
 from sinrfmt.torch.sensitivity import curvature_of
 from sinrfmt.torch.signals import VALUE_RANGES, Signal
 
+SizeOf = Callable[[Network, Sequence[TensorCode], int], int]
+"""Bytes of the file of a network, its codes and its seed."""
 StageProgress = Callable[[str, int, int, float], None]
 """Called with (stage, done, in all, PSNR in dB); stages are ``screen``, ``fit`` and ``quantise``."""
 
@@ -74,7 +73,7 @@ class EncodedField:
     Attributes:
         network: records as they go into the file; ``prior`` only where a tensor uses it.
         seed: of prior and seeded Fourier features.
-        tensors: in table order.
+        codes: in table order.
         psnr: of the decoded samples, in dB.
         float_psnr: of the samples before quantisation.
         n_bytes: size by the caller's measure.
@@ -83,7 +82,7 @@ class EncodedField:
 
     network: Network
     seed: int
-    tensors: tuple[QuantisedTensor, ...]
+    codes: tuple[TensorCode, ...]
     psnr: float
     float_psnr: float
     n_bytes: int
@@ -97,7 +96,7 @@ def encode_signal(
     *,
     seed: int,
     device: torch.device,
-    size_of: SizeOf = estimate_bytes,
+    size_of: SizeOf,
     on_progress: StageProgress | None = None,
 ) -> EncodedField:
     """Fit a network to a signal and choose its integers.
@@ -108,25 +107,25 @@ def encode_signal(
         target: size or quality.
         seed: of everything; the seed in the file is one of the candidates that follow from it.
         device: where to train.
-        size_of: bytes of the file with given tensors.
+        size_of: bytes of the file.
         on_progress: see ``StageProgress``.
 
     Raises:
         UsageError: the target cannot be reached.
     """
-    job = _Job(signal, preset, seed, device, size_of, on_progress)
+    job = Job(signal, preset, seed, device, size_of, on_progress)
     if target.min_psnr is not None:
         return _encode_for_psnr(job, target.min_psnr)
     max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8))
     module = _train(job, max_bytes)
-    encoded = _quantise(job, module, target)
+    encoded = quantise_module(job, module, target)
     if encoded is None:
-        raise _usage_error(f"{max_bytes} bytes are too few for any network of this signal")
+        raise error("USAGE", f"{max_bytes} bytes are too few for any network of this signal")
     return encoded
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """The arguments of ``encode_signal`` that every stage needs."""
 
     signal: Signal
@@ -140,16 +139,12 @@ class _Job:
         return partial(self.on_progress, name) if self.on_progress else None
 
 
-def _usage_error(message: str) -> UsageError:
-    return UsageError(ERRORS["USAGE"][0], "USAGE", message)
-
-
-def _options(job: _Job, n_steps: int) -> FitOptions:
+def _options(job: Job, n_steps: int) -> FitOptions:
     batch_size = BATCH_SIZES.get(job.device.type, GPU_BATCH_SIZE)
     return FitOptions(max(1, n_steps), job.preset.learning_rate, batch_size)
 
 
-def _train(job: _Job, max_bytes: int) -> FieldModule:
+def _train(job: Job, max_bytes: int) -> FieldModule:
     """Screen seeds and omegas for the network of a budget and train the best one to the end."""
     preset, signal = job.preset, job.signal
     networks = [network_for_bytes(signal.coords.shape[1], signal.channels, max_bytes, omega) for omega in preset.omegas]
@@ -162,17 +157,17 @@ def _train(job: _Job, max_bytes: int) -> FieldModule:
     return best.module
 
 
-def _encode_for_psnr(job: _Job, min_psnr: float) -> EncodedField:
+def _encode_for_psnr(job: Job, min_psnr: float) -> EncodedField:
     max_bytes = _probe_size(job, min_psnr)
     for _ in range(MAX_SIZES):
-        encoded = _quantise(job, _train(job, max_bytes), Target(min_psnr=min_psnr))
+        encoded = quantise_module(job, _train(job, max_bytes), Target(min_psnr=min_psnr))
         if encoded is not None:
             return encoded
         max_bytes = round(max_bytes * 1.3)
-    raise _usage_error(f"{min_psnr:g} dB were not reached with a network of {max_bytes} bytes")
+    raise error("USAGE", f"{min_psnr:g} dB were not reached with a network of {max_bytes} bytes")
 
 
-def _probe_size(job: _Job, min_psnr: float) -> int:
+def _probe_size(job: Job, min_psnr: float) -> int:
     """Bytes that should give ``min_psnr``, from short trainings of one seed."""
     signal = job.signal
     size = DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8
@@ -195,7 +190,7 @@ def parameter_vector(module: FieldModule) -> NDArray[np.float64]:
     return np.concatenate([array.reshape(-1) for array in module.arrays().values()]).astype(np.float64)
 
 
-def _quantise(job: _Job, module: FieldModule, target: Target) -> EncodedField | None:
+def quantise_module(job: Job, module: FieldModule, target: Target) -> EncodedField | None:
     """The integers of a trained module for a target; None if no step reaches it."""
     signal, preset, network = job.signal, job.preset, module.network
     float_psnr = measure(module, signal, device=job.device)
@@ -214,9 +209,10 @@ def _quantise(job: _Job, module: FieldModule, target: Target) -> EncodedField | 
 
     def run(c: float) -> Trial:
         nonlocal n_done
-        tensors = quantise(network, weights, curvature, c, seed=module.seed)
-        decoded.load_arrays(dequantise(network, tensors, module.seed))
-        trial = Trial(c, tensors, job.size_of(tensors), measure(decoded, signal, device=job.device))
+        codes = quantise(network, weights, curvature, c, seed=module.seed)
+        decoded.load_arrays(dequantise(network, codes, module.seed))
+        n_bytes = job.size_of(_without_unused_prior(network, codes), codes, module.seed)
+        trial = Trial(c, codes, n_bytes, measure(decoded, signal, device=job.device))
         n_done += 1
         if report:
             report(n_done, preset.n_trials, trial.psnr)
@@ -231,9 +227,9 @@ def _quantise(job: _Job, module: FieldModule, target: Target) -> EncodedField | 
     if trial is None:
         return None
     return EncodedField(
-        _without_unused_prior(network, trial.tensors),
+        _without_unused_prior(network, trial.codes),
         module.seed,
-        trial.tensors,
+        trial.codes,
         trial.psnr,
         float_psnr,
         trial.n_bytes,
@@ -241,8 +237,8 @@ def _quantise(job: _Job, module: FieldModule, target: Target) -> EncodedField | 
     )
 
 
-def _without_unused_prior(network: Network, tensors: Sequence[QuantisedTensor]) -> Network:
+def _without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> Network:
     """The network with ``prior`` only in records of which a tensor uses it."""
-    used = {id(t.record) for t, part in zip(network.tensors, tensors, strict=True) if part.prior is not None}
+    used = {id(code.tensor.record) for code in codes if code.prior is not None}
     records = tuple(replace(record, prior=id(record) in used) for record in network.records)
     return replace(network, records=records)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from sinrfmt.errors import UsageError
+from sinrfmt.faults import error
 from sinrfmt.network import LayerRecord, Network
-from sinrfmt.registry import ERRORS, RecordKind
+from sinrfmt.registry import RecordKind
 
 BITS_PER_PARAMETER = 5.5
 OVERHEAD_BYTES = 66
@@ -66,7 +66,7 @@ def preset_of(name: str) -> Preset:
         UsageError: there is none.
     """
     if name not in presets():
-        raise UsageError(ERRORS["USAGE"][0], "USAGE", f"preset {name!r}: expected one of {', '.join(presets())}")
+        raise error("USAGE", f"preset {name!r}: expected one of {', '.join(presets())}")
     return presets()[name]
 
 

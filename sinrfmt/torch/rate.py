@@ -6,7 +6,7 @@ t)``, so that every weight adds the same expected error c^2 / 12; c is the only 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,75 +14,20 @@ from numpy.typing import NDArray
 
 from sinrfmt.model_fit import fit_model
 from sinrfmt.network import Network, Tensor
-from sinrfmt.philox import signed_numbers
+from sinrfmt.payload import TensorCode
+from sinrfmt.tables import PRIOR_SHIFT_FIRST, PRIOR_SHIFT_LAST, SIZES, Prior
 from sinrfmt.torch.modules import SIGNED_NUMBER_RANGE, initial_bound
 from sinrfmt.torch.sensitivity import Block, Curvature
+from sinrfmt.weights import Acc, TensorState, add_prior, nearest_step_code, prior_values, step_value, to_weights
 
 Entry = TypeVar("Entry", bound=np.generic)
+Integers = NDArray[np.int64]
 
-STEP_MANTISSAS = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)
-STEP_CODE_MAX = 1023
-STEP_EXPONENT_BIAS = 123
-STEPS_PER_OCTAVE = 8
-# log2 of the step of code 0.
-STEP_LOG2_MIN = 23 - STEP_EXPONENT_BIAS
-
-# The format ends at 2^31; the margin is for feedback and the prior.
+SHORT_MULTIPLIER_UNIT = 256
+"""A prior's multiplier that is a multiple of this has a short form (TAB-2)."""
+MULTIPLIER_LIMIT = 1 << 16
 ACC_PEAK = 1 << 28
-
-PRIOR_M_MIN, PRIOR_M_LIMIT = 1 << 15, 1 << 16
-PRIOR_SHIFT_MIN, PRIOR_SHIFT_MAX = 8, 38
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Multiplier m and shift E of a tensor's seeded prior ``P = (U m + 2^(E-1)) >> E``."""
-
-    m: int
-    shift: int
-
-    @property
-    def is_short(self) -> bool:
-        """Only the top 8 bits of m are used, so that the short form of the file can hold it."""
-        return self.m % 256 == 0
-
-
-@dataclass(frozen=True)
-class QuantisedTensor:
-    """The integers of a tensor under tool SCALAR.
-
-    Attributes:
-        ordinal: of the tensor.
-        step_code: s of clause 9.1.
-        q: int64, of the tensor's shape: what is coded; ``acc = q + P``.
-        prior: None when P = 0.
-    """
-
-    ordinal: int
-    step_code: int
-    q: NDArray[np.int64]
-    prior: Prior | None
-
-
-SizeOf = Callable[[Sequence[QuantisedTensor]], int]
-"""Bytes of a file with these tensors."""
-
-
-def step_of(code: int) -> np.float32:
-    """The step of a step code; exact in binary32 (clause 9.1)."""
-    return np.float32(math.ldexp(STEP_MANTISSAS[code & 7], (code >> 3) - STEP_EXPONENT_BIAS))
-
-
-def nearest_step_code(step: float) -> int:
-    """The code whose step is nearest on a logarithmic scale, 0 to 1023."""
-    code = round(STEPS_PER_OCTAVE * (math.log2(step) - STEP_LOG2_MIN))
-    return min(max(code, 0), STEP_CODE_MAX)
-
-
-def prior_values(prior: Prior, tensor: Tensor, seed: int) -> NDArray[np.int64]:
-    """P of every entry, of the tensor's shape (clause 9.7)."""
-    numbers = signed_numbers(tensor.size, tensor.ordinal, seed).astype(np.int64)
-    return ((numbers * prior.m + (1 << (prior.shift - 1))) >> prior.shift).reshape(tensor.shape)
+"""No step is so fine that a weight, or its difference from the prior, could leave 32 bits."""
 
 
 def prior_for(bound: float, step: float) -> Prior | None:
@@ -95,29 +40,28 @@ def prior_for(bound: float, step: float) -> Prior | None:
     if bound <= step:
         return None
     fraction, exponent = math.frexp(ratio)
-    m = round(fraction * PRIOR_M_LIMIT)
-    short = round(fraction * 256) * 256
+    m = round(fraction * MULTIPLIER_LIMIT)
+    short = round(fraction * SHORT_MULTIPLIER_UNIT) * SHORT_MULTIPLIER_UNIT
     if abs(short - m) * bound / step < 0.25 * m:
         m = short
     shift = 16 - exponent
-    if m == PRIOR_M_LIMIT:
-        m, shift = PRIOR_M_MIN, shift - 1
-    return Prior(m, shift) if PRIOR_SHIFT_MIN <= shift <= PRIOR_SHIFT_MAX else None
+    if m == MULTIPLIER_LIMIT:
+        m, shift = m // 2, shift - 1
+    return Prior(m, shift) if PRIOR_SHIFT_FIRST <= shift <= PRIOR_SHIFT_LAST else None
 
 
-def acc_of(tensor: Tensor, quantised: QuantisedTensor, seed: int) -> NDArray[np.int64]:
-    """The integers of a tensor, ``q + P`` (rule WGT-1)."""
-    if quantised.prior is None:
-        return quantised.q
-    return quantised.q + prior_values(quantised.prior, tensor, seed)
-
-
-def dequantise(network: Network, quantised: Sequence[QuantisedTensor], seed: int) -> dict[str, NDArray[np.float32]]:
-    """The weights that a decoder computes: one conversion and one multiplication in binary32 each."""
+def dequantise(network: Network, codes: Sequence[TensorCode], seed: int) -> dict[str, NDArray[np.float32]]:
+    """The weights that a decoder computes."""
     return {
-        tensor.name: acc_of(tensor, part, seed).astype(np.float32) * step_of(part.step_code)
-        for tensor, part in zip(network.tensors, quantised, strict=True)
+        tensor.name: to_weights(TensorState(tensor, _acc(code, seed), code.step))
+        for tensor, code in zip(network.tensors, codes, strict=True)
     }
+
+
+def _acc(code: TensorCode, seed: int) -> Acc:
+    if code.prior is None:
+        return code.values
+    return add_prior(code.values.copy(), code.prior, code.tensor.ordinal, seed)
 
 
 def step_codes(network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float) -> list[int]:
@@ -168,7 +112,7 @@ def _round_block(
 
 def quantise(
     network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float, *, seed: int
-) -> tuple[QuantisedTensor, ...]:
+) -> tuple[TensorCode, ...]:
     """Quantise a network for knob c.
 
     Args:
@@ -180,7 +124,7 @@ def quantise(
     """
     codes = step_codes(network, weights, curvature, c)
     steps = np.concatenate(
-        [np.full(t.size, float(step_of(code))) for t, code in zip(network.tensors, codes, strict=True)]
+        [np.full(t.size, float(step_value(code))) for t, code in zip(network.tensors, codes, strict=True)]
     )
     accs = split_vector(network, round_with_feedback(weights, steps, curvature.blocks))
     return tuple(
@@ -189,36 +133,26 @@ def quantise(
     )
 
 
-def _with_cheaper_prior(
-    network: Network, tensor: Tensor, code: int, acc: NDArray[np.int64], seed: int
-) -> QuantisedTensor:
-    plain = QuantisedTensor(tensor.ordinal, code, acc, None)
-    prior = prior_for(initial_bound(network, tensor), float(step_of(code))) if tensor.record.prior else None
+def _with_cheaper_prior(network: Network, tensor: Tensor, step: int, acc: Integers, seed: int) -> TensorCode:
+    plain = TensorCode(tensor, acc.ravel().astype(np.int32), step)
+    prior = prior_for(initial_bound(network, tensor), float(step_value(step))) if tensor.record.prior else None
     if prior is None:
         return plain
-    rest = acc - prior_values(prior, tensor, seed)
-    with_prior = QuantisedTensor(tensor.ordinal, code, rest, prior)
-    return min(plain, with_prior, key=tensor_bits)
+    rest = acc.ravel() - prior_values(prior, tensor.ordinal, tensor.size, seed)
+    return min(plain, replace(plain, values=rest.astype(np.int32), prior=prior), key=code_bits)
 
 
-ENTRY_BITS = 14
-"""A tensor's entry of the table without model and prior."""
-PRIOR_SHORT_BITS, PRIOR_LONG_BITS = 13, 21
-ONE_PASS_BYTES = 66
-"""Everything else in a one-pass file of few records, start of the stream included."""
+PRIOR_BITS = SIZES["prior_form"] + SIZES["prior_shift"]
+SHORT_PRIOR_BITS = PRIOR_BITS + SIZES["prior_short"]
+LONG_PRIOR_BITS = PRIOR_BITS + SIZES["prior_long"]
 
 
-def tensor_bits(quantised: QuantisedTensor) -> float:
-    """Bits of a tensor in a file: its values under their cheapest model, and its entry of the table."""
-    bits = ENTRY_BITS + fit_model(quantised.q)[1]
-    if quantised.prior is None:
+def code_bits(code: TensorCode) -> float:
+    """Bits of a tensor in a file that depend on the choice of its prior: values, model and prior."""
+    bits = fit_model(code.values)[1]
+    if code.prior is None:
         return bits
-    return bits + (PRIOR_SHORT_BITS if quantised.prior.is_short else PRIOR_LONG_BITS)
-
-
-def estimate_bytes(quantised: Sequence[QuantisedTensor]) -> int:
-    """Size of a one-pass file of these tensors, without building it; within a few bytes."""
-    return ONE_PASS_BYTES + math.ceil(sum(tensor_bits(part) for part in quantised) / 8)
+    return bits + (SHORT_PRIOR_BITS if code.prior.multiplier % SHORT_MULTIPLIER_UNIT == 0 else LONG_PRIOR_BITS)
 
 
 @dataclass(frozen=True)
@@ -226,7 +160,7 @@ class Trial:
     """One setting of the knob and what it gives."""
 
     c: float
-    tensors: tuple[QuantisedTensor, ...]
+    codes: tuple[TensorCode, ...]
     n_bytes: int
     psnr: float
 

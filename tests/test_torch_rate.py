@@ -8,26 +8,24 @@ import pytest
 import torch
 
 from sinrfmt.network import Network
+from sinrfmt.payload import TensorCode
+from sinrfmt.tables import Prior
 from sinrfmt.torch.fit import FitOptions, fit, outputs
 from sinrfmt.torch.modules import FieldModule, initial_arrays, initial_bound
 from sinrfmt.torch.presets import sine_network
 from sinrfmt.torch.rate import (
-    Prior,
-    QuantisedTensor,
     Trial,
+    code_bits,
     dequantise,
-    nearest_step_code,
     prior_for,
-    prior_values,
     quantise,
     search_bytes,
     search_psnr,
     split_vector,
-    step_of,
-    tensor_bits,
 )
 from sinrfmt.torch.sensitivity import Curvature, curvature_of
 from sinrfmt.torch.signals import image_signal
+from sinrfmt.weights import nearest_step_code, prior_values, step_value
 
 CPU = torch.device("cpu")
 NETWORK = sine_network(2, 3, 2, 16, 20.0)
@@ -38,16 +36,20 @@ def vector_of(arrays: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([array.reshape(-1) for array in arrays.values()]).astype(np.float64)
 
 
+def is_short(prior: Prior) -> bool:
+    return prior.multiplier % 256 == 0
+
+
 @pytest.mark.parametrize("code", [0, 1, 7, 8, 700, 703, 1023])
 def test_steps_follow_the_table(code: int) -> None:
     mantissas = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)
     exact = Fraction(mantissas[code % 8]) * Fraction(2) ** (code // 8 - 123)
-    assert Fraction(float(step_of(code))) == exact
+    assert Fraction(float(step_value(code))) == exact
 
 
 def test_every_step_is_nearest_to_its_own_code() -> None:
     codes = range(1024)
-    assert [nearest_step_code(float(step_of(code))) for code in codes] == list(codes)
+    assert [nearest_step_code(float(step_value(code))) for code in codes] == list(codes)
 
 
 def test_an_extreme_step_gets_the_last_code() -> None:
@@ -61,17 +63,20 @@ def test_the_prior_is_the_initial_value_to_within_a_step(steps_per_bound: float)
         bound = initial_bound(NETWORK, tensor)
         step = bound / steps_per_bound
         prior = prior_for(bound, step)
-        assert prior is not None and 1 << 15 <= prior.m < 1 << 16
+        assert prior is not None and 1 << 15 <= prior.multiplier < 1 << 16
         initial = initial_arrays(NETWORK, SEED)[tensor.name].astype(np.float64)
-        slack = 0.26 if prior.is_short else 0.01 + steps_per_bound * 2.0**-16
-        assert np.abs(prior_values(prior, tensor, SEED) - initial / step).max() <= 0.5 + slack
+        slack = 0.26 if is_short(prior) else 0.01 + steps_per_bound * 2.0**-16
+        assert (
+            np.abs(prior_values(prior, tensor.ordinal, tensor.size, SEED).reshape(tensor.shape) - initial / step).max()
+            <= 0.5 + slack
+        )
 
 
 def test_a_fine_step_needs_the_long_form_of_the_prior() -> None:
     bound = 0.371
     coarse, fine = prior_for(bound, bound / 50), prior_for(bound, bound / 5000)
-    assert coarse is not None and coarse.is_short
-    assert fine is not None and not fine.is_short
+    assert coarse is not None and is_short(coarse)
+    assert fine is not None and not is_short(fine)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0**40])
@@ -81,10 +86,10 @@ def test_no_prior_where_it_says_nothing_or_cannot_be_written(ratio: float) -> No
 
 def test_prior_values_are_the_rounded_products() -> None:
     tensor = NETWORK.tensors[0]
-    prior = Prior(m=40000, shift=30)
+    prior = Prior(multiplier=40000, shift=30)
     numbers = np.round(initial_arrays(NETWORK, SEED)[tensor.name].astype(np.float64) / 0.5 * 2.0**23)
     expected = np.floor(numbers * 40000 / 2.0**30 + 0.5)
-    np.testing.assert_array_equal(prior_values(prior, tensor, SEED), expected)
+    np.testing.assert_array_equal(prior_values(prior, tensor.ordinal, tensor.size, SEED), expected.ravel())
 
 
 def test_an_untrained_network_costs_next_to_nothing() -> None:
@@ -100,17 +105,17 @@ def test_an_untrained_network_costs_next_to_nothing() -> None:
     tensors = quantise(NETWORK, weights, curvature, 1e-3, seed=SEED)
     hidden = [part for tensor, part in zip(NETWORK.tensors, tensors, strict=True) if tensor.record.prior]
     assert all(part.prior is not None for part in hidden)
-    n = sum(part.q.size for part in hidden)
-    assert sum(tensor_bits(part) - 45 for part in hidden) < 0.7 * n
-    assert max(np.abs(part.q).max() for part in hidden) <= 1
+    n = sum(part.values.size for part in hidden)
+    assert sum(code_bits(part) - 45 for part in hidden) < 0.7 * n
+    assert max(np.abs(part.values).max() for part in hidden) <= 1
 
 
 def test_weights_are_one_conversion_and_one_product() -> None:
     tensor = NETWORK.tensors[0]
-    q = np.arange(tensor.size, dtype=np.int64).reshape(tensor.shape) + 123456789
-    rest = [QuantisedTensor(t.ordinal, 700, np.zeros(t.shape, dtype=np.int64), None) for t in NETWORK.tensors[1:]]
-    weights = dequantise(NETWORK, [QuantisedTensor(0, 701, q, None), *rest], SEED)
-    np.testing.assert_array_equal(weights["layers.0.weight"], np.float32(q) * step_of(701))
+    q = np.arange(tensor.size, dtype=np.int32) + 123456789
+    rest = [TensorCode(t, np.zeros(t.size, dtype=np.int32), 700) for t in NETWORK.tensors[1:]]
+    weights = dequantise(NETWORK, [TensorCode(tensor, q, 701), *rest], SEED)
+    np.testing.assert_array_equal(weights["layers.0.weight"].ravel(), np.float32(q) * step_value(701))
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +170,7 @@ def test_a_prior_is_used_only_where_the_record_allows_it_and_it_pays(trained: tu
     plain = quantise(plain_network, vector_of(module.arrays()), diagonal, 1e-3, seed=SEED)
     assert all(part.prior is None for part in plain)
     for with_choice, without_choice in zip(tensors, plain, strict=True):
-        assert tensor_bits(with_choice) <= tensor_bits(without_choice)
+        assert code_bits(with_choice) <= code_bits(without_choice)
     for name, array in dequantise(NETWORK, tensors, SEED).items():
         np.testing.assert_array_equal(array, dequantise(plain_network, plain, SEED)[name])
 

@@ -211,7 +211,7 @@ def quantise_module(job: Job, module: FieldModule, target: Target) -> EncodedFie
         nonlocal n_done
         codes = quantise(network, weights, curvature, c, seed=module.seed)
         decoded.load_arrays(dequantise(network, codes, module.seed))
-        n_bytes = job.size_of(_without_unused_prior(network, codes), codes, module.seed)
+        n_bytes = job.size_of(*_without_unused_prior(network, codes), module.seed)
         trial = Trial(c, codes, n_bytes, measure(decoded, signal, device=job.device))
         n_done += 1
         if report:
@@ -226,10 +226,11 @@ def quantise_module(job: Job, module: FieldModule, target: Target) -> EncodedFie
         trial = search_psnr(run, min_psnr, c_start=c_start, n_trials=preset.n_trials)
     if trial is None:
         return None
+    written_network, written_codes = _without_unused_prior(network, trial.codes)
     return EncodedField(
-        _without_unused_prior(network, trial.codes),
+        written_network,
         module.seed,
-        trial.codes,
+        written_codes,
         trial.psnr,
         float_psnr,
         trial.n_bytes,
@@ -237,8 +238,9 @@ def quantise_module(job: Job, module: FieldModule, target: Target) -> EncodedFie
     )
 
 
-def _without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> Network:
-    """The network with ``prior`` only in records of which a tensor uses it."""
+def _without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> tuple[Network, tuple[TensorCode, ...]]:
+    """The network with ``prior`` only in records of which a tensor uses it, and the codes of its tensors."""
     used = {id(code.tensor.record) for code in codes if code.prior is not None}
     records = tuple(replace(record, prior=id(record) in used) for record in network.records)
-    return replace(network, records=records)
+    written = replace(network, records=records)
+    return written, tuple(replace(code, tensor=t) for code, t in zip(codes, written.tensors, strict=True))

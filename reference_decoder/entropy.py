@@ -48,7 +48,7 @@ def long_model(R: int, p0: int, tb: int, rb: int, heavy: bool, b: int, esc: bool
 
 def short_model(law: int, q: int) -> Model | None:
     """ENT-3 §10.2; None where "b above 14 is invalid"."""
-    b0, d, top = (40, 2, 104) if law == 1 else (32, 1, 144)
+    b0, d, top = (40, 2, 104) if law in (1, 2) else (32, 1, 144)
     if q < b0:
         b, tb = 0, 168 - d * q
     else:
@@ -56,17 +56,14 @@ def short_model(law: int, q: int) -> Model | None:
     if b > 14:
         return None
     theta = (1 << 24) - mf8(tb)
-    a = (1 << 24) - theta
-    rho = (
-        1 << 24,
-        (theta * theta) >> 24,
-        (1 << 24) - ((a * a) >> 24),
-        (1 << 24) - (a >> 3),
-    )[law]
+    gaussian = (theta * theta) >> 24
+    rho = (1 << 24, gaussian, gaussian, (1 << 24) - (((1 << 24) - theta) >> 3))[law]
     heavy = law == 3
-    # "R is the least k >= 1 with g[k] < 2^17, g as in `frequencies`, and 255 if there is none below 255"
+    # "R is the least k >= 1 with g[k] < 2^17 (law 2: g[k] < 2^27), g as in `frequencies`, and 255 if there is none
+    # below 255."
+    cut = 1 << 27 if law == 2 else 1 << 17
     tail = islice(enumerate(decay(theta, rho, heavy)), 1, 255)
-    R = next((k for k, g in tail if g < 1 << 17), 255)
+    R = next((k for k, g in tail if g < cut), 255)
     return Model(R, 0, theta, rho, heavy, b, esc=True)
 
 

@@ -207,10 +207,10 @@ class EntryReader:
     def step(self) -> int:
         """`step: step_form, then step_short or step_long`."""
         if not self.bits.take(1):
-            return self.bits.take(7) + 864
+            return self.bits.take(7) + 680
         step = self.bits.take(10)
-        # TAB-1: "step_long is not in 864 … 991, which step_short says"
-        self.bits.require(not 864 <= step <= 991, "BAD_TABLE")
+        # TAB-1: "step_long is not in 680 … 807, which step_short says"
+        self.bits.require(not 680 <= step <= 807, "BAD_TABLE")
         return step
 
     def row_steps(self, rows: int) -> Values | None:

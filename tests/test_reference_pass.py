@@ -27,14 +27,16 @@ from reference_writer import (
 )
 
 from reference_decoder import DecodeError, decode
-from reference_decoder.entropy import PREFIX, decay, frequencies, mf8, short_model
+from reference_decoder.entropy import PREFIX, Model, decay, frequencies, mf8, short_model
 from reference_decoder.generator import T8, philox, signed_numbers
 from reference_decoder.head import Record, Tensor
 from reference_decoder.limits import LEVELS
 from reference_decoder.weights import State, weights
 
 SIZES = (6, 3, 3, 1)  # of the tensors of HeadFields' defaults
-STEP = (40, 7)  # step_short of the code 904
+STEP_SHORT = 680  # the least step code with a short form
+CODE = STEP_SHORT + 40
+STEP = (40, 7)  # step_short of CODE
 ACC = list(range(-6, 7))
 
 
@@ -44,7 +46,7 @@ def one_layer(**fields: Any) -> HeadFields:
 
 
 def packed_pass(acc: list[int], sizes: tuple[int, ...] = SIZES, width: int = 8, **fields: int) -> bytes:
-    """Pass 0 of coding 0, every tensor with the step code 904."""
+    """Pass 0 of coding 0, every tensor with the step code CODE."""
     table = bits(*[f for _ in sizes for f in ((0, 1), STEP, (width - 1, 5))])
     return pass_payload(table, bits(*[(a, width) for a in acc]), int32_crc(acc), **fields)
 
@@ -112,7 +114,7 @@ def test_signed_numbers_of_a_tensor_do_not_depend_on_where_a_block_begins() -> N
 # --- clause 9 ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [0, 7, 500, 904, 984, 1023])
+@pytest.mark.parametrize("code", [0, 7, 500, 720, 984, 1023])
 def test_weight_is_two_roundings_and_an_exact_step(code: int) -> None:
     M = [8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775]
     acc = np.array([0, 1, -1, 16777217, -16777219, 2**31 - 1], np.int32)
@@ -125,7 +127,7 @@ def test_weight_is_two_roundings_and_an_exact_step(code: int) -> None:
 
 def test_packed_pass_gives_its_integers_weights_and_digest() -> None:
     field = decode(file([packed_pass(ACC)]))
-    step = np.float32(8388608 * 2.0 ** ((904 >> 3) - 123))
+    step = np.float32(8388608 * 2.0 ** ((CODE >> 3) - 123))
     expected = [np.float32(a) * step for a in ACC]
     assert np.concatenate([w.ravel() for w in field.weights]).tolist() == [float(e) for e in expected]
     assert [w.shape for w in field.weights] == [(3, 2), (3,), (1, 3), (1,)]
@@ -166,7 +168,7 @@ def test_refinement_with_n_bits_replaces_acc_and_step() -> None:
     refined = [8 * a + d for a, d in zip(ACC[6:9], r, strict=True)]
     data = file([packed_pass(ACC), pass_payload(table, bits(*[(v, 2) for v in r]), int32_crc(refined), number=1)])
     field, base = decode(data), decode(data, passes=1)
-    step = np.float32(8388608 * 2.0 ** (((904 - 24) >> 3) - 123))
+    step = np.float32(8388608 * 2.0 ** (((CODE - 24) >> 3) - 123))
     assert field.weights[1].tolist() == [float(np.float32(a) * step) for a in refined]
     assert field.weights[0].tolist() == base.weights[0].tolist()
     assert (field.passes, base.passes) == (2, 1)
@@ -185,7 +187,7 @@ def test_row_steps_apply_to_rows_of_matrices_only() -> None:
     body = bits(*[(v, 4) for v in d], *[(v, 8) for v in [*acc, 9, 9]])
     field = decode(file([pass_payload(table, body, int32_crc([*acc, 9, 9]))], head))
     M = [8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775]
-    step = [M[(904 + x) & 7] * 2.0 ** (((904 + x) >> 3) - 123) for x in (*d, 0)]
+    step = [M[(CODE + x) & 7] * 2.0 ** (((CODE + x) >> 3) - 123) for x in (*d, 0)]
     expected = [[acc[0] * step[0], acc[1] * step[0]], [acc[2] * step[1], acc[3] * step[1]]]
     assert field.weights[0].tolist() == np.array(expected, np.float32).tolist()
     assert field.weights[1].tolist() == np.array([9 * step[2]] * 2, np.float32).tolist()
@@ -259,12 +261,12 @@ def test_sub_header_that_ends_early_is_at_the_end_of_the_payload() -> None:
     fails([b"\x08\x00\x00\x00\x00"], "PAYLOAD_TOO_SHORT", -1)
 
 
-@pytest.mark.parametrize("code", [864, 991])
+@pytest.mark.parametrize("code", [STEP_SHORT, STEP_SHORT + 127])
 def test_long_step_that_has_a_short_form(code: int) -> None:
     fails([pass_payload(bits((1, 1), (code, 10), (7, 5)), b"\0\0", 0)], "BAD_TABLE", 6, one_layer())
 
 
-@pytest.mark.parametrize("code", [863, 992])
+@pytest.mark.parametrize("code", [STEP_SHORT - 1, STEP_SHORT + 128])
 def test_long_step_beside_the_short_ones(code: int) -> None:
     data = pass_payload(bits((1, 1), (code, 10), (7, 5)), b"\0\0", int32_crc([0, 0]))
     assert decode(file([data], one_layer())).passes == 1
@@ -432,18 +434,25 @@ def test_mf8_known_values() -> None:
     assert [mf8(c) for c in (0, 1, 8, 15, 16, 167, 168)] == [0, 9, 16, 30, 32, 15 << 20, 1 << 24]
 
 
-@pytest.mark.parametrize("law", [0, 1, 2, 3])
+# law: (b0, d, the greatest tb with b > 0, where the tail ends)
+LAWS = {0: (32, 1, 144, 17), 1: (40, 2, 104, 17), 2: (40, 2, 104, 27), 3: (32, 1, 144, 17)}
+
+
+@pytest.mark.parametrize("law", LAWS)
 def test_short_form_reaches_to_where_the_tail_is_thin(law: int) -> None:
-    for q in range((40 if law == 1 else 32) + 112):
+    b0, d, top, cut = LAWS[law]
+    for q in range(b0 + 112):
         model = short_model(law, q)
         assert model is not None
-        g = decay(model.theta, model.rho, model.heavy)
-        tail = [next(g) for _ in range(256)]
-        assert 1 <= model.R <= 255
-        assert all(t >= 1 << 17 for t in tail[1 : model.R])
-        assert model.R == 255 or tail[model.R] < 1 << 17
-        assert model.esc
-        assert model.b == (0 if q < (40 if law == 1 else 32) else 1 + ((q - (40 if law == 1 else 32)) >> 3))
+        b = 0 if q < b0 else 1 + ((q - b0) >> 3)
+        tb = 168 - d * q if q < b0 else top - d * ((q - b0) & 7)
+        theta = 2**24 - mf8(tb)
+        rho = {0: 2**24, 1: theta * theta >> 24, 2: theta * theta >> 24, 3: 2**24 - ((2**24 - theta) >> 3)}[law]
+        g = decay(theta, rho, law == 3)
+        tail = [next(g) for _ in range(255)]
+        R = min([k for k in range(1, 255) if tail[k] < 1 << cut], default=255)
+        assert model == Model(R, 0, theta, rho, law == 3, b, True)
+    assert short_model(law, b0 + 112) is None
 
 
 def test_prefix_model_is_that_of_the_text() -> None:
@@ -531,7 +540,7 @@ def test_stream_that_no_encoder_makes(lanes: int, damage: str) -> None:
         "long": good + b"\1\0",
         "state": good[:2] + b"\0\0" + good[4:],
         "cut": good[:-2],
-        "wrong": bytes([good[0] ^ 1]) + good[1:],
+        "wrong": good[:-1] + bytes([good[-1] ^ 1]),
     }[damage]
     fails([pass_payload(long, bad, 0, flags=9 | lanes << 4)], "BAD_STREAM", 6 + len(long), head)
 

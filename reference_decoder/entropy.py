@@ -247,9 +247,7 @@ class Lanes:
         slots = np.empty(n, np.int64)
         for part, x in self.rows(n):
             slot = np.bitwise_and(x, TOTAL - 1, out=slots[part])
-            x >>= PRECISION
-            x *= f.take(slot)
-            x += slot_minus_c.take(slot)
+            x[:] = f.take(slot) * (x >> PRECISION) + slot_minus_c.take(slot)
         return table.symbol_of_slot.take(slots)
 
     def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
@@ -259,9 +257,7 @@ class Lanes:
             shift = PRECISION - widths[part].astype(np.int64)
             slot = x & (TOTAL - 1)
             found[part] = slot >> shift
-            x >>= PRECISION
-            x <<= shift
-            x += slot & ((1 << shift) - 1)
+            x[:] = ((x >> PRECISION) << shift) + (slot & ((1 << shift) - 1))
         return found
 
     def finish(self) -> None:

@@ -35,9 +35,8 @@ def build(chunks: list[tuple[int, bytes]], *, mark_last: bool = True) -> bytes:
     """A file from (type, payload) pairs; the last one gets bit 4."""
     out, start = SIGNATURE, 0
     for index, (type_, payload) in enumerate(chunks):
-        if mark_last and index == len(chunks) - 1:
-            type_ |= LAST
-        made = chunk(type_, payload, start)
+        is_last = mark_last and index == len(chunks) - 1
+        made = chunk(type_ | LAST * is_last, payload, start)
         if index == 0:
             start = struct.unpack("<I", made[-4:])[0]
         out += made

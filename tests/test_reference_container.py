@@ -6,12 +6,18 @@ import struct
 import tomllib
 import tracemalloc
 import zlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from reference_writer import (
+
+from reference_decoder import DecodeError, container, decode
+from reference_decoder.entropy import frequencies, mf8
+from reference_decoder.errors import ERRORS, EXIT_STATUS
+from reference_decoder.limits import LEVELS
+from tests.reference_writer import (
     HASH,
     HEAD,
     INDX,
@@ -33,11 +39,6 @@ from reference_writer import (
     pass_payload,
     value_runs,
 )
-
-from reference_decoder import DecodeError, container, decode
-from reference_decoder.entropy import frequencies, mf8
-from reference_decoder.errors import ERRORS, EXIT_STATUS
-from reference_decoder.limits import LEVELS
 
 SPEC = Path(__file__).parents[1] / "spec"
 TABLE = [f for _ in range(4) for f in ((0, 1), (40, 7), (7, 5))]
@@ -312,10 +313,12 @@ def refused_or_decoded(data: bytes) -> str:
     try:
         decode(data)
     except DecodeError as error:
-        assert error.offset is not None
-        assert 0 <= error.offset <= len(data)
-        return error.name
-    return "OK"
+        name, offset = error.name, error.offset
+    else:
+        return "OK"
+    assert offset is not None
+    assert 0 <= offset <= len(data)
+    return name
 
 
 def test_every_bit_flip_is_found() -> None:
@@ -353,7 +356,7 @@ def test_damaged_payloads_with_right_checks_never_crash(which: int) -> None:
 
 def payloads(data: bytes) -> list[tuple[int, bytes]]:
     offsets = chunk_offsets(data)
-    return [(data[a] & ~LAST, data[a + 5 : b - 4]) for a, b in zip(offsets, offsets[1:], strict=False)]
+    return [(data[a] & ~LAST, data[a + 5 : b - 4]) for a, b in pairwise(offsets)]
 
 
 def test_file_of_the_hostile_tests_decodes() -> None:

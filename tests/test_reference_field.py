@@ -6,17 +6,18 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from reference_writer import HEAD, PASS, SEEDED, HeadFields, bits, build, last, layer, pass_payload
 
 import reference_decoder.__main__ as command
 from reference_decoder import DecodeError, Field, decode, limits
 from reference_decoder import field as field_module
 from reference_decoder.generator import T8, philox
+from tests.reference_writer import HEAD, PASS, SEEDED, HeadFields, bits, build, last, layer, pass_payload
 
 
 def raw_file(weights: list[list[float]], **fields: Any) -> bytes:
@@ -25,6 +26,10 @@ def raw_file(weights: list[list[float]], **fields: Any) -> bytes:
     body = struct.pack(f"<{len(numbers)}f", *numbers)
     head = HeadFields(**fields)
     return build([(HEAD, head.payload()), (PASS, pass_payload(b"", body, zlib.crc32(body)))])
+
+
+def identity_matrix(n: int) -> list[float]:
+    return [float(i == j) for i in range(n) for j in range(n)]
 
 
 def identity(**fields: Any) -> Field:
@@ -61,7 +66,7 @@ def test_grid_of_one_sample_and_of_another_size() -> None:
     assert field.grid((5, 4))[:, 0, 0].tolist() == [-1, -0.5, 0, 0.5, 1]
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[int, Callable[[float], float]] = {
     1: lambda t: t,
     2: math.sin,
     3: lambda t: max(t, 0),
@@ -76,7 +81,7 @@ ACTIVATIONS = {
 def test_layer_is_an_activation_of_omega_times_the_affine_map(kind: int) -> None:
     omega = b"\3" if kind in (2, 4) else b""
     records = (layer(kind, 0x00, 2, omega=omega), last(1, 0x00))
-    weights = [[0.5, -0.25, 1, 2], [0.125, -0.5], [1, -2], [0.25]]
+    weights: list[list[float]] = [[0.5, -0.25, 1, 2], [0.125, -0.5], [1, -2], [0.25]]
     field = decode(raw_file(weights, records=records))
     for y, x in [(-0.5, 0.75), (0.25, 1), (0, 0)]:
         act = ACTIVATIONS[kind]
@@ -89,7 +94,7 @@ def test_layer_is_an_activation_of_omega_times_the_affine_map(kind: int) -> None
 def test_fourier_encoding_has_its_outputs_in_order(flags: int) -> None:
     outputs = 2 * (flags & 1) + 2 * 3 * 2
     records = (bytes([33, flags, 3, 0]) + struct.pack("<f", 1.5), layer(1, 0x20, outputs), last(1, 0x20))
-    eye = np.eye(outputs).ravel().tolist()
+    eye = identity_matrix(outputs)
     data = raw_file([eye, eye], records=records, out_channels=outputs)
     point = np.array([0.3, -0.7], np.float32)
     expected = list(point) if flags & 1 else []
@@ -102,7 +107,7 @@ def test_fourier_encoding_has_its_outputs_in_order(flags: int) -> None:
 def test_seeded_fourier_encoding_is_that_of_the_generator() -> None:
     n, seed = 3, 0x123456789
     records = (bytes([34]) + struct.pack("<Hf", n, 0.01), last(1, 0x20))
-    eye = np.eye(2 * n).ravel().tolist()
+    eye = identity_matrix(2 * n)
     data = raw_file([eye], records=records, out_channels=2 * n, features=SEEDED | 1, seed=seed)
     s = []
     for number in range(2 * n):

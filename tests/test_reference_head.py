@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from reference_writer import SEEDED, SIGNATURE, WIDE, HeadFields, chunk, last, layer
 
 from reference_decoder import DecodeError
 from reference_decoder.container import Payload
 from reference_decoder.head import Head, read_head
+from tests.reference_writer import SEEDED, SIGNATURE, WIDE, HeadFields, chunk, last, layer
 
 FIXED = 10  # bytes before the grid
 N_RECORDS = FIXED + 4
@@ -208,7 +208,7 @@ def test_seeded_features_need_the_seed_at_kind() -> None:
 
 
 def test_dictionary_law_needs_sparse() -> None:
-    fields = {"features": SEEDED, "rng_dictionary": 0x11}
+    fields: dict[str, Any] = {"features": SEEDED, "rng_dictionary": 0x11}
     assert failure(**fields, records=(last(flags=9),)) == ("FEATURE_MISMATCH", N_RECORDS)
     assert failure(**fields) == ("FEATURE_MISMATCH", N_RECORDS)  # before SEEDED without a use
 
@@ -216,7 +216,7 @@ def test_dictionary_law_needs_sparse() -> None:
 def test_feature_without_a_use() -> None:
     assert failure(features=SEEDED) == ("FEATURE_MISMATCH", 2)
     assert failure(features=WIDE) == ("FEATURE_MISMATCH", 2)
-    both = {"features": WIDE | SEEDED, "records": (last(flags=9),)}
+    both: dict[str, Any] = {"features": WIDE | SEEDED, "records": (last(flags=9),)}
     assert failure(**both, seed=2**32 - 1) == ("FEATURE_MISMATCH", 2)
     assert read(HeadFields(**both, seed=2**32)).seed == 2**32
     assert read(HeadFields(features=WIDE, grid=(65536, 2))).grid == (65536, 2)

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference_writer import (
+
+from reference_decoder import DecodeError, decode
+from reference_decoder.entropy import PREFIX, Model, decay, frequencies, mf8, short_model
+from reference_decoder.generator import T8, philox, signed_numbers
+from reference_decoder.head import Record, Tensor
+from reference_decoder.limits import LEVELS
+from reference_decoder.weights import State, weights
+from tests.reference_writer import (
     HEAD,
     MAIN1,
     PASS,
@@ -25,13 +32,6 @@ from reference_writer import (
     raw_runs,
     value_runs,
 )
-
-from reference_decoder import DecodeError, decode
-from reference_decoder.entropy import PREFIX, Model, decay, frequencies, mf8, short_model
-from reference_decoder.generator import T8, philox, signed_numbers
-from reference_decoder.head import Record, Tensor
-from reference_decoder.limits import LEVELS
-from reference_decoder.weights import State, weights
 
 SIZES = (6, 3, 3, 1)  # of the tensors of HeadFields' defaults
 STEP_SHORT = 680  # the least step code with a short form

@@ -166,33 +166,36 @@ class OneLane:
 
     def short_run(self, table: Table, n: int) -> npt.NDArray[np.int16]:
         """The same, without a table over the slots."""
-        found = np.empty(n, np.int16)
-        for i in range(n):
-            slot = self.x & (TOTAL - 1)
+        x, found = self.x, []
+        for _ in range(n):
+            slot = x & 16383
             symbol = bisect_right(table.c, slot) - 1
-            found[i] = symbol
-            self.advance(table.f[symbol], slot - table.c[symbol])
-        return found
+            found.append(symbol)
+            x = table.f[symbol] * (x >> 14) + slot - table.c[symbol]
+            if x < 65536 and self.used < len(self.words):
+                x = (x << 16) | self.words[self.used]
+                self.used += 1
+        self.x = x
+        return np.array(found, np.int16)
 
     def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
         """The next symbols of a run of raw fields of 1 to 14 bits.
 
         §10.3: "Raw field of q <= 14 bits with value x: f = 2^(14-q), c = x·2^(14-q)."
         """
-        found = np.empty(len(widths), np.uint16)
-        for i, q in enumerate(widths.tolist()):
+        if self.x == 0 and self.used == len(self.words):
+            return np.zeros(len(widths), np.uint16)
+        x, found = self.x, []
+        for q in widths.tolist():
             shift = PRECISION - q
-            slot = self.x & (TOTAL - 1)
-            found[i] = slot >> shift
-            self.advance(1 << shift, slot & ((1 << shift) - 1))
-        return found
-
-    def advance(self, f: int, slot_minus_c: int) -> None:
-        """The new state after a symbol, and its word."""
-        self.x = f * (self.x >> PRECISION) + slot_minus_c
-        if self.x < STATE_LOW and self.used < len(self.words):
-            self.x = (self.x << 16) | self.words[self.used]
-            self.used += 1
+            slot = x & 16383
+            found.append(slot >> shift)
+            x = ((x >> 14) << shift) + (slot & ((1 << shift) - 1))
+            if x < 65536 and self.used < len(self.words):
+                x = (x << 16) | self.words[self.used]
+                self.used += 1
+        self.x = x
+        return np.array(found, np.uint16)
 
     def finish(self) -> None:
         """ENT-5 §10.4: "After the last symbol x = 0 and no word is left." """
@@ -282,7 +285,7 @@ def decode_values(coder: Coder, model: Model, table: Table, n: int) -> Integers:
         v[block] -= model.R
     half = (1 << model.b) >> 1
     if model.b > 0:
-        # "2. if b > 0: n raw fields of b bits, `low`; then `v = (u << b) + low - 2^(b-1)`"
+        # "2. if b > 0: n raw fields of b bits, `low`; then `v = u·2^b + low - 2^(b-1)`"
         low = raw_fields(coder, np.full(n, model.b, np.uint8))
         v <<= model.b
         v += low.view(np.int32)

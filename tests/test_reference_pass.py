@@ -523,6 +523,14 @@ def test_certain_symbols_cost_nothing() -> None:
     assert decode(coded_file(acc, (0, 0, 0, 0, 0, 0, 0), 6)).acc_crc == [int32_crc(acc)]
 
 
+def test_state_zero_without_words_stays_at_the_first_symbol() -> None:
+    table = bits((0, 1), STEP, (2, 2), (2, 10), (0, 8), (90, 8), (0, 8), (0, 1), (3, 4), (0, 1))
+    acc = [-2 * 8 - 4] * 2  # symbol -2, low bits 0
+    assert decode(file([pass_payload(table, bytes(4), int32_crc(acc), flags=9)], one_layer())).acc_crc
+    raw = one_layer(records=(last(1, 0x20),))
+    assert decode(file([pass_payload(b"", bytes(4), int32_crc([0, 0]), flags=9)], raw)).weights[0].tolist() == [[0, 0]]
+
+
 @pytest.mark.parametrize("lanes", [0, 6])
 @pytest.mark.parametrize("damage", ["short", "odd", "long", "state", "cut", "wrong"])
 def test_stream_that_no_encoder_makes(lanes: int, damage: str) -> None:

@@ -1,0 +1,347 @@
+"""Entropy coding: models, the two coders, values (clause 10)."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, islice
+
+import numpy as np
+import numpy.typing as npt
+
+from reference_decoder.errors import DecodeError
+from reference_decoder.limits import blocks
+
+PRECISION = 14  # frequencies sum to 2^14
+TOTAL = 1 << PRECISION
+STATE_LOW = 1 << 16  # a state below takes a word
+SHORT_RUN = 512  # below, searching is faster than making a table of 2^14 entries
+
+Integers = npt.NDArray[np.int32]
+
+
+# --- 10.2 Model GL -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Model:
+    """§10.2: "A model is R, p0, theta, rho, heavy, b, esc." """
+
+    R: int
+    p0: int
+    theta: int
+    rho: int
+    heavy: bool
+    b: int
+    esc: bool
+
+
+def mf8(c: int) -> int:
+    """§10.2: "`mf8(c)` = 0 if c = 0, else min((8 + (c & 7)) << (c >> 3), 2^24), for c in 0 … 168." """
+    return min((8 + (c & 7)) << (c >> 3), 1 << 24) if c else 0
+
+
+def long_model(R: int, p0: int, tb: int, rb: int, heavy: bool, b: int, esc: bool) -> Model:
+    """ENT-2 §10.2: "theta = 2^24 - mf8(tb), rho = 2^24 - mf8(rb)." """
+    return Model(R, p0, (1 << 24) - mf8(tb), (1 << 24) - mf8(rb), heavy, b, esc)
+
+
+def short_model(law: int, q: int) -> Model | None:
+    """ENT-3 §10.2; None where "b above 14 is invalid"."""
+    b0, d, top = (40, 2, 104) if law in (1, 2) else (32, 1, 144)
+    if q < b0:
+        b, tb = 0, 168 - d * q
+    else:
+        b, tb = 1 + ((q - b0) >> 3), top - d * ((q - b0) & 7)
+    if b > 14:
+        return None
+    theta = (1 << 24) - mf8(tb)
+    gaussian = (theta * theta) >> 24
+    rho = (1 << 24, gaussian, gaussian, (1 << 24) - (((1 << 24) - theta) >> 3))[law]
+    heavy = law == 3
+    # "R is the least k >= 1 with g[k] < 2^17 (law 2: g[k] < 2^27), g as in `frequencies`, and 255 if there is none
+    # below 255."
+    cut = 1 << 27 if law == 2 else 1 << 17
+    tail = islice(enumerate(decay(theta, rho, heavy)), 1, 255)
+    R = next((k for k, g in tail if g < cut), 255)
+    return Model(R, 0, theta, rho, heavy, b, esc=True)
+
+
+def decay(theta: int, rho: int, heavy: bool) -> Iterator[int]:
+    """§10.2, the loop of `frequencies`: g[0], g[1], …"""
+    t = 1 << 28
+    while True:
+        yield t
+        t = (t * theta) >> 24
+        theta = (1 << 24) - ((((1 << 24) - theta) * rho) >> 24) if heavy else (theta * rho) >> 24
+
+
+def frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) -> list[int]:
+    """§10.2: the frequencies of the symbols -R … R; "all f sum to 2^14"."""
+    g = list(islice(decay(theta, rho, heavy), R + 1))
+    avail = TOTAL - (2 * R + 1)
+    z = (avail * p0) >> 8
+    avail -= z
+    u = [*g[:0:-1], 0 if p0 > 0 else g[0], *g[1:]]
+    total = max(1, sum(u))
+    f = [1 + (x * avail) // total for x in u]
+    f[R] += z
+    f[R] += TOTAL - sum(f)
+    return f
+
+
+# --- 10.3 Fixed models -------------------------------------------------------------------------------------------
+
+# §10.3: "Escape prefix p: f[p] = max(1, 2^(13-p)) for p = 1 … 20, f[0] = 2^14 - (f[1] + … + f[20]) = 8186"
+PREFIX = [8186] + [max(1, (1 << 13) >> p) for p in range(1, 21)]
+
+
+class Table:
+    """A frequency table, and what finds the symbol of a slot: "the symbol with c <= slot < c + f" (§10.4)."""
+
+    def __init__(self, f: list[int]) -> None:
+        self.f = f
+        self.c = list(accumulate(f, initial=0))[:-1]
+
+    @cached_property
+    def symbol_of_slot(self) -> npt.NDArray[np.int16]:
+        return np.repeat(np.arange(len(self.f), dtype=np.int16), self.f)
+
+    @cached_property
+    def f_of_slot(self) -> list[int]:
+        return [f for f in self.f for _ in range(f)]
+
+    @cached_property
+    def c_of_slot(self) -> list[int]:
+        return [c for f, c in zip(self.f, self.c, strict=True) for _ in range(f)]
+
+    @cached_property
+    def arrays_of_slot(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """f, and slot - c."""
+        return np.repeat(self.f, self.f), np.arange(TOTAL) - np.repeat(self.c, self.f)
+
+
+# --- 10.4 The coder ----------------------------------------------------------------------------------------------
+# Both coders have the same four methods. A run may be decoded in pieces, one call after the other: the words of a row
+# are taken in lane order, so a row that is cut in two takes the same words.
+
+
+class OneLane:
+    """§10.4: "The stream is the state as u32, then u16 words in the order in which the decoder reads them." """
+
+    def __init__(self, stream: memoryview, at: int) -> None:
+        self.at = at
+        # ENT-4: "The stream is at least 4 bytes long and of even length; if it has words, the initial state is >= 2^16"
+        if len(stream) < 4 or len(stream) % 2:
+            raise DecodeError("BAD_STREAM", at)
+        self.x = int.from_bytes(stream[:4], "little")
+        self.words = np.frombuffer(stream, "<u2", offset=4).astype(np.uint16).data
+        self.used = 0
+        if len(self.words) and self.x < STATE_LOW:
+            raise DecodeError("BAD_STREAM", at)
+
+    def begin_run(self) -> None:
+        """One lane has no rows."""
+
+    def symbols(self, table: Table, n: int) -> npt.NDArray[np.int16]:
+        """The next n symbols of a run of model symbols or prefixes, counted from 0.
+
+        §10.4: "x = f * (x >> 14) + slot - c", and "if x < 2^16 and words are left: x = (x << 16) | next word".
+        """
+        if self.x == 0 and self.used == len(self.words):
+            return np.zeros(n, np.int16)  # slot 0 is of symbol 0 with c = 0: the state stays 0
+        if n < SHORT_RUN:
+            return self.short_run(table, n)
+        x, used, words, n_words = self.x, self.used, self.words, len(self.words)
+        f, c = table.f_of_slot, table.c_of_slot
+        slots = [0] * n
+        for i in range(n):
+            slots[i] = slot = x & 16383
+            x = f[slot] * (x >> 14) + slot - c[slot]
+            if x < 65536 and used < n_words:
+                x = (x << 16) | words[used]
+                used += 1
+        self.x, self.used = x, used
+        return table.symbol_of_slot[slots]
+
+    def short_run(self, table: Table, n: int) -> npt.NDArray[np.int16]:
+        """The same, without a table over the slots."""
+        x, found = self.x, []
+        for _ in range(n):
+            slot = x & 16383
+            symbol = bisect_right(table.c, slot) - 1
+            found.append(symbol)
+            x = table.f[symbol] * (x >> 14) + slot - table.c[symbol]
+            if x < 65536 and self.used < len(self.words):
+                x = (x << 16) | self.words[self.used]
+                self.used += 1
+        self.x = x
+        return np.array(found, np.int16)
+
+    def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+        """The next symbols of a run of raw fields of 1 to 14 bits.
+
+        §10.3: "Raw field of q <= 14 bits with value x: f = 2^(14-q), c = x·2^(14-q)."
+        """
+        if self.x == 0 and self.used == len(self.words):
+            return np.zeros(len(widths), np.uint16)
+        x, found = self.x, []
+        for q in widths.tolist():
+            shift = PRECISION - q
+            slot = x & 16383
+            found.append(slot >> shift)
+            x = ((x >> 14) << shift) + (slot & ((1 << shift) - 1))
+            if x < 65536 and self.used < len(self.words):
+                x = (x << 16) | self.words[self.used]
+                self.used += 1
+        self.x = x
+        return np.array(found, np.uint16)
+
+    def finish(self) -> None:
+        """ENT-5 §10.4: "After the last symbol x = 0 and no word is left." """
+        if self.x != 0 or self.used != len(self.words):
+            raise DecodeError("BAD_STREAM", self.at)
+
+
+class Lanes:
+    """§10.4: "The stream is N states as u32 in lane order, then u16 words shared by all lanes." """
+
+    def __init__(self, stream: memoryview, log2_lanes: int, at: int) -> None:
+        self.at = at
+        self.n = 1 << log2_lanes
+        # ENT-6: "The stream is of even length, at least 4·N bytes; every initial state is >= 2^16"
+        if len(stream) < 4 * self.n or len(stream) % 2:
+            raise DecodeError("BAD_STREAM", at)
+        self.x = np.frombuffer(stream, "<u4", self.n).astype(np.int64)
+        self.words = np.frombuffer(stream, "<u2", offset=4 * self.n)
+        self.used = 0
+        self.lane = 0
+        if self.x.min() < STATE_LOW:
+            raise DecodeError("BAD_STREAM", at)
+
+    def begin_run(self) -> None:
+        """§10.4: "Every run starts in lane 0: symbol i of a run is coded in lane i mod N." """
+        self.lane = 0
+
+    def rows(self, n: int) -> Iterator[tuple[slice, npt.NDArray[np.int64]]]:
+        """The states that decode the next n symbols, row by row; they take their words after each row.
+
+        "The decoder decodes all symbols of a row, then, in lane order, each lane of that row whose state is below 2^16
+        takes the next word".
+        """
+        done = 0
+        while done < n:
+            m = min(self.n - self.lane, n - done)
+            x = self.x[self.lane : self.lane + m]
+            yield slice(done, done + m), x
+            needy = np.flatnonzero(x < STATE_LOW)
+            word = self.words[self.used : self.used + needy.size]
+            # "a word that is needed is there"
+            if word.size < needy.size:
+                raise DecodeError("BAD_STREAM", self.at)
+            x[needy] = (x[needy] << 16) | word
+            self.used += needy.size
+            self.lane = (self.lane + m) % self.n
+            done += m
+
+    def symbols(self, table: Table, n: int) -> npt.NDArray[np.int16]:
+        """As OneLane.symbols."""
+        f, slot_minus_c = table.arrays_of_slot
+        slots = np.empty(n, np.int64)
+        for part, x in self.rows(n):
+            slot = np.bitwise_and(x, TOTAL - 1, out=slots[part])
+            x[:] = f.take(slot) * (x >> PRECISION) + slot_minus_c.take(slot)
+        return table.symbol_of_slot.take(slots)
+
+    def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+        """As OneLane.fields."""
+        found = np.empty(len(widths), np.uint16)
+        for part, x in self.rows(len(widths)):
+            shift = PRECISION - widths[part].astype(np.int64)
+            slot = x & (TOTAL - 1)
+            found[part] = slot >> shift
+            x[:] = ((x >> PRECISION) << shift) + (slot & ((1 << shift) - 1))
+        return found
+
+    def finish(self) -> None:
+        """ENT-6 §10.4: "after the last symbol every state is 2^16 and no word is left"."""
+        if (self.x != STATE_LOW).any() or self.used != self.words.size:
+            raise DecodeError("BAD_STREAM", self.at)
+
+
+Coder = OneLane | Lanes
+
+
+# --- 10.1 Values, 10.5 Raw fields --------------------------------------------------------------------------------
+
+
+def decode_values(coder: Coder, model: Model, table: Table, n: int) -> Integers:
+    """A list of n integer values, in the three steps of clause 10.1. `table` holds the frequencies of `model`."""
+    v = np.empty(n, np.int32)
+    # "1. a run of n model symbols u, -R <= u <= R"
+    coder.begin_run()
+    for block in blocks(n):
+        v[block] = coder.symbols(table, block.stop - block.start)
+        v[block] -= model.R
+    half = (1 << model.b) >> 1
+    if model.b > 0:
+        # "2. if b > 0: n raw fields of b bits, `low`; then `v = u·2^b + low - 2^(b-1)`"
+        low = raw_fields(coder, np.full(n, model.b, np.uint8))
+        v <<= model.b
+        v += low.view(np.int32)
+        v -= half
+    if model.esc:
+        add_escapes(coder, model, v, half)
+    return v
+
+
+def add_escapes(coder: Coder, model: Model, v: Integers, half: int) -> None:
+    """§10.1: "3. if esc = 1: for the k values with |u| = R, in order, an *escape* e >= 0 each".
+
+    v holds the values without escapes. u is the rounded quotient of v and 2^b, so enlarging u by e adds e·2^b to |v|.
+    """
+    k = sum(int(np.count_nonzero(at_edge(v[block], model, half))) for block in blocks(v.size))
+    # "a run of k prefix symbols p (0 to 20, the fixed model of clause 10.3), then one raw field of p bits, x, for each
+    # escape with p > 0"
+    prefixes = np.empty(k, np.uint8)
+    prefix_table = Table(PREFIX)
+    coder.begin_run()
+    for block in blocks(k):
+        prefixes[block] = coder.symbols(prefix_table, block.stop - block.start)
+    fields = raw_fields(coder, prefixes)
+    used = 0
+    for block in blocks(v.size):
+        edge = at_edge(v[block], model, half)
+        count = int(np.count_nonzero(edge))
+        # "`e = 2^p - 1 + x`"; "u becomes `u + e` if u > 0 and `u - e` if u < 0"
+        e = (1 << prefixes[used : used + count].astype(np.int64)) - 1 + fields[used : used + count]
+        old = v[block][edge].astype(np.int64)
+        new = np.where(old + half >= 0, old + (e << model.b), old - (e << model.b))
+        # ENT-1: "|v| MUST be below 2^31"
+        if count and np.abs(new).max() >= 1 << 31:
+            raise DecodeError("ACC_OVERFLOW", coder.at)
+        v[block][edge] = new
+        used += count
+
+
+def at_edge(v: Integers, model: Model, half: int) -> npt.NDArray[np.bool_]:
+    """Which values have |u| = R."""
+    edge: npt.NDArray[np.bool_] = np.abs((v + half) >> model.b) == model.R
+    return edge
+
+
+def raw_fields(coder: Coder, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+    """A list of raw fields of 0 to 32 bits.
+
+    §10.5: "A list of raw fields, each of a width of 0 to 32 bits, is coded 14 bits at a time from the top: first a run
+    with the top min(q, 14) bits of every field with q > 0, then, for the fields with q > 14, a run with the next
+    min(q - 14, 14) bits, then likewise for those with q > 28."
+    """
+    fields = np.zeros(widths.size, np.uint32)
+    for done in (0, 14, 28):
+        coder.begin_run()
+        for block in blocks(widths.size):
+            more = widths[block] > done
+            width = np.minimum(widths[block][more] - np.uint8(done), 14).astype(np.uint8)
+            fields[block][more] = (fields[block][more] << width) | coder.fields(width)
+    return fields

@@ -211,6 +211,18 @@ def _equal_layers_are_merged(raw: Container, header: Header) -> None:
             raise Fault("BAD_RECORD", "equal layers are one record", offset=second.offset, path="records")
 
 
+def _frequencies_are_bounded(raw: Container, header: Header) -> None:
+    """HED-12."""
+    encoding = header.network.input_encoding
+    if not isinstance(encoding, FourierEncoding):
+        return
+    with np.errstate(over="ignore"):
+        highest = np.float64(encoding.base) ** (encoding.octaves - 1)
+    if highest >= layout.FLOAT_LIMIT:
+        message = f"the highest frequency is {highest:g}, expected below 2^64"
+        raise Fault("BAD_FLOAT", message, offset=raw.records[0].offset + 3, path="records.base")
+
+
 def _network_is_bounded(raw: Container, header: Header) -> None:
     """HED-8."""
     network, level = header.network, header.level
@@ -270,6 +282,7 @@ HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
     _used_features_are_set,
     _set_features_are_used,
     _quality_fits,
+    _frequencies_are_bounded,
 )
 
 

@@ -5,9 +5,10 @@ same folder is renamed over the target. Specification: clauses 15 and 17.
 """
 
 import contextlib
+import io
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -17,8 +18,8 @@ from sinrfmt.field import Field
 from sinrfmt.head import Header
 from sinrfmt.stream import Event, HeaderRead, MetaRead, Note, Parser, PassComplete
 
-HEADER_READ_BYTES = 16384
 READ_BYTES = 1 << 20
+NOTES_LIMIT = 100  # a file of many odd chunks does not fill memory with notes
 PathLike = str | os.PathLike[str]
 Source = PathLike | BinaryIO
 
@@ -39,23 +40,22 @@ def loads(data: bytes, *, passes: int | None = None, partial: bool = False) -> F
     Traceback (most recent call last):
     sinrfmt.errors.FormatError: BAD_SIGNATURE [101] at byte 0: found 6e6f7420, expected 53494ed2
     """
-    return _decode([bytes(data)], passes=passes, partial=partial)
+    return _decode(io.BytesIO(data), passes=passes, partial=partial)
 
 
-def _decode(pieces: Iterable[bytes], *, passes: int | None, partial: bool) -> Field:
-    """Feed a file piece by piece; no more of it is asked for than is needed."""
+def _decode(file: BinaryIO, *, passes: int | None, partial: bool) -> Field:
     parser = Parser()
     data = bytearray()
     meta: dict[str, str] = {}
     notes: list[str] = []
     done: list[PassComplete] = []
-    for event in _events(parser, pieces, data):
+    for event in _events(parser, file, data):
         if isinstance(event, HeaderRead):
             _check_passes(passes, event.header)
         elif isinstance(event, MetaRead):
             meta |= event.meta
         elif isinstance(event, Note):
-            notes.append(f"{event.message} at byte {event.offset}")
+            notes += [f"{event.message} at byte {event.offset}"] if len(notes) < NOTES_LIMIT else []
         else:
             done = [*done[:-1], *(replace(earlier, states=()) for earlier in done[-1:]), event]
             if len(done) == passes:
@@ -79,8 +79,11 @@ def _decode(pieces: Iterable[bytes], *, passes: int | None, partial: bool) -> Fi
     )
 
 
-def _events(parser: Parser, pieces: Iterable[bytes], data: bytearray) -> Iterator[Event]:
-    for piece in pieces:
+def _events(parser: Parser, file: BinaryIO, data: bytearray) -> Iterator[Event]:
+    """Events of a file, which is read no further than they need; ``data`` grows by what is read."""
+    while piece := file.read(min(parser.n_wanted, READ_BYTES)):
+        if not isinstance(piece, bytes):
+            raise TypeError("the file must be opened in binary mode: open(path, 'rb')")
         data += piece
         yield from parser.feed(piece)
 
@@ -88,13 +91,6 @@ def _events(parser: Parser, pieces: Iterable[bytes], data: bytearray) -> Iterato
 def _check_passes(passes: int | None, header: Header) -> None:
     if passes is not None and not 1 <= passes <= header.n_passes:
         raise error("USAGE", f"passes = {passes}: the file has {header.n_passes}")
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(READ_BYTES):
-        if not isinstance(piece, bytes):
-            raise TypeError("the file must be opened in binary mode: open(path, 'rb')")
-        yield piece
 
 
 @contextlib.contextmanager
@@ -117,11 +113,14 @@ def _opened(source: Source) -> Iterator[BinaryIO]:
 def load(source: Source, *, passes: int | None = None, partial: bool = False) -> Field:
     """Decode a file: a path, or an object opened in binary mode. See :func:`loads`."""
     with _opened(source) as file:
-        return _decode(_pieces(file), passes=passes, partial=partial)
+        return _decode(file, passes=passes, partial=partial)
 
 
 def dumps(field: Field) -> bytes:
-    """The bytes of a field; ``loads(dumps(field)) == field``."""
+    """The bytes of a field; ``loads(dumps(field)) == field``.
+
+    Of a field of which only some passes were decoded they are a prefix of its file: ``loads`` then needs ``partial``.
+    """
     return field.data
 
 
@@ -192,21 +191,23 @@ class LazyField:
 
 
 def read_header(source: Source) -> Header:
-    """What HEAD says, from the first 16 KiB of a file. A file object is left where it was.
+    """What HEAD says; nothing after it is read. A file object is left where it was.
 
     Raises:
         SinrError: HEAD is not valid or not whole.
     """
     with _opened(source) as file:
         start = file.tell() if file is source else 0
-        prefix = file.read(HEADER_READ_BYTES)
-        if file is source:
-            file.seek(start)
-    parser = Parser()
-    for event in parser.feed(prefix):
-        if isinstance(event, HeaderRead):
-            return event.header
-    raise error("TRUNCATED", "the file ends before HEAD does", offset=len(prefix))
+        data = bytearray()
+        try:
+            headers = (event.header for event in _events(Parser(), file, data) if isinstance(event, HeaderRead))
+            header = next(headers, None)
+        finally:
+            if file is source:
+                file.seek(start)
+    if header is None:
+        raise error("TRUNCATED", "the file ends before HEAD does", offset=len(data))
+    return header
 
 
 @contextlib.contextmanager

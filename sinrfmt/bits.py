@@ -99,8 +99,8 @@ def unpack_values(data: bytes, first_bit: int, n_bits: int, n: int, *, signed: b
 
 def value_bits(values: NDArray[np.int32], n_bits: int) -> NDArray[np.uint8]:
     """The bits of two's-complement values, one uint8 0 or 1 each, n * n_bits in all."""
-    shifts = np.arange(n_bits, dtype=np.uint32)
-    return (values.reshape(-1, 1).view(np.uint32) >> shifts & 1).astype(np.uint8).ravel()
+    little = np.ascontiguousarray(values, dtype="<i4").reshape(-1, 1).view(np.uint8)
+    return np.unpackbits(little, axis=1, count=n_bits, bitorder="little").ravel()
 
 
 def signed_width(values: NDArray[np.int32]) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from construct import Container
 
-from sinrfmt import layout
+from sinrfmt import codecs, layout
 from sinrfmt.errors import SinrError
 from sinrfmt.faults import error, translate
 from sinrfmt.head import Header, parse_head
@@ -20,6 +20,7 @@ HEADER_BYTES: int = layout.CHUNK_HEADER.sizeof()
 TRAILER_BYTES: int = layout.CHUNK_TRAILER.sizeof()
 FRAMING_BYTES = HEADER_BYTES + TRAILER_BYTES
 PASS_HEADER_BYTES: int = layout.PASS_HEADER.sizeof()
+PAYLOAD_BYTES_LIMIT = (1 << 24) - 1
 PREFIX_BYTES = 16384  # HEAD ends within it (CON-9)
 
 ANCILLARY, PRIVATE, SAFE_TO_COPY, LAST = 0x80, 0x40, 0x20, 0x10
@@ -80,12 +81,13 @@ def parse_pass_header(chunk: Chunk, header: Header) -> PassHeader:
     """Clause 7.1, PAS-1 and PAS-2.
 
     Raises:
-        Fault: the offset is in the payload.
+        Fault: the offset is in the payload; CODEC_MISSING among others.
     """
     raw = layout.PASS_HEADER.parse(chunk.payload)
     coding, log2_lanes = Coding(raw.flags & 7), raw.flags >> 4
     if header.profile is Profile.CORE and coding in (Coding.BROTLI, Coding.ZSTANDARD):
         raise Fault("PROFILE_FORBIDS", f"profile CORE does not have coding {coding.name}", path="flags")
+    codecs.require(coding)
     allowed_lanes = (0, *range(6, 13)) if coding is Coding.RANS else (0,)
     if log2_lanes not in allowed_lanes:
         raise Fault("BAD_LANES", f"log2_lanes = {log2_lanes} with coding {coding.name}", path="flags")
@@ -110,6 +112,7 @@ class ChunkReader:
         self._seen_pass = False
         self._start_crc = 0
         self._limit = PREFIX_BYTES
+        self._chunk_header: Container | None = None  # of the chunk that is not whole yet, checked
         self._header: Header | None = None
         self._error: SinrError | None = None
         self.last: Chunk | None = None
@@ -118,6 +121,19 @@ class ChunkReader:
     def offset(self) -> int:
         """Bytes of whole chunks given so far, signature included."""
         return self._offset
+
+    @property
+    def n_wanted(self) -> int:
+        """Bytes that must be fed for the next step; 0 where no more of the file is needed to judge it.
+
+        Only after :meth:`next_chunk` gave None.
+        """
+        if self.last is not None:
+            return 0 if self._buffer else 1  # one more byte would be TRAILING_DATA
+        if not self._seen_signature:
+            return len(SIGNATURE) - len(self._buffer)
+        n_bytes = HEADER_BYTES if self._chunk_header is None else FRAMING_BYTES + self._chunk_header.length
+        return int(n_bytes - len(self._buffer))
 
     def feed(self, data: bytes) -> None:
         """Add the next bytes of the file."""
@@ -141,19 +157,26 @@ class ChunkReader:
             raise
 
     def _next_chunk(self, passes_complete: bool) -> Chunk | None:
-        if self.last is not None or not self._read_signature() or len(self._buffer) < HEADER_BYTES:
+        if self.last is not None or not self._read_signature():
             return None
-        raw = layout.CHUNK_HEADER.parse(bytes(self._buffer[:HEADER_BYTES]))
-        self._check_header(raw, passes_complete)
+        raw = self._read_chunk_header(passes_complete)
+        if raw is None or len(self._buffer) < raw.length + FRAMING_BYTES:
+            return None
         end = HEADER_BYTES + raw.length
-        if len(self._buffer) < end + TRAILER_BYTES:
-            return None
-        chunk = Chunk(raw.type, self._offset, bytes(self._buffer[HEADER_BYTES:end]))
         self._check_crc(end, is_head=self._header is None)
+        chunk = Chunk(raw.type, self._offset, bytes(self._buffer[HEADER_BYTES:end]))
         del self._buffer[: end + TRAILER_BYTES]
         self._offset += end + TRAILER_BYTES
+        self._chunk_header = None
         self._note(chunk)
         return chunk
+
+    def _read_chunk_header(self, passes_complete: bool) -> Container | None:
+        if self._chunk_header is None and len(self._buffer) >= HEADER_BYTES:
+            raw = layout.CHUNK_HEADER.parse(bytes(self._buffer[:HEADER_BYTES]))
+            self._check_header(raw, passes_complete)
+            self._chunk_header = raw
+        return self._chunk_header
 
     def _read_signature(self) -> bool:
         if self._seen_signature:
@@ -248,7 +271,13 @@ class ChunkReader:
 
 
 def frame(kind: ChunkKind, payload: bytes, start_crc: int, *, is_last: bool = False) -> tuple[bytes, int]:
-    """One chunk, and its crc32."""
+    """One chunk, and its crc32.
+
+    Raises:
+        Fault: LIMIT_FILE_BYTES, where the payload is longer than ``length`` can say.
+    """
+    if len(payload) > PAYLOAD_BYTES_LIMIT:
+        raise Fault("LIMIT_FILE_BYTES", f"{len(payload)} bytes do not fit a chunk", path="chunk.length")
     chunk_type = kind | PROPERTY_BITS[kind] | (LAST if is_last else 0)
     length = len(payload).to_bytes(3, "little")
     check = crc8(bytes([chunk_type]) + length)

@@ -4,6 +4,7 @@ Specification: clause 16. Binary32, in blocks of samples so that memory does not
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,10 +68,13 @@ def fourier_frequencies(encoding: FourierEncoding) -> Floats:
     return (np.float64(encoding.base) ** np.arange(encoding.octaves) * factor).astype(np.float32)
 
 
+@lru_cache(maxsize=4)  # it is asked for in every block of samples
 def seeded_matrix(encoding: SeededFourierEncoding, in_dims: int, seed: int) -> Floats:
-    """float32[n_features, in_dims] (clause 16.2)."""
-    sums = fourier_sums(encoding.n_features, in_dims, seed).astype(np.float32)
-    return sums * np.float32(encoding.scale)
+    """float32[n_features, in_dims], read-only (clause 16.2)."""
+    matrix = fourier_sums(encoding.n_features, in_dims, seed).astype(np.float32)
+    matrix *= np.float32(encoding.scale)
+    matrix.flags.writeable = False
+    return matrix
 
 
 def encode_inputs(encoding: InputEncoding | None, x: Floats, seed: int | None) -> Floats:

@@ -98,7 +98,7 @@ class Field:
             raise error("USAGE", f"coordinates of shape {x.shape}, expected (..., {in_dims})")
         flat = np.ascontiguousarray(x.reshape(-1, in_dims))
         values = evaluate.evaluate(self.header.network, self.weights, flat, self.header.seed)
-        return values.reshape(*x.shape[:-1], -1)
+        return values.reshape(*x.shape[:-1], self.header.network.out_channels)
 
     def grid(self, size: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Values on the native grid or on one of another size.
@@ -129,15 +129,17 @@ class Field:
             indices = np.unravel_index(flat, size)
             x = np.stack([axis[i] for axis, i in zip(axes, indices, strict=True)], axis=1)
             out[start : start + block] = evaluate.evaluate(network, self.weights, x, self.header.seed)
-        return out.reshape(*size, -1)
+        return out.reshape(*size, network.out_channels)
 
     def to_uint8(self, size: Sequence[int] | None = None) -> NDArray[np.uint8]:
         """8-bit samples of :meth:`grid` (clause 16.4), uint8[*size, out_channels]."""
         return evaluate.to_uint8(self.header.values, self.grid(size))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[np.float32]:
+        if copy is False:
+            raise ValueError("the values of a field are computed: an array of them is always a copy")
         values = self.grid()
-        return values if dtype is None else values.astype(dtype)
+        return values if dtype is None else values.astype(dtype, copy=False)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Field) and self.data == other.data and self.n_passes == other.n_passes

@@ -18,8 +18,8 @@ from sinrfmt.models import StreamFault, ZeroModel
 from sinrfmt.network import Tensor
 from sinrfmt.rans import StreamDecoder, StreamEncoder, open_stream
 from sinrfmt.registry import Coding, Tool
-from sinrfmt.tables import Entry, Prior, ValueParameters, Width
-from sinrfmt.weights import STEP_LAST, Acc, TensorState, acc_crc, add_prior, refine
+from sinrfmt.tables import STEP_LAST, Entry, LowestSteps, Prior, ValueParameters, Width
+from sinrfmt.weights import Acc, TensorState, acc_crc, add_prior, refine
 from sinrfmt.wire import Fault
 
 States = tuple[TensorState, ...]
@@ -46,12 +46,9 @@ def unpack(
     Raises:
         Fault: the offset is in the payload.
     """
-    codecs.require(pass_header.coding)
     entries, body = tables.parse(
-        payload, PASS_HEADER_BYTES, header.network.tensors, pass_header.coding, is_base=before is None
+        payload, PASS_HEADER_BYTES, header.network.tensors, pass_header.coding, _lowest_steps(before)
     )
-    if before is not None:
-        _check_refined_steps(entries, before)
     n_symbols += sum(entry.n_symbols for entry in entries)
     if n_symbols > header.level.symbols:
         message = f"{n_symbols} symbols, level {header.level.id} allows {header.level.symbols}"
@@ -80,7 +77,8 @@ def coded_bits(
     For coding RANS the cost under the models, for the others the width times the number of values.
     """
     tensors = header.network.tensors
-    entries, body = tables.parse(payload, PASS_HEADER_BYTES, tensors, pass_header.coding, is_base=is_base)
+    lowest_steps = None if is_base else tables.checked_steps(tensors)
+    entries, body = tables.parse(payload, PASS_HEADER_BYTES, tensors, pass_header.coding, lowest_steps)
     for entry, (rows, values) in zip(entries, _values(payload, body, entries, pass_header), strict=True):
         row_bits = 0.0 if rows is None or entry.row_steps is None else _list_bits(entry.row_steps, rows)
         raw_bits = float(values.size * _raw_bits(entry.tensor))
@@ -93,15 +91,8 @@ def _list_bits(parameters: ValueParameters, values: Acc) -> float:
     return values_cost_bits(values, parameters.model())
 
 
-def _check_refined_steps(entries: list[Entry], before: States) -> None:
-    """TAB-4."""
-    steps = {state.tensor.ordinal: state for state in before}
-    for entry in entries:
-        state = steps[entry.tensor.ordinal]
-        lowest = 0 if state.row_steps is None else int(state.row_steps.min())
-        if state.step + min(lowest, 0) - 8 * entry.refine_bits < 0:
-            message = f"step code {state.step} cannot lose {entry.refine_bits} octaves"
-            raise Fault("STEP_OUT_OF_RANGE", message, offset=entry.refine_offset, path="refine_bits")
+def _lowest_steps(before: States | None) -> LowestSteps | None:
+    return None if before is None else {state.tensor.ordinal: state.lowest_step for state in before}
 
 
 Decoded = tuple[Acc | None, Acc]  # row step differences, values
@@ -255,7 +246,7 @@ def pack(
         Fault: the integers cannot be written (ACC_OVERFLOW, STEP_OUT_OF_RANGE).
     """
     entries = [_entry(code, coding) for code in codes]
-    table = tables.build(entries, header.network.tensors, is_base=before is None)
+    table = tables.build(entries, header.network.tensors, _lowest_steps(before))
     body = _rans_body(codes, entries, log2_lanes) if coding is Coding.RANS else _bits_body(codes, entries, coding)
     states = [
         _apply(

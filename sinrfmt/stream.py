@@ -55,6 +55,9 @@ class Note:
     offset: int
 
 
+META_PAIRS_LIMIT = 4096
+"""Pairs of META that are kept of one file: a short pair costs many times its bytes in memory."""
+
 Event = HeaderRead | PassComplete | MetaRead | Note
 
 
@@ -69,7 +72,8 @@ class Parser:
         self._reader = ChunkReader()
         self._states: States | None = None
         self._n_symbols = 0
-        self._expected: list[tuple[int, bytes, int]] = []  # pass, digest, offset (clause 12.3)
+        self._n_meta_pairs = 0
+        self._expected: dict[int, list[tuple[int, bytes]]] = {}  # pass to offsets and digests (clause 12.3)
         self._digests: list[bytes] = []
         self._error: SinrError | None = None
         self.header: Header | None = None
@@ -87,6 +91,11 @@ class Parser:
     def has_ended(self) -> bool:
         """Whether the last chunk of the file was read."""
         return self._reader.last is not None
+
+    @property
+    def n_wanted(self) -> int:
+        """Bytes to feed for the next step; 0 where no more of the file is needed. Only after ``feed`` is exhausted."""
+        return self._reader.n_wanted
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Events of all chunks that ``data`` completes. The iterator must be exhausted before the next call.
@@ -144,15 +153,22 @@ class Parser:
         return PassComplete(index, self._states, pass_header.acc_crc, digest, self._reader.offset)
 
     def _read_meta(self, chunk: Chunk) -> Event:
-        meta = parse_meta(chunk.payload)
-        return Note("ignored a META chunk that is not well formed", chunk.offset) if meta is None else MetaRead(meta)
+        meta = parse_meta(chunk.payload, META_PAIRS_LIMIT - self._n_meta_pairs)
+        if meta is None:
+            return Note("ignored a META chunk that is not well formed or too long", chunk.offset)
+        self._n_meta_pairs += len(meta)
+        return MetaRead(meta)
 
     def _read_hash(self, chunk: Chunk) -> Event | None:
         entries = parse_hash(chunk.payload)
         if entries is None:
             return Note("ignored a HASH chunk that is not well formed", chunk.offset)
-        places = (chunk.payload_offset + HASH_ENTRY_BYTES * i for i in range(len(entries)))
-        self._expected += [(index, digest, at) for (index, digest), at in zip(entries, places, strict=True)]
+        for i, (index, digest) in enumerate(entries):
+            kept = self._expected.setdefault(index, [])
+            # The first entry of a pass and the first that differs from it: whatever the pass gives, one of them is the
+            # first that is wrong, so memory does not grow with the number of HASH chunks.
+            if all(digest != earlier for _, earlier in kept) and len(kept) < 2:
+                kept.append((chunk.payload_offset + HASH_ENTRY_BYTES * i, digest))
         return None
 
     def close(self) -> None:
@@ -172,6 +188,12 @@ class Parser:
         Raises:
             ChecksumError: WEIGHTS_HASH_MISMATCH.
         """
-        for index, digest, offset in self._expected:
-            if index < len(self._digests) and self._digests[index] != digest:
-                raise error("WEIGHTS_HASH_MISMATCH", f"pass {index} has another digest", offset=offset, path="hash")
+        wrong = [
+            (offset, index)
+            for index, digest in enumerate(self._digests)
+            for offset, expected in self._expected.get(index, [])
+            if digest != expected
+        ]
+        if wrong:
+            offset, index = min(wrong)
+            raise error("WEIGHTS_HASH_MISMATCH", f"pass {index} has another digest", offset=offset, path="hash")

@@ -3,7 +3,7 @@
 Specification: clauses 7.2 and 7.3. ``parse`` and ``build`` mirror each other; values and steps are not touched here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sinrfmt.bits import BitReader, BitWriter
@@ -14,6 +14,7 @@ from sinrfmt.registry import Coding, ModelForm, Tool
 from sinrfmt.wire import Fault
 
 SIZES = {name: n_bits for name, n_bits, _ in TABLE_FIELDS}
+STEP_LAST = (1 << SIZES["step_long"]) - 1
 SHORT_STEP_FIRST = 680
 SHORT_STEP_LAST = SHORT_STEP_FIRST + (1 << SIZES["step_short"]) - 1
 PRIOR_SHIFT_FIRST = 8
@@ -43,7 +44,6 @@ class Entry:
     """What a PASS chunk says of one tensor that it codes.
 
     ``step`` is None in a later pass; ``values`` is None for tool RAW; ``refine_bits`` is 0 in pass 0.
-    ``refine_offset`` is where refine_bits stands in the payload (0 when building).
     """
 
     tensor: Tensor
@@ -52,28 +52,44 @@ class Entry:
     row_steps: ValueParameters | None = None
     prior: Prior | None = None
     refine_bits: int = 0
-    refine_offset: int = 0
 
     @property
     def n_symbols(self) -> int:
-        """Symbols by TAB-5."""
-        rows = self.tensor.shape[0] if self.row_steps is not None else 0
+        """Symbols by TAB-5: nothing for a list of form ZERO."""
+        rows = 0 if self.row_steps is None or isinstance(self.row_steps, ZeroModel) else self.tensor.shape[0]
         return rows + (0 if isinstance(self.values, ZeroModel) else self.tensor.size)
 
 
+LowestSteps = Mapping[int, int]
+"""Tensor ordinal to the lowest step code of its rows, before a later pass."""
+
+
+def checked_steps(tensors: Sequence[Tensor]) -> LowestSteps:
+    """For a table of a later pass that was checked before: the highest code everywhere, so that TAB-4 holds."""
+    return dict.fromkeys((tensor.ordinal for tensor in tensors), STEP_LAST)
+
+
+def _lacks_octaves(lowest_step: int, refine_bits: int) -> str | None:
+    """What is wrong with a refinement by TAB-4, or None."""
+    lacks = lowest_step < 8 * refine_bits
+    return f"step code {lowest_step} cannot lose {refine_bits} octaves" if lacks else None
+
+
 class _Parser:
-    def __init__(self, reader: BitReader, coding: Coding) -> None:
+    def __init__(self, reader: BitReader, coding: Coding, lowest_steps: LowestSteps | None) -> None:
         self._reader = reader
         self._coding = coding
+        self._lowest_steps = lowest_steps
         self._last: ModelParameters | None = None
 
     def _fail(self, name: str, message: str, path: str) -> Fault:
         return Fault(name, message, offset=self._reader.field_offset, path=path)
 
-    def entry(self, tensor: Tensor, is_base: bool) -> Entry | None:
-        if tensor.record.tool is Tool.RAW:
-            return Entry(tensor) if is_base else None
-        return self._base(tensor) if is_base else self._refinement(tensor)
+    def entry(self, tensor: Tensor) -> Entry | None:
+        is_raw = tensor.record.tool is Tool.RAW
+        if self._lowest_steps is None:
+            return Entry(tensor) if is_raw else self._base(tensor)
+        return None if is_raw else self._refinement(tensor, self._lowest_steps[tensor.ordinal])
 
     def _base(self, tensor: Tensor) -> Entry:
         step = self._step()
@@ -81,12 +97,13 @@ class _Parser:
         prior = self._prior() if tensor.record.prior else None
         return Entry(tensor, self._values(), step, row_steps, prior)
 
-    def _refinement(self, tensor: Tensor) -> Entry | None:
+    def _refinement(self, tensor: Tensor, lowest_step: int) -> Entry | None:
         if not self._reader.read("refined"):
             return None
         refine_bits = self._reader.read("refine_bits") + 1
-        offset = self._reader.field_offset
-        return Entry(tensor, self._values(), refine_bits=refine_bits, refine_offset=offset)
+        if wrong := _lacks_octaves(lowest_step, refine_bits):
+            raise self._fail("STEP_OUT_OF_RANGE", wrong, "refine_bits")
+        return Entry(tensor, self._values(), refine_bits=refine_bits)
 
     def _step(self) -> int:
         if not self._reader.read("step_form"):
@@ -161,16 +178,23 @@ class _Parser:
 
 
 def parse(
-    payload: bytes, start: int, tensors: Sequence[Tensor], coding: Coding, *, is_base: bool
+    payload: bytes, start: int, tensors: Sequence[Tensor], coding: Coding, lowest_steps: LowestSteps | None
 ) -> tuple[list[Entry], int]:
     """The entries of the tensors that the chunk codes, and the offset of the body.
+
+    Args:
+        payload: of the PASS chunk.
+        start: where the table starts in it.
+        tensors: of the network, in table order.
+        coding: of the chunk.
+        lowest_steps: None in pass 0.
 
     Raises:
         Fault: with the offset in ``payload``.
     """
     reader = BitReader(payload, start, SIZES)
-    parser = _Parser(reader, coding)
-    entries = [parser.entry(tensor, is_base) for tensor in tensors]
+    parser = _Parser(reader, coding, lowest_steps)
+    entries = [parser.entry(tensor) for tensor in tensors]
     return [entry for entry in entries if entry is not None], reader.align()
 
 
@@ -193,13 +217,18 @@ class _Builder:
             self._prior(entry.prior)
         self._values(entry.values)
 
-    def refinement(self, entry: Entry | None) -> None:
+    def refinement(self, entry: Entry | None, lowest_step: int) -> None:
         self._writer.write("refined", int(entry is not None))
-        if entry is not None:
-            self._writer.write("refine_bits", entry.refine_bits - 1)
-            self._values(entry.values)
+        if entry is None:
+            return
+        if wrong := _lacks_octaves(lowest_step, entry.refine_bits):
+            raise Fault("STEP_OUT_OF_RANGE", wrong, path="refine_bits")
+        self._writer.write("refine_bits", entry.refine_bits - 1)
+        self._values(entry.values)
 
     def _step(self, step: int) -> None:
+        if not 0 <= step <= STEP_LAST:
+            raise Fault("STEP_OUT_OF_RANGE", f"step code {step}", path="step_long")
         is_long = not SHORT_STEP_FIRST <= step <= SHORT_STEP_LAST
         self._writer.write("step_form", int(is_long))
         if is_long:
@@ -243,14 +272,18 @@ def _model_fields(parameters: ShortModel | LongModel) -> list[tuple[str, int]]:
     return list(zip(names, (p.R, p.p0, p.tb, p.rb, int(p.heavy), p.b, int(p.esc)), strict=True))
 
 
-def build(entries: Sequence[Entry], tensors: Sequence[Tensor], *, is_base: bool) -> bytes:
-    """The table of a chunk that codes ``entries``, all of ``tensors`` in pass 0, some of them later."""
+def build(entries: Sequence[Entry], tensors: Sequence[Tensor], lowest_steps: LowestSteps | None) -> bytes:
+    """The table of a chunk that codes ``entries``: all of ``tensors`` in pass 0, some of them later.
+
+    Raises:
+        Fault: STEP_OUT_OF_RANGE.
+    """
     writer = BitWriter(SIZES)
     builder = _Builder(writer)
     by_ordinal = {entry.tensor.ordinal: entry for entry in entries}
     for tensor in tensors:
-        if is_base:
+        if lowest_steps is None:
             builder.base(by_ordinal[tensor.ordinal])
         elif tensor.record.tool is not Tool.RAW:
-            builder.refinement(by_ordinal.get(tensor.ordinal))
+            builder.refinement(by_ordinal.get(tensor.ordinal), lowest_steps[tensor.ordinal])
     return writer.getvalue()

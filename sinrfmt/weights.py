@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from sinrfmt.network import Tensor
 from sinrfmt.philox import signed_numbers
 from sinrfmt.registry import Tool
-from sinrfmt.tables import Prior
+from sinrfmt.tables import STEP_LAST, Prior
 from sinrfmt.wire import Fault
 
 MANTISSAS = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)  # 1/8 octave
-STEP_LAST = 1023
 ACC_LIMIT = 1 << 31
 BLOCK = 1 << 16
 
@@ -34,6 +33,11 @@ class TensorState:
     acc: Acc
     step: int
     row_steps: NDArray[np.int16] | None = None
+
+    @property
+    def lowest_step(self) -> int:
+        """The lowest of the tensor's step code and the codes of its rows."""
+        return self.step + (0 if self.row_steps is None else int(self.row_steps.min(initial=0)))
 
     def weights(self) -> NDArray[np.float32]:
         """float32, of the tensor's shape."""

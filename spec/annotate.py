@@ -16,7 +16,7 @@ from sinrfmt import bits, layout, wire
 from sinrfmt.container import FRAMING_BYTES, PASS_HEADER_BYTES, TRAILER_BYTES, Chunk, ChunkReader, parse_pass_header
 from sinrfmt.head import Header, parse_head
 from sinrfmt.registry import SIGNATURE, ChunkKind, Coding
-from sinrfmt.tables import SIZES, parse
+from sinrfmt.tables import SIZES, checked_steps, parse
 
 Row = tuple[str, str, str, str]  # offset, bytes, field, value
 Seen = tuple[int, int, str, str]  # first byte, end, field, value, in a payload
@@ -57,8 +57,9 @@ def _table_bits(payload: bytes, header: Header, coding: Coding, *, is_base: bool
         seen.append(f"{name}({SIZES[name]})={value}")
         return value
 
+    tensors = header.network.tensors
     with _listening(bits.BitReader, "read", listener):
-        _, body = parse(payload, PASS_HEADER_BYTES, header.network.tensors, coding, is_base=is_base)
+        _, body = parse(payload, PASS_HEADER_BYTES, tensors, coding, None if is_base else checked_steps(tensors))
     return seen, body
 
 

@@ -142,6 +142,8 @@ class OneLaneDecoder(StreamDecoder):
             if x < STATE_LOW and position < left:
                 x = x << WORD_BITS | words[position]
                 position += 1
+                if x < STATE_LOW:
+                    raise StreamFault("BAD_STREAM", "a word was taken in state 0")
         self._state, self._next = x, position
         return symbols
 
@@ -162,6 +164,8 @@ class OneLaneDecoder(StreamDecoder):
             if x < STATE_LOW and position < left:
                 x = x << WORD_BITS | words[position]
                 position += 1
+                if x < STATE_LOW:
+                    raise StreamFault("BAD_STREAM", "a word was taken in state 0")
         self._state, self._next = x, position
         return values
 

@@ -14,11 +14,13 @@ from sinrfmt.torch.fit import FitOptions, fit, outputs
 from sinrfmt.torch.modules import FieldModule, initial_arrays, initial_bound
 from sinrfmt.torch.presets import sine_network
 from sinrfmt.torch.rate import (
+    Refit,
     Trial,
     code_bits,
     dequantise,
     prior_for,
     quantise,
+    round_with_feedback,
     search_bytes,
     search_psnr,
     split_vector,
@@ -149,6 +151,28 @@ def test_feedback_lowers_the_output_error_at_equal_steps(trained: tuple[FieldMod
     )
     assert whole < 0.6 * plain
     assert whole < by_rows < plain
+
+
+def test_corrections_by_the_gradient_lower_the_error(trained: tuple[FieldModule, np.ndarray]) -> None:
+    module, coords = trained
+    full = curvature_of(module, coords, n_samples=10**6, block_limit=10**6, seed=0, device=CPU)
+    weights, target = vector_of(module.arrays()), outputs(module, coords, device=CPU)
+    calls = []
+
+    def error_of(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        calls.append(vector)
+        names = [tensor.name for tensor in NETWORK.tensors]
+        arrays = dict(zip(names, split_vector(NETWORK, vector.astype(np.float32)), strict=True))
+        moved = FieldModule(NETWORK, arrays, seed=SEED)
+        error = torch.nn.functional.mse_loss(moved(torch.tensor(coords)), torch.tensor(target))
+        gradients = torch.autograd.grad(error, [moved.get_parameter(name) for name in names])
+        return error.item(), 0.5 * torch.cat([g.reshape(-1) for g in gradients]).numpy().astype(np.float64)
+
+    steps = np.full(weights.size, 0.02)
+    acc = round_with_feedback(weights, steps, full.blocks)
+    corrected = round_with_feedback(weights, steps, full.blocks, Refit(error_of, interval=40))
+    assert len(calls) >= 2 * (weights.size // 40)
+    assert error_of(corrected * steps)[0] < 0.9 * error_of(acc * steps)[0]
 
 
 def test_the_knob_predicts_the_error_of_plain_rounding(trained: tuple[FieldModule, np.ndarray]) -> None:

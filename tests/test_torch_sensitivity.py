@@ -62,8 +62,9 @@ def test_blocks_hold_every_weight_once_and_factor_its_part_of_the_matrix(module:
 
 
 def test_a_network_within_the_limit_is_one_block(module: FieldModule) -> None:
-    assert len(curvature(module, NETWORK.n_parameters).blocks) == 1
-    assert len(curvature(module, NETWORK.n_parameters - 1).blocks) > 1
+    assert curvature(module, NETWORK.n_parameters).is_whole
+    assert not curvature(module, NETWORK.n_parameters - 1).is_whole
+    assert not curvature(module, 0).is_whole
 
 
 def test_spread_moves_later_entries_to_the_minimum() -> None:

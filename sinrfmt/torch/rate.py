@@ -26,6 +26,8 @@ Integers = NDArray[np.int64]
 SHORT_MULTIPLIER_UNIT = 256
 """A prior's multiplier that is a multiple of this has a short form (TAB-2)."""
 MULTIPLIER_LIMIT = 1 << 16
+
+REFIT_SHARES = (1.0, 0.5, 0.2)
 ACC_PEAK = 1 << 28
 """No step is so fine that a weight, or its difference from the prior, could leave 32 bits."""
 
@@ -80,38 +82,83 @@ def split_vector(network: Network, vector: NDArray[Entry]) -> list[NDArray[Entry
     return [part.reshape(tensor.shape) for part, tensor in zip(parts, network.tensors, strict=True)]
 
 
+@dataclass(frozen=True)
+class Refit:
+    """What the curvature does not know: the error surface bends, so the feedback of many entries drifts from the best.
+
+    Attributes:
+        error_of: mean squared error at a parameter vector and half its gradient, float64 (n_parameters,).
+        interval: entries between corrections.
+    """
+
+    error_of: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
+    interval: int
+
+
 def round_with_feedback(
-    weights: NDArray[np.float64], steps: NDArray[np.float64], blocks: Sequence[Block]
+    weights: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    blocks: Sequence[Block],
+    refit: Refit | None = None,
 ) -> NDArray[np.int64]:
     """Round a parameter vector to multiples of its steps; inside a block later entries make up for earlier errors.
 
     Args:
         weights, steps: float64 (n_parameters,).
         blocks: may be empty: plain rounding.
+        refit: corrects the entries still to come by the true gradient; for a single block of all weights.
 
     Returns:
         int64 (n_parameters,)
     """
     acc = np.rint(weights / steps).astype(np.int64)
     for block in blocks:
-        acc[block.indices] = _round_block(weights[block.indices], steps[block.indices], block.spread)
+        acc[block.indices] = _round_block(weights[block.indices], steps[block.indices], block, refit)
     return acc
 
 
 def _round_block(
-    weights: NDArray[np.float64], steps: NDArray[np.float64], spread: NDArray[np.float64]
+    weights: NDArray[np.float64], steps: NDArray[np.float64], block: Block, refit: Refit | None
 ) -> NDArray[np.int64]:
-    targets = weights.copy()
     acc = np.empty(weights.size, dtype=np.int64)
-    for i, step in enumerate(steps.tolist()):
-        level = round(targets.item(i) / step)
-        acc[i] = level
-        targets[i + 1 :] -= (targets.item(i) - level * step) * spread[i, i + 1 :]
+    targets = weights.copy()  # of entries that are done: their rounded value
+    interval = refit.interval if refit else weights.size
+    for start in range(0, weights.size, interval):
+        if refit and start:
+            targets = _corrected(targets, block, start, refit)
+        for i in range(start, min(start + interval, weights.size)):
+            step = steps.item(i)
+            level = round(targets.item(i) / step)
+            change = level * step - targets.item(i)
+            acc[i] = level
+            targets[i:] += change * block.spread[i, i:]
     return acc
 
 
+def _corrected(targets: NDArray[np.float64], block: Block, start: int, refit: Refit) -> NDArray[np.float64]:
+    """Move the entries from ``start`` on by a Newton step, shortened until it helps; earlier entries are fixed.
+
+    The factors of the trailing part of a matrix are the trailing parts of its factors.
+    """
+    error, gradient = refit.error_of(targets)
+    spread = block.spread[start:, start:]
+    step = -spread.T @ (spread @ gradient[start:] / block.conditional[start:])
+    for share in REFIT_SHARES:
+        moved = targets.copy()
+        moved[start:] += share * step
+        if refit.error_of(moved)[0] < error:
+            return moved
+    return targets
+
+
 def quantise(
-    network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float, *, seed: int
+    network: Network,
+    weights: NDArray[np.float64],
+    curvature: Curvature,
+    c: float,
+    *,
+    seed: int,
+    refit: Refit | None = None,
 ) -> tuple[TensorCode, ...]:
     """Quantise a network for knob c.
 
@@ -121,12 +168,13 @@ def quantise(
         curvature: with blocks for error feedback.
         c: the knob; a larger one gives fewer bytes.
         seed: the file's.
+        refit: see ``round_with_feedback``.
     """
     codes = step_codes(network, weights, curvature, c)
     steps = np.concatenate(
         [np.full(t.size, float(step_value(code))) for t, code in zip(network.tensors, codes, strict=True)]
     )
-    accs = split_vector(network, round_with_feedback(weights, steps, curvature.blocks))
+    accs = split_vector(network, round_with_feedback(weights, steps, curvature.blocks, refit))
     return tuple(
         _with_cheaper_prior(network, tensor, code, acc, seed)
         for tensor, code, acc in zip(network.tensors, codes, accs, strict=True)
@@ -179,23 +227,35 @@ def start_knob(psnr: float, drop: float, value_scale: float, n_parameters: int) 
     return math.sqrt(12.0 * mean_square * (10.0 ** (drop / 10.0) - 1.0) / n_parameters)
 
 
-def search_bytes(run: RunTrial, max_bytes: int, *, c_start: float, n_trials: int) -> Trial | None:
-    """The best quality found in at most ``max_bytes``; None if none of the trials was small enough."""
-    trials = _bisect(run, lambda trial: trial.n_bytes > max_bytes, c_start, n_trials)
+def search_bytes(run: RunTrial, max_bytes: int, *, c_start: float, n_trials: int, stride: float = 0.5) -> Trial | None:
+    """The best quality found in at most ``max_bytes``; None if none of the trials was small enough.
+
+    Args:
+        run: one trial.
+        max_bytes: the budget.
+        c_start: first knob; the second is ``stride`` octaves away.
+        n_trials: number of trials.
+    """
+    trials = _bisect(run, lambda trial: trial.n_bytes > max_bytes, c_start, n_trials, stride)
     return max((t for t in trials if t.n_bytes <= max_bytes), key=lambda t: t.psnr, default=None)
 
 
-def search_psnr(run: RunTrial, min_psnr: float, *, c_start: float, n_trials: int) -> Trial | None:
-    """The fewest bytes found at ``min_psnr`` dB or better; None if none of the trials was good enough."""
-    trials = _bisect(run, lambda trial: trial.psnr >= min_psnr, c_start, n_trials)
+def search_psnr(run: RunTrial, min_psnr: float, *, c_start: float, n_trials: int, stride: float = 0.5) -> Trial | None:
+    """The fewest bytes found at ``min_psnr`` dB or better; None if none of the trials was good enough.
+
+    Arguments as for ``search_bytes``.
+    """
+    trials = _bisect(run, lambda trial: trial.psnr >= min_psnr, c_start, n_trials, stride)
     return min((t for t in trials if t.psnr >= min_psnr), key=lambda t: t.n_bytes, default=None)
 
 
-def _bisect(run: RunTrial, is_too_fine: Callable[[Trial], bool], c_start: float, n_trials: int) -> list[Trial]:
+def _bisect(
+    run: RunTrial, is_too_fine: Callable[[Trial], bool], c_start: float, n_trials: int, stride: float
+) -> list[Trial]:
     """Close in on the knob where ``is_too_fine`` changes: growing strides until both sides are known, then halves."""
     trials: list[Trial] = []
     fine, coarse = -math.inf, math.inf
-    log_c, stride = math.log2(c_start), 0.5
+    log_c = math.log2(c_start)
     for _ in range(n_trials):
         trials.append(run(2.0**log_c))
         if is_too_fine(trials[-1]):

@@ -53,6 +53,11 @@ class Curvature:
     blocks: tuple[Block, ...] = ()
 
     @property
+    def is_whole(self) -> bool:
+        """All weights are in one block."""
+        return len(self.blocks) == 1 and self.blocks[0].indices.size == self.diagonal.size
+
+    @property
     def effective(self) -> NDArray[np.float64]:
         """Curvature of each weight as its own rounding error meets it: with feedback, the conditional one."""
         effective = self.diagonal.copy()

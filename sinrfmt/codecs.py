@@ -10,6 +10,7 @@ from typing import Any
 from sinrfmt.registry import Coding
 from sinrfmt.wire import Fault
 
+ZSTANDARD_WINDOW = 8 << 20
 ZSTANDARD_MAGIC = bytes.fromhex("28b52ffd")
 ZSTANDARD_PIECE = 64  # bytes that hold few blocks, each of at most 128 KiB
 
@@ -59,7 +60,11 @@ def _zstandard_decompress(data: bytes, size: int) -> bytes | None:
             return None
         if announced == 0:
             return b"" if _is_empty_frame(zstandard, data) else None
-        return bytes(zstandard.ZstdDecompressor().decompress(data, max_output_size=size + 1, allow_extra_data=False))
+        return bytes(
+            zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW).decompress(
+                data, max_output_size=size + 1, allow_extra_data=False
+            )
+        )
     except zstandard.ZstdError:
         return None
 

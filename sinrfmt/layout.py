@@ -107,7 +107,7 @@ FOURIER_BODY = Struct(
         "ratio of the frequencies as an integer; 0: a binary32 follows",
         Rule("BAD_RECORD", "not 1", lambda v, _: v != 1),
     ),
-    "base_binary32" / If(this.base == 0, Field(Float32l, "ratio of the frequencies", _is_shortest(2, 255))),
+    "base_binary32" / If(this.base == 0, Field(Float32l, "ratio of the frequencies", _is_shortest(1, 255))),
 )
 
 FOURIER_SEEDED_BODY = Struct(
@@ -190,12 +190,9 @@ HEAD = Struct(
     "box"
     / If(
         this.coords_values & 15 == Coords.BOX,
-        Array(
-            this.in_dims,
-            Struct(
-                "low" / Field(Float32l, "lower edge of the box"),
-                "high" / Field(Float32l, "upper edge of the box"),
-            ),
+        Struct(
+            "low" / Array(this._.in_dims, Field(Float32l, "lower edge of the box")),
+            "high" / Array(this._.in_dims, Field(Float32l, "upper edge of the box")),
         ),
     ),
     "seeded_offset" / Tell,

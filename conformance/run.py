@@ -138,7 +138,7 @@ def _is_intact(root: Path, record: Json) -> bool:
     if not path.is_file():
         return False
     data = path.read_bytes()
-    return len(data) == record["bytes"] and hashlib.sha256(data).hexdigest() == record["sha256"]
+    return bool(len(data) == record["bytes"] and hashlib.sha256(data).hexdigest() == record["sha256"])
 
 
 # --- one case --------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ def junit(results: Sequence[Result], settings: Settings) -> bytes:
         )
         if result in bad:
             ElementTree.SubElement(item, "failure", type=result.verdict, message=result.detail).text = result.stderr
-    return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
 
 
 def print_summary(results: Sequence[Result], settings: Settings) -> None:
@@ -377,7 +377,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line; see the module's text."""
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--profile", choices=PROFILES, default="CORE", help="profile that the decoder claims")
-    parser.add_argument("--grade", choices=GRADES, default="X", help="R rejects, C right class, X right code and offset")
+    parser.add_argument(
+        "--grade", choices=GRADES, default="X", help="R rejects, C right class, X right code and offset"
+    )
     parser.add_argument("--filter", default="", help="only vectors whose name contains this")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds a case")

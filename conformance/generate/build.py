@@ -25,7 +25,6 @@ from conformance.generate.describe import (
     Fourier,
     FourierSeeded,
     Head,
-    Layer,
     Long,
     Model,
     Pass,
@@ -285,12 +284,12 @@ def table_and_lists(number: int, coded: Pass, tensors: list[Tensor]) -> tuple[Ta
     return table, lists
 
 
-def packed_bytes(lists: list[ValueList]) -> bytes:
-    """The bytes of coding 0 (clause 11)."""
+def packed_bits(lists: list[ValueList]) -> BitWriter:
+    """The bit string of coding 0 (clause 11)."""
     out = BitWriter()
     for item in lists:
         pack_signed(item.values, item.n_bits, out)
-    return out.to_bytes()
+    return out
 
 
 def rans_bytes(lists: list[ValueList], log2_lanes: int) -> bytes:
@@ -315,7 +314,7 @@ def body_bytes(coded: Pass, lists: list[ValueList]) -> bytes:
         return bytes.fromhex(coded.body_hex)
     if coded.coding == RANS:
         return rans_bytes(lists, coded.log2_lanes)
-    packed = packed_bytes(lists)
+    packed = packed_bits(lists).to_bytes()
     if coded.coding == PACKED:
         return packed
     if coded.coding == ZLIB:
@@ -366,6 +365,21 @@ def weights_sha256(weights: list[list[float]]) -> str:
 # --- the container (clause 5) ----------------------------------------------------------------------
 
 
+def _bit_section(bits: BitWriter, marks: dict[str, Mark], padding: str) -> Section:
+    """Whole bytes of a bit string; the padding bits have a mark only where there are any."""
+    used = bits.length & 7
+    extra = {padding: Mark(bits.length >> 3, used, 8 - used)} if used else {}
+    return Section(bytearray(bits.to_bytes()), marks | extra)
+
+
+def _body_section(coded: Pass, lists: list[ValueList]) -> Section:
+    out = Section()
+    out.put_bytes("body", body_bytes(coded, lists))
+    if coded.coding == PACKED:
+        out.marks |= _bit_section(packed_bits(lists), {}, "body_padding").marks
+    return out
+
+
 def pass_section(number: int, coded: Pass, tensors: list[Tensor], crc: int) -> Section:
     """The payload of a PASS chunk."""
     out = Section()
@@ -374,8 +388,8 @@ def pass_section(number: int, coded: Pass, tensors: list[Tensor], crc: int) -> S
     out.put("pass", "B", coded.force.get("pass", number))
     out.put("acc_crc", "I", coded.force.get("acc_crc", crc))
     table, lists = table_and_lists(number, coded, tensors)
-    out.put_section("", Section(bytearray(table.bits.to_bytes()), table.marks))
-    out.put_bytes("body", body_bytes(coded, lists))
+    out.put_section("", _bit_section(table.bits, table.marks, "table_padding"))
+    out.put_section("", _body_section(coded, lists))
     return out
 
 

@@ -1,4 +1,4 @@
-"""Negative vectors as minimal pairs: a valid parent, a patch that makes one fault, the check values made right again."""
+"""Negative vectors as minimal pairs: a valid parent, a patch that makes one fault, check values made right again."""
 
 import struct
 import zlib
@@ -51,8 +51,9 @@ def resolve(edit: Change, parent: Built) -> Patch:
     """The bytes an edit stands for."""
     mark = parent.marks[edit.at]
     if isinstance(edit, Flip):
-        old = parent.data[mark.offset + edit.plus]
-        return Patch(mark.offset + edit.plus, bytes([old]), bytes([old ^ edit.mask]))
+        start = mark.offset + edit.plus
+        byte = parent.data[start]
+        return Patch(start, bytes([byte]), bytes([byte ^ edit.mask]))
     if isinstance(edit, Edit):
         start = mark.offset + edit.plus
         size = mark.n_bits // 8 if edit.size is None else edit.size

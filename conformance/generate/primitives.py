@@ -148,4 +148,9 @@ def npy_bytes(values: Sequence[float], shape: Sequence[int]) -> bytes:
     size = ", ".join(str(n) for n in shape) + ("," if len(shape) == 1 else "")
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({size}), }}"
     header += " " * (-(10 + len(header) + 1) % 64) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + struct.pack(f"<{len(values)}f", *values)
+    return (
+        b"\x93NUMPY\x01\x00"
+        + struct.pack("<H", len(header))
+        + header.encode()
+        + struct.pack(f"<{len(values)}f", *values)
+    )

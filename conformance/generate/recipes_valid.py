@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from conformance.generate.build import SHORT_STEPS, step_code
+from conformance.generate.build import SHORT_STEPS, build, step_code
 from conformance.generate.describe import (
     BOX,
     BROTLI,
@@ -32,7 +32,7 @@ from conformance.generate.describe import (
     Short,
     Zero,
 )
-from conformance.generate.recipe import Valid, base, entries, numbers, packed, patterns, points, with_entry
+from conformance.generate.recipe import Valid, base, entries, numbers, packed, points, with_entry
 
 META_TYPE, INDX_TYPE, HASH_TYPE = 0xA4, 0x83, 0x85
 TEXT_HEAD = Head()  # 2 coordinates, one linear layer, 3 x 3 samples
@@ -49,7 +49,12 @@ def minimal() -> list[Valid]:
     both = Head(records=(Layer("SINE", 3, omega=2, tool=RAW), Layer(tool=RAW, half=True)))
     return [
         Valid("valid-min-raw", "the smallest file: one weight as binary16", ("CON-1", "CON-7"), packed(one)),
-        Valid("valid-min-packed", "one linear layer, bit-packed", ("9.3", "11"), packed(TEXT_HEAD)),
+        Valid(
+            "valid-min-packed",
+            "one linear layer, bit-packed",
+            ("9.3", "11", "CNV-1", "CNV-3", "CNV-5", "DEC-1"),
+            packed(TEXT_HEAD),
+        ),
         Valid("valid-raw-half", "weights as binary16, packed", ("9.2", "11"), packed(Head(records=(HALF,)))),
         Valid("valid-raw-single", "weights as binary32, packed", ("9.2", "11"), packed(Head(records=(SINGLE,)))),
         Valid("valid-raw-rans", "binary32 and binary16 weights as raw fields of rANS", ("9.2", "10.5"), base(both)),
@@ -126,6 +131,13 @@ def heads() -> list[Valid]:
             size=(2, 5),
         ),
         Valid(
+            "valid-head-no-grid-size",
+            "no native grid: values on a grid of the caller's",
+            ("DEC-4",),
+            packed(Head(in_dims=3, grid=(0, 0, 0), modality=5, values=2)),
+            size=(2, 1, 3),
+        ),
+        Valid(
             "valid-head-grid-limit",
             "a native grid of exactly 4194304 samples at level 1, values at given coordinates",
             ("HED-3",),
@@ -173,6 +185,15 @@ def heads() -> list[Valid]:
         box = ((-2.5, 0.1), (1.0, 7.3)) if number == BOX else ((), ())
         head = Head(coords=number, grid=(4, 6), records=HIDDEN, box=box, values=2 if number == BOX else 0)
         out.append(Valid(f"valid-coords-{name}", f"coordinate convention {number}", ("16.1",), base(head)))
+    out.append(
+        Valid(
+            "valid-coords-proportional-size",
+            "the spacing of coordinate convention 2 follows the first axis of the output grid",
+            ("16.1", "DEC-4"),
+            base(Head(coords=CORNERS_PROPORTIONAL, grid=(9, 4), records=HIDDEN)),
+            size=(3, 7),
+        )
+    )
     out.append(
         Valid(
             "valid-coords-one-sample",
@@ -275,8 +296,19 @@ def codings() -> list[Valid]:
     coin = replace(coin, level=2)
     zeros = tuple(Entry(values=(0,) * t.size, model=Zero(), step=SHORT_STEPS.start + 40) for t in coin.tensors())
     out = [
+        Valid(
+            "valid-rans-lowest",
+            "symbols -R alone leave the state at 0: a stream of four zero bytes",
+            ("ENT-5",),
+            with_entry(with_entry(base(TEXT_HEAD, model=Long()), 0, values=(-8, -8)), 1, values=(-8,)),
+        ),
         Valid("valid-rans-one-lane", "rANS with one lane", ("ENT-4", "ENT-5"), base(wide)),
-        Valid("valid-coin-zero", "a COIN network of 10 x 28 whose integers are all 0", ("7.3",), File(coin, (Pass(zeros),))),
+        Valid(
+            "valid-coin-zero",
+            "a COIN network of 10 x 28 whose integers are all 0",
+            ("7.3",),
+            File(coin, (Pass(zeros),)),
+        ),
         Valid(
             "valid-rans-no-symbols-lanes",
             "64 lanes without a symbol: every state is 2^16",
@@ -289,7 +321,12 @@ def codings() -> list[Valid]:
             ("10.4", "10.5"),
             base(Head(records=(Layer("SINE", 23, tool=RAW, omega=2), SINGLE)), log2_lanes=6),
         ),
-        Valid("valid-zlib-stored", "zlib, one stored block", ("CMP-1",), File(wide, (Pass(entries(wide), ZLIB, deflate="stored"),))),
+        Valid(
+            "valid-zlib-stored",
+            "zlib, one stored block",
+            ("CMP-1",),
+            File(wide, (Pass(entries(wide), ZLIB, deflate="stored"),)),
+        ),
         Valid(
             "valid-zlib-padding",
             "zlib of packed bytes whose last has padding bits",
@@ -306,7 +343,12 @@ def codings() -> list[Valid]:
     ]
     for log2_lanes, name in lanes.items():
         out.append(
-            Valid(f"valid-rans-{name}-lanes", f"rANS with {name} lanes", ("ENT-6",), base(wide, 200, log2_lanes=log2_lanes))
+            Valid(
+                f"valid-rans-{name}-lanes",
+                f"rANS with {name} lanes",
+                ("ENT-6",),
+                base(wide, 200, log2_lanes=log2_lanes),
+            )
         )
     for name, coding, frozen in (("brotli", BROTLI, FROZEN_BROTLI), ("zstandard", ZSTANDARD, FROZEN_ZSTANDARD)):
         out.append(
@@ -454,8 +496,18 @@ def steps_and_priors() -> list[Valid]:
     out = [
         Valid("valid-rows-rans", "row steps under rANS", ("9.1", "7.4"), row_steps(base(rows), (0, -3, 9), (2,))),
         Valid("valid-rows-packed", "row steps, packed", ("9.1", "11"), row_steps(packed(rows), (0, -3, 9), (2,))),
-        Valid("valid-rows-lanes", "row steps with 64 lanes", ("7.4",), row_steps(base(rows, log2_lanes=6), (8, -8, 0), (-1,))),
-        Valid("valid-rows-absent", "row steps allowed, and used by one tensor of two", ("7.3",), row_steps(base(rows), (1, 2, 3))),
+        Valid(
+            "valid-rows-lanes",
+            "row steps with 64 lanes",
+            ("7.4",),
+            row_steps(base(rows, log2_lanes=6), (8, -8, 0), (-1,)),
+        ),
+        Valid(
+            "valid-rows-absent",
+            "row steps allowed, and used by one tensor of two",
+            ("7.3",),
+            row_steps(base(rows), (1, 2, 3)),
+        ),
         Valid(
             "valid-rows-same",
             "the model of row differences is repeated by form SAME",
@@ -468,27 +520,51 @@ def steps_and_priors() -> list[Valid]:
             ("7.3",),
             with_entry(row_steps(base(rows), (0, 0, 0)), 0, row_model=Zero()),
         ),
-        Valid("valid-prior-short", "priors in short form", ("9.7",), base(seeded, prior=short)),
+        Valid(
+            "valid-prior-short",
+            "priors in short form",
+            ("9.7", "RNG-2", "RNG-3", "RNG-4", "RNG-5", "WGT-1", "CNV-2"),
+            base(seeded, prior=short),
+        ),
         Valid("valid-prior-long", "priors in long form", ("9.7", "TAB-2"), base(seeded, prior=long)),
         Valid("valid-prior-packed", "priors with packed values", ("9.7",), packed(seeded, prior=short)),
-        Valid("valid-prior-absent", "a prior for the first tensor alone", ("7.3",), with_entry(base(seeded), 0, prior=short)),
+        Valid(
+            "valid-prior-absent",
+            "a prior for the first tensor alone",
+            ("7.3",),
+            with_entry(base(seeded), 0, prior=short),
+        ),
         Valid("valid-prior-edge-shift", "E = 38 and m = 2^15", ("9.7",), base(seeded, prior=(1 << 15, 38))),
         Valid("valid-prior-large", "E = 8: prior of magnitude near 2^31", ("9.7", "WGT-4"), PRIOR_LARGE),
-        Valid("valid-prior-rows", "prior and row steps of one tensor", ("7.3",), row_steps(base(both, prior=short), (4, -4, 1))),
+        Valid(
+            "valid-prior-rows",
+            "prior and row steps of one tensor",
+            ("7.3",),
+            row_steps(base(both, prior=short), (4, -4, 1)),
+        ),
     ]
     for name, code in (("first", SHORT_STEPS.start), ("last", SHORT_STEPS.stop - 1)):
         out.append(
-            Valid(f"valid-step-short-{name}", f"step code {code}, short form", ("TAB-1",), packed(TEXT_HEAD, 1, step=code))
+            Valid(
+                f"valid-step-short-{name}", f"step code {code}, short form", ("TAB-1",), packed(TEXT_HEAD, 1, step=code)
+            )
         )
-    for name, code in (("0", 0), ("1023", 1023), ("below-short", SHORT_STEPS.start - 1), ("above-short", SHORT_STEPS.stop)):
+    for name, code in (
+        ("0", 0),
+        ("1023", 1023),
+        ("below-short", SHORT_STEPS.start - 1),
+        ("above-short", SHORT_STEPS.stop),
+    ):
         out.append(
-            Valid(f"valid-step-long-{name}", f"step code {code}, long form", ("TAB-1",), packed(TEXT_HEAD, 1, step=code))
+            Valid(
+                f"valid-step-long-{name}", f"step code {code}, long form", ("TAB-1",), packed(TEXT_HEAD, 1, step=code)
+            )
         )
     out.append(
         Valid(
             "valid-step-rounding",
             "integers above 2^24: both roundings of a weight to binary32, ties included",
-            ("9.1",),
+            ("9.1", "CNV-4"),
             with_entry(
                 packed(Head(in_dims=8, grid=(1,) * 8, modality=8, values=2)),
                 0,
@@ -529,7 +605,13 @@ def passes() -> list[Valid]:
     some = Pass((Entry(values=numbers(8, 4, 7), refine=4), Entry(), Entry(), Entry(values=(3,), refine=1)))
     meta = Ancillary("META", META_TYPE, META)
     return [
-        Valid("valid-pass-2", "base and one refinement", ("WGT-2", "DEC-5"), File(two, (first, refined(two, 2, 30))), each_pass=True),
+        Valid(
+            "valid-pass-2",
+            "base and one refinement",
+            ("WGT-2", "DEC-5"),
+            File(two, (first, refined(two, 2, 30))),
+            each_pass=True,
+        ),
         Valid(
             "valid-pass-3",
             "three passes of three codings, row steps, a tensor that stays raw",
@@ -551,7 +633,13 @@ def passes() -> list[Valid]:
             each_pass=True,
             prefixes=True,
         ),
-        Valid("valid-pass-some", "a refinement of some tensors, by different numbers of bits", ("PAS-5",), File(two, (first, some)), each_pass=True),
+        Valid(
+            "valid-pass-some",
+            "a refinement of some tensors, by different numbers of bits",
+            ("PAS-5",),
+            File(two, (first, some)),
+            each_pass=True,
+        ),
         Valid("valid-pass-nothing", "a refinement of no tensor", ("PAS-5",), File(two, (first, keep))),
         Valid(
             "valid-pass-nothing-packed",
@@ -566,13 +654,33 @@ def passes() -> list[Valid]:
             File(two, (first, replace(keep, coding=ZLIB))),
         ),
         Valid(
+            "valid-pass-255",
+            "255 passes, all but the first without a change",
+            ("6.1", "PAS-4"),
+            File(replace(two, n_passes=255), (first, *(replace(keep, coding=PACKED),) * 254)),
+        ),
+        Valid(
             "valid-pass-no-table",
             "raw tensors only: a later pass without a table",
             ("7.2",),
-            File(Head(records=(HALF,), n_passes=2), (Pass(entries(Head(records=(HALF,))), PACKED), Pass((Entry(), Entry()), PACKED))),
+            File(
+                Head(records=(HALF,), n_passes=2),
+                (Pass(entries(Head(records=(HALF,))), PACKED), Pass((Entry(), Entry()), PACKED)),
+            ),
         ),
-        Valid("valid-pass-8-bits", "8 bits gained; a step code that reaches 0", ("WGT-2", "TAB-4"), EIGHT_BITS, each_pass=True),
-        Valid("valid-pass-lanes", "a refinement with 64 lanes", ("ENT-6",), File(two, (first, refined(two, 5, 77, RANS, 6)))),
+        Valid(
+            "valid-pass-8-bits",
+            "8 bits gained; a step code that reaches 0",
+            ("WGT-2", "TAB-4"),
+            EIGHT_BITS,
+            each_pass=True,
+        ),
+        Valid(
+            "valid-pass-lanes",
+            "a refinement with 64 lanes",
+            ("ENT-6",),
+            File(two, (first, refined(two, 5, 77, RANS, 6))),
+        ),
         Valid(
             "valid-pass-zero",
             "a refinement by form ZERO: every integer is shifted",
@@ -605,23 +713,67 @@ def ancillary() -> list[Valid]:
         Valid("valid-meta", "META with two pairs", ("12.2",), before("META", META_TYPE, META)),
         Valid("valid-meta-empty", "META without a pair", ("12.2",), before("META", META_TYPE)),
         Valid("valid-meta-two", "two META chunks", ("5.4",), TWO_META),
-        Valid("valid-meta-broken", "a META that ends inside a value is ignored", ("12",), before("META", META_TYPE, META[:-3])),
         Valid(
-            "valid-meta-order", "a META whose keys do not ascend is ignored", ("12",), before("META", META_TYPE, b"\x01b\x00\x00\x01a\x00\x00")
+            "valid-meta-broken",
+            "a META that ends inside a value is ignored",
+            ("12",),
+            before("META", META_TYPE, META[:-3]),
+        ),
+        Valid(
+            "valid-meta-order",
+            "a META whose keys do not ascend is ignored",
+            ("12",),
+            before("META", META_TYPE, b"\x01b\x00\x00\x01a\x00\x00"),
         ),
         Valid("valid-indx", "INDX before the first pass", ("12.1",), before("INDX", INDX_TYPE, index_passes=(0,))),
-        Valid("valid-indx-wrong", "an INDX that points nowhere is ignored", ("12",), before("INDX", INDX_TYPE, b"\x07" * 12)),
-        Valid("valid-indx-broken", "an INDX that ends inside an entry is ignored", ("12",), before("INDX", INDX_TYPE, b"\x00" * 7)),
+        Valid(
+            "valid-indx-wrong",
+            "an INDX that points nowhere is ignored",
+            ("12",),
+            before("INDX", INDX_TYPE, b"\x07" * 12),
+        ),
+        Valid(
+            "valid-indx-broken",
+            "an INDX that ends inside an entry is ignored",
+            ("12",),
+            before("INDX", INDX_TYPE, b"\x00" * 7),
+        ),
         Valid("valid-hash", "HASH after the last pass", ("ANC-1",), after("HASH", HASH_TYPE, hash_passes=(0,))),
-        Valid("valid-hash-before", "HASH before the pass it names", ("ANC-1",), before("HASH", HASH_TYPE, hash_passes=(0,))),
+        Valid(
+            "valid-hash-before",
+            "HASH before the pass it names",
+            ("ANC-1",),
+            before("HASH", HASH_TYPE, hash_passes=(0,)),
+        ),
         Valid("valid-hash-empty", "HASH without an entry", ("12.3",), after("HASH", HASH_TYPE)),
-        Valid("valid-hash-other-pass", "HASH of a pass that the file does not have", ("ANC-1",), after("HASH", HASH_TYPE, b"\x09" + bytes(32))),
-        Valid("valid-hash-broken", "a HASH that ends inside an entry is ignored", ("12",), after("HASH", HASH_TYPE, bytes(40))),
-        Valid("valid-hash-order", "a HASH whose passes do not ascend is ignored", ("12",), after("HASH", HASH_TYPE, bytes(66))),
+        Valid(
+            "valid-hash-other-pass",
+            "HASH of a pass that the file does not have",
+            ("ANC-1",),
+            after("HASH", HASH_TYPE, b"\x09" + bytes(32)),
+        ),
+        Valid(
+            "valid-hash-broken",
+            "a HASH that ends inside an entry is ignored",
+            ("12",),
+            after("HASH", HASH_TYPE, bytes(40)),
+        ),
+        Valid(
+            "valid-hash-order",
+            "a HASH whose passes do not ascend is ignored",
+            ("12",),
+            after("HASH", HASH_TYPE, bytes(66)),
+        ),
         Valid("valid-unknown-ancillary", "an unknown ancillary chunk", ("5.3",), before("X6", 0x86, b"anything")),
-        Valid("valid-unknown-safe", "an unknown ancillary chunk that is safe to copy, last", ("5.3",), after("X14", 0xAE)),
-        Valid("valid-private-ancillary", "a private ancillary chunk of kind 2", ("CON-4",), before("X2", 0xC2, b"\x00")),
-        Valid("valid-private-safe", "a private ancillary chunk of kind 4 without bit 5", ("CON-4",), before("X4", 0xC4)),
+        Valid(
+            "valid-unknown-safe", "an unknown ancillary chunk that is safe to copy, last", ("5.3",), after("X14", 0xAE)
+        ),
+        Valid(
+            "valid-private-ancillary", "a private ancillary chunk of kind 2", ("CON-4",), before("X2", 0xC2, b"\x00")
+        ),
+        Valid(
+            "valid-private-safe", "a private ancillary chunk of kind 4 without bit 5", ("CON-4",), before("X4", 0xC4)
+        ),
     ]
 
 
@@ -638,11 +790,26 @@ def limits() -> list[Valid]:
     deep = Head(records=(Layer("TANH", 2, repeat=7), Layer()))
     full = replace(wide, in_dims=3, grid=(1, 1, 1), modality=8)  # 3 * 4096 + 4096 parameters
     return [
+        Valid("valid-limit-file-bytes", "65536 bytes at level 1", ("CON-9",), full_file(65536)),
         Valid("valid-limit-layers", "8 layers at level 1", ("HED-8",), base(deep)),
-        Valid("valid-limit-width", "4096 values between two layers at level 1", ("HED-8",), base(wide, 0, model=Zero())),
+        Valid(
+            "valid-limit-width", "4096 values between two layers at level 1", ("HED-8",), base(wide, 0, model=Zero())
+        ),
         Valid("valid-limit-parameters", "16384 parameters at level 1", ("HED-8",), base(full, 0, model=Zero())),
-        Valid("valid-limit-symbols", "exactly 2^24 coded symbols at level 2", ("TAB-5",), symbols_file(row_steps=False)),
+        Valid(
+            "valid-limit-symbols",
+            "exactly 2^24 coded symbols at level 2",
+            ("TAB-5", "LIM-1", "CNV-4"),
+            symbols_file(row_steps=False),
+        ),
     ]
+
+
+def full_file(size: int) -> File:
+    """A file of so many bytes, filled by an unknown ancillary chunk."""
+    file = replace(packed(TEXT_HEAD), order=("HEAD", "X6", "PASS0"), ancillary=(Ancillary("X6", 0x86),))
+    filling = bytes(size - len(build(file).data))
+    return replace(file, ancillary=(Ancillary("X6", 0x86, filling),))
 
 
 def symbols_file(*, row_steps: bool) -> File:
@@ -652,7 +819,8 @@ def symbols_file(*, row_steps: bool) -> File:
     sizes = [t.size for t in head.tensors()]
     rows = (0,) * sizes[0] if row_steps else None
     first = Pass(
-        tuple(Entry((0,) * n, step=1023, row_steps=rows if i == 0 else None, width=1) for i, n in enumerate(sizes)), ZLIB
+        tuple(Entry((0,) * n, step=1023, row_steps=rows if i == 0 else None, width=1) for i, n in enumerate(sizes)),
+        ZLIB,
     )
     later = Pass(tuple(Entry((0,) * n, refine=1, width=1) for n in sizes), ZLIB)
     return File(head, (first, *(later,) * 127))
@@ -683,8 +851,19 @@ def real() -> list[Valid]:
         grid=(200,),
     )
     return [
-        Valid("valid-real-image", "an image: encoding, prior, two passes", ("16",), File(image, (Pass(first), Pass(second))), each_pass=True),
-        Valid("valid-real-audio", "a sound of 200 samples", ("16",), base(sound, 20, step=step_code(-6), model=Short("FLAT", 24))),
+        Valid(
+            "valid-real-image",
+            "an image: encoding, prior, two passes",
+            ("16", "VAL-1"),
+            File(image, (Pass(first), Pass(second))),
+            each_pass=True,
+        ),
+        Valid(
+            "valid-real-audio",
+            "a sound of 200 samples",
+            ("16", "VAL-1"),
+            base(sound, 20, step=step_code(-6), model=Short("FLAT", 24)),
+        ),
     ]
 
 

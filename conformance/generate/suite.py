@@ -98,7 +98,9 @@ def _failure(errors: Record, name: str, offset: int | None) -> Record:
     }
 
 
-def _case(name: str, expect: Record, args: list[str], *, cut: int | None = None, coords: Record | None = None) -> Record:
+def _case(
+    name: str, expect: Record, args: list[str], *, cut: int | None = None, coords: Record | None = None
+) -> Record:
     """One call of the decoder: `cut` bytes of the file, arguments, and `--coords` if there is such a file."""
     return {"name": name, "args": args, "cut": cut, "coords": coords, "expect": expect}
 

@@ -138,6 +138,24 @@ def zlib_fixed(data: bytes) -> bytes:
     return ZLIB_HEADER + out.to_bytes() + struct.pack(">I", zlib.adler32(data))
 
 
+# --- Zstandard frames of one raw block (RFC 8878) ----------------------------------------------------
+
+ZSTANDARD_MAGIC = b"\x28\xb5\x2f\xfd"
+WINDOW_1_KIB = b"\x00"
+
+
+def zstandard_raw(data: bytes, size_field: bytes | None = None) -> bytes:
+    """A frame without checksum; `size_field`: content size in 8 bytes, None for a frame that does not say it."""
+    descriptor = b"\x00" + WINDOW_1_KIB if size_field is None else b"\xe0" + size_field
+    block = struct.pack("<I", 1 | len(data) << 3)[:3] + data
+    return ZSTANDARD_MAGIC + descriptor + block
+
+
+def zstandard_skippable(data: bytes) -> bytes:
+    """A skippable frame."""
+    return struct.pack("<II", 0x184D2A50, len(data)) + data
+
+
 # --- NumPy's array file, version 1.0 ---------------------------------------------------------------
 
 

@@ -18,9 +18,9 @@ from conformance.generate.describe import (
     Zero,
 )
 from conformance.generate.faults import Bits, Edit, Flip
-from conformance.generate.primitives import zlib_fixed, zlib_stored
+from conformance.generate.primitives import zlib_fixed, zlib_stored, zstandard_raw, zstandard_skippable
 from conformance.generate.recipe import Call, Invalid, Valid, with_entry, with_head, with_pass
-from conformance.generate.recipes_valid import symbols_file, valid
+from conformance.generate.recipes_valid import FROZEN, FROZEN_ENTRIES, packed_bytes, symbols_file, valid
 
 EVERYTHING = 1 << 24  # more bytes than any vector has: to the end of the file
 SEAL = ("hcheck", "crc32")  # the length stays wrong
@@ -519,7 +519,7 @@ def head_records() -> list[Invalid]:
     )
     field("record0.width", u16(0), "BAD_RECORD", "6.4", SINE)
     field("record0.repeat", u8(0), "BAD_RECORD", "6.4", SINE)
-    for value in (0.0, -1.5, float("inf"), float("nan"), 1.0, 30.0, 255.0):
+    for value in (0.0, -0.0, -1.5, float("inf"), float("nan"), 1.0, 30.0, 255.0):
         field("record0.omega_binary32", f32(value), "BAD_FLOAT", "6.4", SINE, f"omega as binary32 is {value}")
     field("record1.omega_binary32", f32(2.0), "BAD_FLOAT", "6.4", SINE, "omega of the last record as binary32 is 2.0")
     for flags in (0x04, 0x81):
@@ -1296,6 +1296,80 @@ def bodies() -> list[Invalid]:
     return out
 
 
+def zstandard() -> list[Invalid]:
+    """Coding 4: exactly one frame of exactly the right bytes."""
+    source = "valid-main-zstandard-no-size"
+    data = packed_bytes(FROZEN, FROZEN_ENTRIES)
+    huge = struct.pack("<Q", 1 << 60)
+    wrong = {
+        "two-frames": (zstandard_raw(data[:100]) + zstandard_raw(data[100:]), "two frames that make the right bytes"),
+        "skippable": (zstandard_skippable(b"x") + zstandard_raw(data), "a skippable frame before the frame"),
+        "one-less": (zstandard_raw(data[:-1]), "one byte less than the table says"),
+        "one-more": (zstandard_raw(data + b"\0"), "one byte more than the table says"),
+        "huge-size": (zstandard_raw(data, huge), "a frame that says it has 2^60 bytes"),
+        "magic": (b"\x27" + zstandard_raw(data)[1:], "another magic number"),
+    }
+    out = [
+        Invalid(
+            f"invalid-body-zstandard-{name}",
+            title,
+            ("CMP-1",),
+            source,
+            "BAD_COMPRESSED_DATA",
+            "PASS0.body",
+            (Edit("PASS0.body", body),),
+        )
+        for name, (body, title) in wrong.items()
+    ]
+    checksum = (Flip("PASS0.crc32", 1, -1),)
+    title = "the checksum of the frame"
+    parent_name = "valid-main-zstandard"
+    out.append(
+        Invalid(
+            "invalid-body-zstandard-checksum",
+            title,
+            ("CMP-1",),
+            parent_name,
+            "BAD_COMPRESSED_DATA",
+            "PASS0.body",
+            checksum,
+        )
+    )
+    return out
+
+
+def orders() -> list[Invalid]:
+    """Clause 5.4: of two faults the first in the order of checks counts. The only vectors with two faults."""
+    P, hashed = PACKED_PARENT, "valid-hash"
+
+    def two(
+        name: str, title: str, source: str, error: str, at: str, reseal: tuple[str, ...], *edits: Any, plus: int = 0
+    ) -> Invalid:
+        return Invalid(f"invalid-order-{name}", title, ("5.4",), source, error, at, edits, reseal=reseal, plus=plus)
+
+    version, trailing = Edit("HEAD.version", u8(0x20)), Edit("end", b"\0", 0, 0)
+    unknown, damaged = Edit("PASS0.type", u8(0x1E)), Flip("PASS0.body")
+    digest = Flip("HASH.payload", 1, 4)
+    kind, trailer = "UNKNOWN_CRITICAL_CHUNK", "CHUNK_CRC_MISMATCH"
+    return [
+        two("crc-content", "crc32 before content", P, trailer, "HEAD.crc32", (), version),
+        two("type-crc", "type before crc32", P, kind, "PASS0.type", ("hcheck",), unknown, damaged),
+        two("hcheck-type", "hcheck before type", P, "HEADER_CHECK_MISMATCH", "PASS0.hcheck", (), unknown),
+        two("head-pass", "HEAD before PASS", P, "UNSUPPORTED_VERSION", "HEAD.version", ("HEAD.crc32",), version),
+        two(
+            "trailing-hash",
+            "trailing bytes before HASH",
+            hashed,
+            "TRAILING_DATA",
+            "end",
+            SEAL,
+            digest,
+            trailing,
+            plus=-1,
+        ),
+    ]
+
+
 def zlib_padding(name: str) -> bytes:
     """The packed bytes of a zlib vector with their last padding bit set."""
     import zlib
@@ -1352,7 +1426,7 @@ def ancillary() -> list[Invalid]:
 
 def invalid() -> list[Invalid]:
     """Every invalid vector."""
-    return container() + heads() + passes() + bodies() + ancillary()
+    return container() + heads() + passes() + bodies() + zstandard() + ancillary() + orders()
 
 
 def calls() -> list[Call]:

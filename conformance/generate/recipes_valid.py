@@ -32,6 +32,7 @@ from conformance.generate.describe import (
     Short,
     Zero,
 )
+from conformance.generate.primitives import zstandard_raw
 from conformance.generate.recipe import Valid, base, entries, numbers, packed, points, with_entry
 
 META_TYPE, INDX_TYPE, HASH_TYPE = 0xA4, 0x83, 0x85
@@ -45,7 +46,7 @@ SINGLE = Layer(tool=RAW)
 
 def minimal() -> list[Valid]:
     """The first rungs: packed and raw values, no entropy coding."""
-    one = Head(records=(replace(HALF, bias=False),), in_dims=1, grid=(1,))
+    one = Head(records=(replace(HALF, bias=False),), in_dims=1, grid=(2,))
     both = Head(records=(Layer("SINE", 3, omega=2, tool=RAW), Layer(tool=RAW, half=True)))
     return [
         Valid("valid-min-raw", "the smallest file: one weight as binary16", ("CON-1", "CON-7"), packed(one)),
@@ -113,7 +114,7 @@ def heads() -> list[Valid]:
             ("RNG-1", "HED-10"),
             base(
                 Head(features_required=WIDE | SEEDED, seed=0xA4093822299F31D0, records=(Layer(prior=True),)),
-                prior=(128 << 8, 24),
+                prior=(128 << 8, 32),
             ),
         ),
         Valid(
@@ -347,7 +348,7 @@ def codings() -> list[Valid]:
                 f"valid-rans-{name}-lanes",
                 f"rANS with {name} lanes",
                 ("ENT-6",),
-                base(wide, 200, log2_lanes=log2_lanes),
+                base(wide, 200, log2_lanes=log2_lanes, step=step_code(-9)),
             )
         )
     for name, coding, frozen in (("brotli", BROTLI, FROZEN_BROTLI), ("zstandard", ZSTANDARD, FROZEN_ZSTANDARD)):
@@ -360,6 +361,16 @@ def codings() -> list[Valid]:
                 optional=True,
             )
         )
+    raw_frame = zstandard_raw(packed_bytes(FROZEN, FROZEN_ENTRIES))
+    out.append(
+        Valid(
+            "valid-main-zstandard-no-size",
+            "profile MAIN: a Zstandard frame that does not say its size",
+            ("CMP-1",),
+            File(replace(FROZEN, profile=2), (Pass(FROZEN_ENTRIES, ZSTANDARD, body_hex=raw_frame.hex()),)),
+            optional=True,
+        )
+    )
     out.append(
         Valid("valid-main-rans", "profile MAIN with a coding of CORE", ("PAS-1",), base(Head(profile=2)), optional=True)
     )
@@ -387,6 +398,12 @@ FROZEN_ZSTANDARD = (
     "f704a8514e5a26e1b8040ce034bcd46b39204106558819480539819e51369c625a6acf3a95daf1f84060b8bdc308c5f8"
     "966a7b7802872ad5bd670145abe42514cdc5ed7749c9d129322a0542a5e2aa1d034a952008009799b9a2"
 )
+
+
+def packed_bytes(head: Head, rows: tuple[Entry, ...]) -> bytes:
+    """The packed bytes of one pass, as another coding compresses them."""
+    built = build(File(head, (Pass(rows, PACKED),)))
+    return built.data[built.marks["PASS0.body"].offset : built.marks["PASS0.crc32"].offset]
 
 
 def models() -> list[Valid]:
@@ -429,7 +446,12 @@ def models() -> list[Valid]:
     forms: dict[str, tuple[Model, int]] = {f"short-{k}": v for k, v in shorts.items()}
     forms |= {f"long-{k}": v for k, v in longs.items()}
     out = [
-        Valid(f"valid-model-{name}", f"model form {name}", ("10.2",), base(head, spread, model=model, step=step))
+        Valid(
+            f"valid-model-{name}",
+            f"model form {name}",
+            ("10.2",),
+            base(head, spread, model=model, step=step_code(-spread.bit_length())),
+        )
         for name, (model, spread) in forms.items()
     ]
     first, second, third = entries(head, step=step)
@@ -458,7 +480,7 @@ def models() -> list[Valid]:
             "escapes with prefixes 0 to 20, up to e = 2^21 - 2",
             ("10.1", "10.5"),
             File(
-                Head(records=(Layer(bias=False),), in_dims=1, out_channels=43, grid=(1,), modality=3, values=2),
+                Head(records=(Layer(bias=False),), in_dims=1, out_channels=43, grid=(2,), modality=3, values=2),
                 (Pass((Entry(values=ESCAPES, model=Long(1, 0, 100, 0, 0, 0, 1), step=step_code(-10)),)),),
             ),
         ),
@@ -486,7 +508,7 @@ def steps_and_priors() -> list[Valid]:
     rows = Head(records=(Layer("SINE", 3, row_steps=True), Layer(row_steps=True)))
     seeded = Head(records=(Layer("SINE", 3, prior=True), Layer(prior=True)), features_required=SEEDED, seed=2024)
     both = Head(records=(Layer("SINE", 3, prior=True, row_steps=True), Layer(prior=True)), features_required=SEEDED)
-    short, long = (200 << 8, 27), (0xABCD, 26)
+    short, long = (200 << 8, 33), (0xABCD, 32)
 
     def row_steps(file: File, *numbers: tuple[int, ...]) -> File:
         for i, differences in enumerate(numbers):
@@ -838,7 +860,7 @@ def real() -> list[Valid]:
     )
     first = entries(image, 6, step=step_code(-6), model=Short("GAUSS", 20))
     first = tuple(
-        replace(e, prior=(180 << 8, 29)) if t.layer.prior else e for e, t in zip(first, image.tensors(), strict=True)
+        replace(e, prior=(180 << 8, 34)) if t.layer.prior else e for e, t in zip(first, image.tensors(), strict=True)
     )
     second = tuple(
         Entry(values=numbers(t.size, 8, 5 + t.ordinal), refine=4, model=Short("FLAT", 25)) for t in image.tensors()

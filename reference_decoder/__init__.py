@@ -21,8 +21,11 @@ def decode(data: bytes | memoryview, *, passes: int | None = None, partial: bool
     "`--partial` takes the last whole pass of a file that ends early; if there is none, `TRUNCATED`. Damage is an error
     in any case."
 
+    "In both cases CON-7 and CON-8 are not checked where reading stops, clause 12.3 is."
+
     Raises DecodeError, and no other exception, whatever the bytes are.
     """
+    # DEC-5: "N below 1: `USAGE` before anything is read"
     if passes is not None and passes < 1:
         raise DecodeError("USAGE", None, "passes is at least 1")
     file = File(memoryview(data), passes)
@@ -79,7 +82,7 @@ class File:
     def read_head(self, start: int, end: int, crc32: int) -> None:
         self.head = read_head(Payload(self.data, start, end))
         self.progress = Progress(crc32, self.head.level.file_bytes, self.head.n_passes)
-        # DEC-5: "N above n_passes: `USAGE`"
+        # DEC-5: "N above n_passes: `USAGE` when HEAD is read"
         if self.passes is not None and self.passes > self.head.n_passes:
             raise DecodeError("USAGE", None, f"the file has {self.head.n_passes} passes")
 

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Decode a file to OUT; one line of JSON on standard output; the exit status.
 
     §15: "Failure: nothing is written to OUT; one line of JSON on standard output with `code`, `name`, `class`, `offset`
-    (null for usage), and the exit status of the class. Any other exit status is a crash."
+    (null for usage and `LIMIT_CALLER`), and the exit status of the class. Any other exit status is a crash."
     """
     try:
         field = run(parser().parse_args(arguments))
@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> Field:
     suffix = options.output.suffix
     if suffix not in (".npy", ".png"):
         raise DecodeError("USAGE", None, "the output is an .npy or a .png file")
+    # DEC-4 §15: "`--coords` goes neither with `--size` nor with PNG (`USAGE`)."
     if options.coords and (options.size or suffix == ".png"):
         raise DecodeError("USAGE", None, "coordinates have no size and no picture")
     coords = None if options.coords is None else read_coords(options.coords)

@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate, islice
 
 import numpy as np
@@ -12,10 +11,7 @@ import numpy.typing as npt
 from reference_decoder.errors import DecodeError
 from reference_decoder.limits import blocks
 
-PRECISION = 14  # frequencies sum to 2^14
-TOTAL = 1 << PRECISION
 STATE_LOW = 1 << 16  # a state below takes a word
-SHORT_RUN = 512  # below, searching is faster than making a table of 2^14 entries
 
 Integers = npt.NDArray[np.int32]
 
@@ -37,8 +33,8 @@ class Model:
 
 
 def mf8(c: int) -> int:
-    """§10.2: "`mf8(c)` = 0 if c = 0, else min((8 + (c & 7)) << (c >> 3), 2^24), for c in 0 … 168." """
-    return min((8 + (c & 7)) << (c >> 3), 1 << 24) if c else 0
+    """§10.2: "min((8 + (c & 7)) << (c >> 3), 2**24) if c > 0 else 0"."""
+    return min((8 + (c & 7)) << (c >> 3), 1 << 24) if c > 0 else 0
 
 
 def long_model(R: int, p0: int, tb: int, rb: int, heavy: bool, b: int, esc: bool) -> Model:
@@ -79,14 +75,14 @@ def decay(theta: int, rho: int, heavy: bool) -> Iterator[int]:
 def frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) -> list[int]:
     """§10.2: the frequencies of the symbols -R … R; "all f sum to 2^14"."""
     g = list(islice(decay(theta, rho, heavy), R + 1))
-    avail = TOTAL - (2 * R + 1)
-    z = (avail * p0) >> 8
+    avail = 2**14 - (2 * R + 1)
+    z = avail * p0 >> 8
     avail -= z
     u = [*g[:0:-1], 0 if p0 > 0 else g[0], *g[1:]]
     total = max(1, sum(u))
-    f = [1 + (x * avail) // total for x in u]
+    f = [1 + w * avail // total for w in u]
     f[R] += z
-    f[R] += TOTAL - sum(f)
+    f[R] += 2**14 - sum(f)
     return f
 
 
@@ -97,28 +93,11 @@ PREFIX = [8186] + [max(1, (1 << 13) >> p) for p in range(1, 21)]
 
 
 class Table:
-    """A frequency table, and what finds the symbol of a slot: "the symbol with c <= slot < c + f" (§10.4)."""
+    """The frequencies of a model and their cumulative frequencies c; the symbols are counted from 0."""
 
     def __init__(self, f: list[int]) -> None:
         self.f = f
-        self.c = list(accumulate(f, initial=0))[:-1]
-
-    @cached_property
-    def symbol_of_slot(self) -> npt.NDArray[np.int16]:
-        return np.repeat(np.arange(len(self.f), dtype=np.int16), self.f)
-
-    @cached_property
-    def f_of_slot(self) -> list[int]:
-        return [f for f in self.f for _ in range(f)]
-
-    @cached_property
-    def c_of_slot(self) -> list[int]:
-        return [c for f, c in zip(self.f, self.c, strict=True) for _ in range(f)]
-
-    @cached_property
-    def arrays_of_slot(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """f, and slot - c."""
-        return np.repeat(self.f, self.f), np.arange(TOTAL) - np.repeat(self.c, self.f)
+        self.c = list(accumulate(f[:-1], initial=0))
 
 
 # --- 10.4 The coder ----------------------------------------------------------------------------------------------
@@ -131,7 +110,9 @@ class OneLane:
 
     def __init__(self, stream: memoryview, at: int) -> None:
         self.at = at
-        # ENT-4: "The stream is at least 4 bytes long and of even length; if it has words, the initial state is >= 2^16"
+        # ENT-4: "The stream is at least 4 bytes long and of even length; if it has words, the initial state is >= 2^16;
+        # and the state is >= 2^16 whenever a word was taken." The last follows: as f >= 1, a state of 2^16 or more
+        # becomes 4 or more, and 2^18 or more with a word.
         if len(stream) < 4 or len(stream) % 2:
             raise DecodeError("BAD_STREAM", at)
         self.x = int.from_bytes(stream[:4], "little")
@@ -143,59 +124,38 @@ class OneLane:
     def begin_run(self) -> None:
         """One lane has no rows."""
 
-    def symbols(self, table: Table, n: int) -> npt.NDArray[np.int16]:
-        """The next n symbols of a run of model symbols or prefixes, counted from 0.
-
-        §10.4: "x = f * (x >> 14) + slot - c", and "if x < 2^16 and words are left: x = (x << 16) | next word".
-        """
-        if self.x == 0 and self.used == len(self.words):
-            return np.zeros(n, np.int16)  # slot 0 is of symbol 0 with c = 0: the state stays 0
-        if n < SHORT_RUN:
-            return self.short_run(table, n)
-        x, used, words, n_words = self.x, self.used, self.words, len(self.words)
-        f, c = table.f_of_slot, table.c_of_slot
-        slots = [0] * n
-        for i in range(n):
-            slots[i] = slot = x & 16383
-            x = f[slot] * (x >> 14) + slot - c[slot]
-            if x < 65536 and used < n_words:
-                x = (x << 16) | words[used]
-                used += 1
-        self.x, self.used = x, used
-        return table.symbol_of_slot[slots]
-
-    def short_run(self, table: Table, n: int) -> npt.NDArray[np.int16]:
-        """The same, without a table over the slots."""
-        x, found = self.x, []
-        for _ in range(n):
-            slot = x & 16383
-            symbol = bisect_right(table.c, slot) - 1
-            found.append(symbol)
-            x = table.f[symbol] * (x >> 14) + slot - table.c[symbol]
-            if x < 65536 and self.used < len(self.words):
-                x = (x << 16) | self.words[self.used]
-                self.used += 1
+    def advance(self, x: int) -> None:
+        """§10.4: "if x < 2**16 and len(words) > 0: x = x << 16 | words.pop(0)"."""
+        if x < STATE_LOW and self.used < len(self.words):
+            x = x << 16 | self.words[self.used]
+            self.used += 1
         self.x = x
-        return np.array(found, np.int16)
+
+    def symbols(self, table: Table, n: int) -> npt.NDArray[np.int16]:
+        """The next n symbols of a run of model symbols or prefixes, counted from 0."""
+        found = np.zeros(n, np.int16)
+        for i in range(n):
+            if self.x == 0:
+                break  # no word is left: ENT-5 "State 0 decodes as the first symbol of a run and stays 0"
+            slot = self.x & 16383
+            found[i] = symbol = bisect_right(table.c, slot) - 1
+            # "x = f[symbol] * (x >> 14) + slot - c"
+            self.advance(table.f[symbol] * (self.x >> 14) + slot - table.c[symbol])
+        return found
 
     def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
         """The next symbols of a run of raw fields of 1 to 14 bits.
 
         §10.3: "Raw field of q <= 14 bits with value x: f = 2^(14-q), c = x·2^(14-q)."
         """
-        if self.x == 0 and self.used == len(self.words):
-            return np.zeros(len(widths), np.uint16)
-        x, found = self.x, []
-        for q in widths.tolist():
-            shift = PRECISION - q
-            slot = x & 16383
-            found.append(slot >> shift)
-            x = ((x >> 14) << shift) + (slot & ((1 << shift) - 1))
-            if x < 65536 and self.used < len(self.words):
-                x = (x << 16) | self.words[self.used]
-                self.used += 1
-        self.x = x
-        return np.array(found, np.uint16)
+        found = np.zeros(len(widths), np.uint16)
+        for i, q in enumerate(widths.tolist()):
+            if self.x == 0:
+                break
+            slot, f = self.x & 16383, 1 << (14 - q)
+            found[i] = slot // f
+            self.advance(f * (self.x >> 14) + slot % f)
+        return found
 
     def finish(self) -> None:
         """ENT-5 §10.4: "After the last symbol x = 0 and no word is left." """
@@ -246,21 +206,21 @@ class Lanes:
 
     def symbols(self, table: Table, n: int) -> npt.NDArray[np.int16]:
         """As OneLane.symbols."""
-        f, slot_minus_c = table.arrays_of_slot
-        slots = np.empty(n, np.int64)
+        f, c = np.array(table.f), np.array(table.c)
+        found = np.empty(n, np.int16)
         for part, x in self.rows(n):
-            slot = np.bitwise_and(x, TOTAL - 1, out=slots[part])
-            x[:] = f.take(slot) * (x >> PRECISION) + slot_minus_c.take(slot)
-        return table.symbol_of_slot.take(slots)
+            slot = x & 16383
+            found[part] = symbol = np.searchsorted(c, slot, "right") - 1
+            x[:] = f[symbol] * (x >> 14) + slot - c[symbol]
+        return found
 
     def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
         """As OneLane.fields."""
         found = np.empty(len(widths), np.uint16)
         for part, x in self.rows(len(widths)):
-            shift = PRECISION - widths[part].astype(np.int64)
-            slot = x & (TOTAL - 1)
-            found[part] = slot >> shift
-            x[:] = ((x >> PRECISION) << shift) + (slot & ((1 << shift) - 1))
+            slot, f = x & 16383, 1 << (14 - widths[part].astype(np.int64))
+            found[part] = slot // f
+            x[:] = f * (x >> 14) + slot % f
         return found
 
     def finish(self) -> None:

@@ -55,7 +55,8 @@ EXIT_STATUS = {"malformed": 3, "integrity": 3, "truncated": 3, "unsupported": 4,
 class DecodeError(Exception):
     """A file that is refused, or a caller that is wrong (§15: "Every error has a code, a name, a class and an offset").
 
-    `offset` is that of the first byte of the field at fault, from the start of the file; None for USAGE.
+    `offset` is that of the first byte of the field at fault, from the start of the file; None for USAGE and
+    LIMIT_CALLER.
     """
 
     def __init__(self, name: str, offset: int | None, detail: str = "") -> None:

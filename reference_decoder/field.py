@@ -73,6 +73,7 @@ class Field:
         v = self.grid(size)
         if self.head.values == 1:
             v = (v + np.float32(1)) / np.float32(2)  # "v' = (v + 1)/2 for values 1"
+        # "in binary32 as written; a value that is not a number gives 0"
         np.clip(np.nan_to_num(v, copy=False, nan=0.0), 0, 1, out=v)
         v *= 255
         v += 0.5
@@ -88,9 +89,9 @@ class Field:
 
 
 def check_output(n: int, head: Head) -> None:
-    """LIM-3 §14: "A decoder MAY have limits of its caller on memory and output samples (`LIMIT_CALLER`)." """
+    """LIM-3 §14: "limits of its caller on memory and output samples (`LIMIT_CALLER`, offset null)"."""
     if n * head.out_channels > OUTPUT_VALUES:
-        raise DecodeError("LIMIT_CALLER", head.grid_at, "too many output values")
+        raise DecodeError("LIMIT_CALLER", None, "too many output values")
 
 
 def sample_blocks(n: int, head: Head) -> Iterator[slice]:
@@ -113,7 +114,9 @@ def grid_coordinates(head: Head, shape: tuple[int, ...], block: slice) -> Floats
 
 
 def axis_coordinates(head: Head, shape: tuple[int, ...], axis: int, i: npt.NDArray[np.intp]) -> Floats:
-    """§16.1: "Index i of n on an axis (i = 0 … n-1) has the coordinate, computed in binary64"."""
+    """§16.1: "Index i of n on an axis (i = 0 … n-1) has the coordinate, computed in binary64 from left to right as
+    written and rounded to binary32".
+    """
     n, n0 = shape[axis], shape[0]
     match head.coords:
         case 0:
@@ -167,14 +170,14 @@ def input_encoding(head: Head) -> Callable[[Floats], Floats]:
 
 
 def fourier(encoding: Record) -> Callable[[Floats], Floats]:
-    """§16.2: "FOURIER: frequency j is RNE32(base^j) or, with flag bit 1, RNE32(base^j·pi), j = 0 … octaves - 1."
+    """§16.2: "FOURIER: frequency j is base^j or, with flag bit 1, base^j·pi, computed in binary64 and rounded once to
+    binary32, j = 0 … octaves - 1."
 
     "Outputs: the coordinates, if flag bit 0 is set; then for each j the sines of all coordinates, then their cosines;
     the argument is the binary32 product coordinate·frequency."
     """
-    with np.errstate(over="ignore"):
-        powers = np.power(encoding.base, np.arange(encoding.octaves, dtype=np.float64))
-        frequencies = (powers * (np.pi if encoding.flags & 2 else 1.0)).astype(np.float32)
+    powers = np.power(encoding.base, np.arange(encoding.octaves, dtype=np.float64))
+    frequencies = (powers * (np.pi if encoding.flags & 2 else 1.0)).astype(np.float32)
 
     def encode(x: Floats) -> Floats:
         parts = [x] if encoding.flags & 1 else []
@@ -187,9 +190,8 @@ def fourier(encoding: Record) -> Callable[[Floats], Floats]:
 
 def fourier_seeded(encoding: Record, head: Head) -> Callable[[Floats], Floats]:
     """§16.2: "FOURIER_SEEDED: B = RNE32(RNE32(S)·scale), S the integers of RNG-6; t = B x in binary32"."""
-    with np.errstate(over="ignore"):
-        integers = fourier_integers(encoding.n_features, head.in_dims, head.seed)
-        matrix = (integers.astype(np.float32) * np.float32(encoding.scale)).T
+    integers = fourier_integers(encoding.n_features, head.in_dims, head.seed)
+    matrix = (integers.astype(np.float32) * np.float32(encoding.scale)).T
 
     def encode(x: Floats) -> Floats:
         t = x @ matrix

@@ -21,8 +21,8 @@ DICTIONARY_LAWS = (0, 1)
 LAYER_KINDS = {1: "LINEAR", 2: "SINE", 3: "RELU", 4: "GAUSSIAN", 5: "TANH", 6: "SIGMOID", 7: "ELU"}
 HAS_OMEGA = (2, 4)
 FOURIER, FOURIER_SEEDED = 33, 34
-RAW, SCALAR = 0, 1
-TOOLS = (RAW, SCALAR)  # tools 2 to 4 are reserved
+RAW, SCALAR, TRELLIS, SPARSE, LATENT = range(5)
+FLOAT_END = 2.0**64
 
 
 @dataclass
@@ -39,12 +39,23 @@ class Record:
     flags: int = 0
     octaves: int = 0
     base: float = 0.0
+    base_at: int = 0
     n_features: int = 0
     scale: float = 0.0
 
     @property
     def is_layer(self) -> bool:
         return self.kind in LAYER_KINDS
+
+    @property
+    def form(self) -> tuple[int, int, int, float]:
+        """What makes two layers equal (HED-7)."""
+        return self.kind, self.tool_flags, self.width, self.omega
+
+    @property
+    def needs_seed(self) -> bool:
+        """Of tools 0 and 1: tool 3 is refused with its feature."""
+        return self.has_prior or self.kind == FOURIER_SEEDED
 
     @property
     def tool(self) -> int:
@@ -152,7 +163,8 @@ def encoded_width(encoding: Record | None, in_dims: int) -> int:
 def read_head(p: Payload) -> Head:
     """Read HEAD; every number in it is within the level's limits afterwards.
 
-    §5.5: "After all fields the rules that span fields are applied in the order of their numbers."
+    §5.5: "Then CON-10 is applied to the end, and then the rules that span fields in the order of their numbers, each to
+    all records in order before the next rule."
     """
     head = Head()
     read_fixed_fields(p, head)
@@ -166,6 +178,7 @@ def read_head(p: Payload) -> Head:
     check_limits(head)
     check_features(head)
     check_optional_blocks(head)
+    check_frequencies(head)
     return head
 
 
@@ -224,7 +237,7 @@ def read_records(p: Payload, head: Head) -> None:
     for index in range(n_records):
         kind = p.unsigned(1)
         record = Record(kind, p.field)
-        # CON-11: "An id that is not in the registry, or is `reserved` there, is `UNKNOWN_ID`."
+        # CON-11: "An id that is not in the registry, or is a reserved record kind there, is `UNKNOWN_ID`."
         p.require(record.is_layer or kind in (FOURIER, FOURIER_SEEDED), "UNKNOWN_ID")
         head.records.append(record)
         is_last = index == n_records - 1
@@ -243,7 +256,8 @@ def read_layer(p: Payload, record: Record, last_width: int | None) -> None:
     record.tool_flags = p.unsigned(1)
     record.tool_flags_at = p.field
     p.require(not record.tool_flags & 0x80, "RESERVED_NOT_ZERO")
-    p.require(record.tool in TOOLS, "UNKNOWN_ID")
+    # CON-11: "A reserved tool is a known id: what it needs is its feature bit (HED-9)."
+    p.require(record.tool <= LATENT, "UNKNOWN_ID")
     if last_width is None:
         record.width = p.unsigned(2)
         p.require(record.width >= 1, "BAD_RECORD")
@@ -257,10 +271,9 @@ def read_layer(p: Payload, record: Record, last_width: int | None) -> None:
 
 
 def read_float(p: Payload, least: int) -> float:
-    """§6.4: "finite, above 0, not an integer of 1 to 255" (of 2 to 255 for a base): those have a shorter form."""
+    """§6.4: "above 0, below 2^64, not an integer of 1 to 255" (of 2 to 255 for a base): those have a shorter form."""
     value = p.f32()
-    p.require(math.isfinite(value) and value > 0, "BAD_FLOAT")
-    p.require(not (value.is_integer() and least <= value <= 255), "BAD_FLOAT")
+    p.require(0 < value < FLOAT_END and not (value.is_integer() and least <= value <= 255), "BAD_FLOAT")
     return value
 
 
@@ -271,6 +284,7 @@ def read_fourier(p: Payload, record: Record) -> None:
     record.octaves = p.unsigned(1)
     p.require(1 <= record.octaves <= 32, "BAD_RECORD")
     base = p.unsigned(1)
+    record.base_at = p.field
     p.require(base != 1, "BAD_RECORD")
     record.base = float(base) or read_float(p, 2)
 
@@ -280,7 +294,7 @@ def read_fourier_seeded(p: Payload, record: Record) -> None:
     record.n_features = p.unsigned(2)
     p.require(record.n_features >= 1, "BAD_RECORD")
     record.scale = p.f32()
-    p.require(math.isfinite(record.scale) and record.scale > 0, "BAD_FLOAT")
+    p.require(0 < record.scale < FLOAT_END, "BAD_FLOAT")
 
 
 def read_optional_blocks(p: Payload, head: Head) -> None:
@@ -313,21 +327,16 @@ def check_records(head: Head) -> None:
     for record in head.records[1:]:
         if not record.is_layer:
             raise DecodeError("BAD_RECORD", record.kind_at)
-    # HED-6: "bits 3 and 4 go with tools 1 to 3 only; bit 6 with tool 0 only"
+    # HED-6: "tool 4 is not a layer's; bits 3 and 4 go with tools 1 to 3 only; bit 6 with tool 0 only"
     for record in head.records:
-        if record.tool_flags & (0x18 if record.tool == RAW else 0x40):
+        if record.tool == LATENT or record.tool_flags & (0x18 if record.tool == RAW else 0x40):
             raise DecodeError("BAD_RECORD", record.tool_flags_at)
     # HED-7: "Of two layer records that follow each other, neither of them the last record, with equal kind, tool_flags,
     # width and omega, the first has repeat 255"
     inner = [record for record in head.records[:-1] if record.is_layer]
     for first, second in pairwise(inner):
-        if layer_form(first) == layer_form(second) and first.repeat != 255:
+        if first.form == second.form and first.repeat != 255:
             raise DecodeError("BAD_RECORD", second.kind_at)
-
-
-def layer_form(record: Record) -> tuple[int, int, int, float]:
-    """What makes two layers equal (HED-7)."""
-    return record.kind, record.tool_flags, record.width, record.omega
 
 
 def check_limits(head: Head) -> None:
@@ -341,17 +350,19 @@ def check_limits(head: Head) -> None:
 
 
 def check_features(head: Head) -> None:
-    """HED-9 and HED-10 §6.5. Tools 2 and 3 do not get here (CON-11)."""
-    seeded = [r for r in head.records if r.has_prior or r.kind == FOURIER_SEEDED]
-    if seeded and not head.features & SEEDED:
-        at = seeded[0].tool_flags_at if seeded[0].is_layer else seeded[0].kind_at
-        raise DecodeError("FEATURE_MISMATCH", at)
-    # HED-9: "a dictionary law other than 0 without SPARSE"
+    """HED-9 and HED-10 §6.5. A file with TRELLIS or SPARSE does not get here (§6.1), so tools 2 and 3 do not pass.
+
+    HED-9: "`FEATURE_MISMATCH`, at tool_flags: tool 2 without TRELLIS, tool 3 without SPARSE, bit 3 without SEEDED; at
+    its kind: a FOURIER_SEEDED record without SEEDED; at rng_dictionary: a dictionary law other than 0 without SPARSE."
+    """
+    for record in head.records:
+        if record.tool in (TRELLIS, SPARSE) or (record.needs_seed and not head.features & SEEDED):
+            raise DecodeError("FEATURE_MISMATCH", record.tool_flags_at if record.is_layer else record.kind_at)
     if head.dictionary_law != 0:
         raise DecodeError("FEATURE_MISMATCH", head.rng_dictionary_at)
     # HED-10: "SEEDED, and no record has bit 3, tool 3 or kind FOURIER_SEEDED; WIDE, and every grid entry is below 2^16
     # and the seed, if there is one, below 2^32."
-    if head.features & SEEDED and not seeded:
+    if head.features & SEEDED and not any(record.needs_seed for record in head.records):
         raise DecodeError("FEATURE_MISMATCH", head.features_at)
     if head.features & WIDE and max(head.grid) < 1 << 16 and head.seed < 1 << 32:
         raise DecodeError("FEATURE_MISMATCH", head.features_at)
@@ -361,3 +372,11 @@ def check_optional_blocks(head: Head) -> None:
     """HED-11 §6.6: "The length of QUALITY is 2·n_passes"."""
     if head.quality_length is not None and head.quality_length != 2 * head.n_passes:
         raise DecodeError("BAD_OPTIONAL_BLOCK", head.quality_at)
+
+
+def check_frequencies(head: Head) -> None:
+    """HED-12 §6.6: "FOURIER: base^(octaves - 1), computed in binary64, is below 2^64"."""
+    for record in head.records:
+        # a product of binary64 numbers that is too large is an infinity; a power would be an exception
+        if record.kind == FOURIER and math.prod([record.base] * (record.octaves - 1)) >= FLOAT_END:
+            raise DecodeError("BAD_FLOAT", record.base_at)

@@ -32,8 +32,8 @@ def load_codec(coding: int, at: int) -> Decompress:
 
 
 # CMP-1 §11: "It decompresses to exactly the size that follows from the table and nothing follows it". "A decoder MUST
-# NOT let it grow beyond that size": each function below asks for `size` bytes, then for the end of the stream, where at
-# most one byte (Brotli: one block of its library, some 32 KiB) more can come out.
+# NOT let it grow more than 64 KiB beyond that size": each function below asks for `size` bytes, then for the end of the
+# stream, where at most one byte (Brotli: one block of its library, some 32 KiB) more can come out.
 
 
 def inflate(_: Any, body: memoryview, size: int) -> bytes | None:
@@ -64,7 +64,7 @@ def unbrotli(library: Any, body: memoryview, size: int) -> bytes | None:
 
 
 def unzstandard(library: Any, body: memoryview, size: int) -> bytes | None:
-    """§11: "Zstandard frame (RFC 8878)"."""
+    """§11: "A Zstandard frame is not a skippable one and names no dictionary, its content size may be absent"."""
     if body[:4] != FRAME_MAGIC:
         return None
     try:
@@ -126,7 +126,8 @@ def open_compressed(body: memoryview, at: int, bits: int, decompress: Decompress
     data = decompress(body, (bits + 7) // 8)
     if data is None:
         raise DecodeError("BAD_COMPRESSED_DATA", at)
-    # "Padding bits in the decompressed bytes: `PADDING_NOT_ZERO`, at the body's first byte."
+    # "The size is checked before the padding; padding bits in the decompressed bytes: `PADDING_NOT_ZERO`, at the body's
+    # first byte."
     if has_padding(data, bits):
         raise DecodeError("PADDING_NOT_ZERO", at)
     return Packed(data)

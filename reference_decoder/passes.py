@@ -65,11 +65,6 @@ class Values:
     model: Model | None = None  # None with width 0: form ZERO
     raw: bool = False  # bit patterns of tool 0
 
-    @property
-    def symbols(self) -> int:
-        """TAB-5 §7.3: "nothing for form 0"."""
-        return self.count if self.width or self.model else 0
-
 
 @dataclass
 class Entry:
@@ -93,14 +88,16 @@ def decode_pass(data: memoryview, chunk: Chunk, head: Head, decoded: Decoded, nu
     """
     p = Payload(data, chunk.start, chunk.end)
     sub = read_sub_header(p, head, number)
-    table_at = p.at
     bits = Bits(data, p.at, p.end)
     reader = EntryReader(bits, sub.coding)
     entries = reader.later_pass(decoded.states) if number else reader.first_pass(head.tensors)
     body_at = bits.finish()
-    decoded.symbols += sum(symbols_of(entry) for entry in entries)
+    # TAB-5 §7.3: "A PASS chunk counts all parameters of the network, whatever it codes, and one symbol for each row of
+    # an entry with has_row_steps = 1."
+    decoded.symbols += sum(tensor.size for tensor in head.tensors)
+    decoded.symbols += sum(entry.row_steps.count for entry in entries if entry.row_steps)
     if decoded.symbols > head.level.symbols:
-        raise DecodeError("LIMIT_SYMBOLS", table_at)
+        raise DecodeError("LIMIT_SYMBOLS", bits.start)
     body = open_body(data[body_at : p.end], body_at, sub, entries)
     lists = [(body.read(entry.row_steps) if entry.row_steps else None, body.read(entry.values)) for entry in entries]
     body.finish()
@@ -198,7 +195,8 @@ class EntryReader:
             if state.tensor.record.tool == RAW or not self.bits.take(1):
                 continue
             n = self.bits.take(3) + 1
-            # TAB-4: "In a later pass the step code of every row stays at 0 or above"; WGT-2 §9.1: "and s by s - 8n"
+            # TAB-4: "In a later pass the step code, or that of every row where there are row steps, stays at 0 or
+            # above"; WGT-2 §9.1: "and s by s - 8n"
             self.bits.require(least_step(state) - 8 * n >= 0, "STEP_OUT_OF_RANGE")
             values = self.values(state.tensor.size)
             entries.append(Entry(state.tensor, values, state.step - 8 * n, refine=n, state=state))
@@ -269,11 +267,6 @@ class EntryReader:
         esc = bool(self.bits.take(1))
         self.bits.require(not esc or R > 0, "BAD_MODEL")
         return long_model(R, p0, tb, rb, heavy, b, esc)
-
-
-def symbols_of(entry: Entry) -> int:
-    """TAB-5 §7.3: "the number of rows for row_steps with has_row_steps = 1, and the tensor's size for its values"."""
-    return (entry.row_steps.symbols if entry.row_steps else 0) + entry.values.symbols
 
 
 # --- 7.4 Body ----------------------------------------------------------------------------------------------------

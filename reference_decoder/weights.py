@@ -15,8 +15,8 @@ from reference_decoder.limits import blocks
 
 Integers = npt.NDArray[np.int32]
 
-# §9.1: "M = 8388608 9147842 9975792 10878679 11863283 12937002 14107901 15384775"
-M = np.array([8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775], np.float64)
+# §9.1: "M = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)"
+M = np.array((8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775), np.float64)
 MAX_STEP_CODE = 1023
 
 
@@ -31,7 +31,7 @@ class State:
 
 
 def step(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """§9.1: "step(s) = M[s & 7] * 2^((s >> 3) - 123)"; "step(s) is exact in binary32"."""
+    """§9.1: "return M[s & 7] * 2.0 ** ((s >> 3) - 123)"; "step(s) is exact in binary32"."""
     steps: npt.NDArray[np.float32] = np.ldexp(M[codes & 7], (codes >> 3) - 123).astype(np.float32)
     return steps
 
@@ -66,7 +66,7 @@ def add_prior(values: Integers, ordinal: int, seed: int, prior: tuple[int, int] 
         acc = values[block].astype(np.int64)
         if prior is not None:
             m, e = prior
-            # §9.7: "P = (U * m + 2^(E-1)) >> E"
+            # §9.7: "return U * m + 2 ** (E - 1) >> E"
             acc += (signed_numbers(block.start, acc.size, ordinal, PRIOR, seed) * m + (1 << (e - 1))) >> e
         store(acc, values, block, at)
 
@@ -99,7 +99,7 @@ def acc_crc(states: list[State]) -> int:
 def weight_blocks(state: State) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
     """The weights of a tensor in blocks.
 
-    §9.1: "w = RNE32(RNE32(acc) * step(s))", "one conversion and one binary32 multiplication".
+    §9.1: "return RNE32(RNE32(acc) * step(s))": "one conversion and one binary32 multiplication".
     """
     columns = state.tensor.shape[-1]
     for block in blocks(state.acc.size):

@@ -145,7 +145,7 @@ def test_output_is_limited_before_it_is_allocated(monkeypatch: pytest.MonkeyPatc
     field = identity()
     with pytest.raises(DecodeError) as caught:
         field.grid((10**6, 10**6))
-    assert caught.value.name == "LIMIT_CALLER"
+    assert (caught.value.name, caught.value.offset) == ("LIMIT_CALLER", None)
     monkeypatch.setattr(field_module, "OUTPUT_VALUES", 12)
     assert field.grid().size == 12
     with pytest.raises(DecodeError):

@@ -15,6 +15,7 @@ from tests.reference_writer import SEEDED, SIGNATURE, WIDE, HeadFields, chunk, l
 FIXED = 10  # bytes before the grid
 N_RECORDS = FIXED + 4
 RECORDS = N_RECORDS + 1
+NOT_IN_RANGE = (0.0, -1.5, 2.0**64, math.inf, math.nan)  # of a binary32 that is above 0 and below 2^64
 
 
 def read(fields: HeadFields) -> Head:
@@ -112,17 +113,17 @@ def test_record_kind_that_is_unknown_or_reserved(kind: int) -> None:
     [
         (layer(flags=0x81), "RESERVED_NOT_ZERO", 1),
         (layer(flags=0x82), "RESERVED_NOT_ZERO", 1),
-        *[(layer(flags=tool), "UNKNOWN_ID", 1) for tool in range(2, 8)],
+        *[(layer(flags=tool), "UNKNOWN_ID", 1) for tool in (5, 6, 7)],
         (layer(width=0), "BAD_RECORD", 2),
         (layer(repeat=0), "BAD_RECORD", 4),
-        *[(layer(2, omega=b"\0" + f32(x)), "BAD_FLOAT", 6) for x in (1.0, 255.0, 30.0, 0.0, -1.5, math.inf, math.nan)],
+        *[(layer(2, omega=b"\0" + f32(x)), "BAD_FLOAT", 6) for x in (1.0, 255.0, 30.0, *NOT_IN_RANGE)],
         (fourier(flags=4), "RESERVED_NOT_ZERO", 1),
         (fourier(octaves=0), "BAD_RECORD", 2),
         (fourier(octaves=33), "BAD_RECORD", 2),
         (fourier(base=1), "BAD_RECORD", 3),
-        *[(fourier(base=0, tail=f32(x)), "BAD_FLOAT", 4) for x in (2.0, 255.0, 0.0, -2.0, math.inf, math.nan)],
+        *[(fourier(base=0, tail=f32(x)), "BAD_FLOAT", 4) for x in (2.0, 255.0, *NOT_IN_RANGE)],
         (bytes([34, 0, 0]) + f32(1), "BAD_RECORD", 1),
-        *[(bytes([34, 1, 0]) + f32(x), "BAD_FLOAT", 3) for x in (0.0, -1.0, math.inf, math.nan)],
+        *[(bytes([34, 1, 0]) + f32(x), "BAD_FLOAT", 3) for x in NOT_IN_RANGE],
     ],
 )
 def test_value_that_a_record_cannot_have(record: bytes, name: str, offset: int) -> None:
@@ -130,7 +131,7 @@ def test_value_that_a_record_cannot_have(record: bytes, name: str, offset: int) 
 
 
 def test_floats_without_a_shorter_form() -> None:
-    for x in (0.5, 256.0, 30.5):
+    for x in (0.5, 256.0, 30.5, 2.0**-149, 2.0**64 - 2.0**40):
         assert read(HeadFields(records=(layer(2, omega=b"\0" + f32(x)), last()))).records[0].omega == x
     assert read(HeadFields(records=(fourier(base=0, tail=f32(1)), last()))).records[0].base == 1
     assert read(HeadFields(records=(last(4, omega=b"\x1e"),))).records[0].omega == 30
@@ -161,7 +162,7 @@ def test_input_encoding_is_the_first_record() -> None:
     assert failure(records=(fourier(), fourier(), last())) == ("BAD_RECORD", RECORDS + 4)
 
 
-@pytest.mark.parametrize("flags", [0x08, 0x10, 0x18, 0x41, 0x48])
+@pytest.mark.parametrize("flags", [0x04, 0x08, 0x10, 0x18, 0x41, 0x42, 0x43, 0x48])
 def test_tool_flags_that_do_not_go_together(flags: int) -> None:
     assert failure(records=(layer(flags=flags), last())) == ("BAD_RECORD", RECORDS + 1)
     assert failure(records=(last(flags=flags),)) == ("BAD_RECORD", RECORDS + 1)
@@ -197,6 +198,38 @@ def test_limits_themselves_are_allowed() -> None:
     assert len(read(HeadFields(records=(layer(repeat=7), last()))).layers) == 8
     assert read(HeadFields(records=(layer(width=4095), last()))).widths[1] == 4095  # 4 * 4095 + 1 parameters
     assert read(HeadFields(records=(layer(flags=0x21, width=4096), last(1, 0x20)), in_dims=3, grid=(1, 1, 1)))
+
+
+@pytest.mark.parametrize("flags", [2, 3, 0x0A, 0x1B])
+def test_reserved_tool_needs_its_feature_at_tool_flags(flags: int) -> None:
+    reserved, seeded = last(flags=flags), bytes([34, 1, 0]) + f32(1)
+    assert failure(records=(layer(), reserved)) == ("FEATURE_MISMATCH", RECORDS + 6)
+    # 5 bytes of the seed stand before the records
+    assert failure(records=(layer(), reserved), features=SEEDED) == ("FEATURE_MISMATCH", RECORDS + 5 + 6)
+    assert failure(records=(seeded, reserved), features=SEEDED) == ("FEATURE_MISMATCH", RECORDS + 5 + 8)
+    assert failure(records=(seeded, reserved)) == ("FEATURE_MISMATCH", RECORDS)  # records in order
+    assert failure(records=(layer(flags=flags, width=4097), last()))[0] == "LIMIT_WIDTH"  # HED-8 is before HED-9
+    assert failure(records=(reserved,), features=4) == ("UNSUPPORTED_FEATURE", 2)
+
+
+@pytest.mark.parametrize(
+    ("base", "tail", "most"),
+    [
+        (16, b"", 16),  # 16^16 is 2^64
+        (5, b"", 28),
+        (0, f32(256), 8),
+        (0, f32(4.19), 31),
+        (0, f32(2.0**64 - 2.0**40), 2),
+    ],
+)
+def test_highest_frequency_is_below_2_to_the_64(base: int, tail: bytes, most: int) -> None:
+    def records(octaves: int) -> dict[str, Any]:
+        return {"records": (fourier(octaves=octaves, base=base, tail=tail), last())}
+
+    assert read(HeadFields(**records(most))).records[0].octaves == most
+    assert failure(**records(most + 1)) == ("BAD_FLOAT", RECORDS + 3)
+    assert failure(**records(32)) == ("BAD_FLOAT", RECORDS + 3)
+    assert failure(**records(32), features_optional=1, tail=b"\1a")[0] == "BAD_OPTIONAL_BLOCK"
 
 
 def test_prior_needs_the_seed_at_tool_flags() -> None:

@@ -324,21 +324,26 @@ def test_padding_of_the_table_is_at_its_last_byte() -> None:
 
 def test_symbols_of_all_passes_count_against_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
     later = pass_payload(bits((0, 1), (1, 1), (0, 3), (0, 5), (0, 2)), b"\0", int32_crc([0, 2, 4]), number=1)
-    monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=16))
-    assert decode(file([packed_pass(ACC), later])).passes == 2
-    monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=15))
-    fails([packed_pass(ACC), later], "LIMIT_SYMBOLS", 6)
+    nothing = pass_payload(bits((0, 4)), b"", 0, number=2)
+    for passes in ([packed_pass(ACC)], [packed_pass(ACC), later], [packed_pass(ACC), later, nothing]):
+        # every pass counts the 13 parameters, whatever it codes
+        monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=13 * len(passes)))
+        assert decode(file(passes)).passes == len(passes)
+        monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=13 * len(passes) - 1))
+        fails(passes, "LIMIT_SYMBOLS", 6)
     monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=12))
     fails([packed_pass(ACC)[:-1]], "LIMIT_SYMBOLS", 6)  # before the body
+    fails([pass_payload(bits((0, 13 * 4), (1, 1)), b"", 0)], "PADDING_NOT_ZERO", 12)  # after the padding
 
 
-def test_form_zero_has_no_symbols_and_row_steps_have(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rows", [0, 1])
+def test_row_steps_are_symbols_whatever_their_form(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     head = one_layer(records=(last(1, 0x31),))
-    zero = bits((0, 1), STEP, (1, 1), (0, 2), (0, 2))
-    coded = bits((0, 1), STEP, (1, 1), (2, 2), (0, 40), (0, 2))
-    monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=0))
-    assert decode(file([pass_payload(zero, bytes(4), int32_crc([0, 0]), flags=9)], head)).passes == 1
-    fails([pass_payload(coded, bytes(4), int32_crc([0, 0]), flags=9)], "LIMIT_SYMBOLS", 6, head)
+    payload = pass_payload(bits((0, 1), STEP, (rows, 1), (0, 4)), bytes(4), int32_crc([0, 0]), flags=9)
+    monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=2 + rows))
+    assert decode(file([payload], head)).passes == 1
+    monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=1 + rows))
+    fails([payload], "LIMIT_SYMBOLS", 6, head)
 
 
 @pytest.mark.parametrize("size", [12, 14])

@@ -1,0 +1,1 @@
+"""The encoder: networks are fitted and their integers chosen with torch. Nothing else of the library imports torch."""

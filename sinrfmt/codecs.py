@@ -10,6 +10,7 @@ from typing import Any
 from sinrfmt.registry import Coding
 from sinrfmt.wire import Fault
 
+ZSTANDARD_WINDOW = 8 << 20
 ZSTANDARD_MAGIC = bytes.fromhex("28b52ffd")
 ZSTANDARD_PIECE = 64  # bytes; they hold few blocks, each of at most 128 KiB
 
@@ -53,7 +54,7 @@ def _zstandard_decompress(data: bytes, size: int) -> bytes | None:
     zstandard = _import("zstandard")
     if data[:4] != ZSTANDARD_MAGIC:
         return None  # a skippable frame
-    frame = zstandard.ZstdDecompressor().decompressobj()
+    frame = zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW).decompressobj()
     out = bytearray()
     try:
         if zstandard.frame_content_size(data) not in (-1, size):  # before the library makes room for its window

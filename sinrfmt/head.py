@@ -94,7 +94,7 @@ def _header(raw: Container) -> Header:
         n_passes=raw.n_passes,
         seed=raw.seeded.seed if raw.seeded else None,
         dictionary=Dictionary(raw.seeded.rng_dictionary & 15) if raw.seeded else Dictionary.RADEMACHER,
-        box=tuple((axis.low, axis.high) for axis in raw.box) if raw.box is not None else None,
+        box=tuple(zip(raw.box.low, raw.box.high, strict=True)) if raw.box is not None else None,
         profile=Profile(raw.profile_level >> 4),
         level=LEVELS[raw.profile_level & 15],
         version_minor=raw.version & 15,
@@ -205,10 +205,20 @@ def _layer_identity(record: Container) -> tuple[Any, ...]:
 def _equal_layers_are_merged(raw: Container, header: Header) -> None:
     """HED-7."""
     for first, second in pairwise(raw.records):
-        if first.kind not in layout.LAYER_KINDS or first.body.repeat == 255:
-            continue
-        if _layer_identity(first) == _layer_identity(second):
+        if first.kind in layout.LAYER_KINDS and _layer_identity(first) == _layer_identity(second):
             raise Fault("BAD_RECORD", "equal layers are one record", offset=second.offset, path="records")
+
+
+def _frequencies_are_bounded(raw: Container, header: Header) -> None:
+    """HED-12."""
+    encoding = header.network.input_encoding
+    if not isinstance(encoding, FourierEncoding):
+        return
+    with np.errstate(over="ignore"):
+        highest = np.float64(encoding.base) ** (encoding.octaves - 1)
+    if highest >= layout.FLOAT_LIMIT:
+        message = f"the highest frequency is {highest:g}, expected below 2^64"
+        raise Fault("BAD_FLOAT", message, offset=raw.records[0].offset + 3, path="records.base")
 
 
 def _network_is_bounded(raw: Container, header: Header) -> None:
@@ -270,6 +280,7 @@ HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
     _used_features_are_set,
     _set_features_are_used,
     _quality_fits,
+    _frequencies_are_bounded,
 )
 
 
@@ -306,7 +317,7 @@ def build_head(header: Header) -> bytes:
         "coords_values": header.coords | header.values << 4,
         "n_passes": header.n_passes,
         "grid": header.grid or (0,) * network.in_dims,
-        "box": [{"low": low, "high": high} for low, high in header.box] if header.box else None,
+        "box": dict(zip(("low", "high"), zip(*header.box, strict=True), strict=True)) if header.box else None,
         "seeded": _raw_seeded(header) if features >> Feature.SEEDED & 1 else None,
         "n_records": len(encoding) + len(records) + 1,
         "records": encoding + [_raw_record(record, is_last=False) for record in records],

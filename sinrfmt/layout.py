@@ -6,8 +6,6 @@ Struct, Switch over checked values, If, counted Array, Bytes, Tell, fixed-width 
 :mod:`sinrfmt.wire`; never ``compile()``, ``VarInt``, ``GreedyRange``, ``Optional``, ``Select``, ``Padding``, ``Enum``.
 """
 
-import math
-
 from construct import (
     Array,
     Bytes,
@@ -46,6 +44,7 @@ from sinrfmt.registry import (
 from sinrfmt.wire import Ended, Field, Rule, between, bits_clear, one_of
 
 SUPPORTED_FEATURES = sum(1 << feature for feature in Feature if feature not in RESERVED_FEATURES)
+FLOAT_LIMIT = 2.0**64
 LAYER_KINDS = frozenset(kind for kind in RecordKind if kind < RecordKind.FOURIER) - RESERVED_RECORD_KINDS
 RECORD_KINDS = frozenset(RecordKind) - RESERVED_RECORD_KINDS
 
@@ -67,12 +66,12 @@ def _is_shortest(low: int, high: int) -> Rule:
     """A binary32 that is finite, positive and not one of the integers that a byte can say."""
     return Rule(
         "BAD_FLOAT",
-        f"finite, above 0, not an integer of {low} to {high}",
-        lambda v, _: math.isfinite(v) and v > 0 and not (v.is_integer() and low <= v <= high),
+        f"above 0, below 2^64, not an integer of {low} to {high}",
+        lambda v, _: 0 < v < FLOAT_LIMIT and not (v.is_integer() and low <= v <= high),
     )
 
 
-_POSITIVE = Rule("BAD_FLOAT", "finite, above 0", lambda v, _: math.isfinite(v) and v > 0)
+_POSITIVE = Rule("BAD_FLOAT", "above 0, below 2^64", lambda v, _: 0 < v < FLOAT_LIMIT)
 
 OMEGA = Struct(
     "omega" / Field(Int8ul, "omega as an integer; 0: a binary32 follows"),
@@ -108,7 +107,7 @@ FOURIER_BODY = Struct(
         "ratio of the frequencies as an integer; 0: a binary32 follows",
         Rule("BAD_RECORD", "not 1", lambda v, _: v != 1),
     ),
-    "base_binary32" / If(this.base == 0, Field(Float32l, "ratio of the frequencies", _is_shortest(2, 255))),
+    "base_binary32" / If(this.base == 0, Field(Float32l, "ratio of the frequencies", _is_shortest(1, 255))),
 )
 
 FOURIER_SEEDED_BODY = Struct(
@@ -191,12 +190,9 @@ HEAD = Struct(
     "box"
     / If(
         this.coords_values & 15 == Coords.BOX,
-        Array(
-            this.in_dims,
-            Struct(
-                "low" / Field(Float32l, "lower edge of the box"),
-                "high" / Field(Float32l, "upper edge of the box"),
-            ),
+        Struct(
+            "low" / Array(this._.in_dims, Field(Float32l, "lower edge of the box")),
+            "high" / Array(this._.in_dims, Field(Float32l, "upper edge of the box")),
         ),
     ),
     "seeded_offset" / Tell,

@@ -38,10 +38,10 @@ def unpack(
         pass_header: its sub-header, parsed.
         header: of the file.
         before: the tensors after the pass before it, or None for pass 0.
-        n_symbols: symbols coded in the file before it (TAB-5).
+        n_symbols: symbols of the file before it (TAB-5).
 
     Returns:
-        The tensors after it in table order, and the symbols coded so far.
+        The tensors after it in table order, and the symbols so far.
 
     Raises:
         Fault: the offset is in the payload.
@@ -49,7 +49,7 @@ def unpack(
     entries, body = tables.parse(
         payload, PASS_HEADER_BYTES, header.network.tensors, pass_header.coding, _lowest_steps(before)
     )
-    n_symbols += sum(entry.n_symbols for entry in entries)
+    n_symbols += header.network.n_parameters + sum(entry.n_rows for entry in entries)
     if n_symbols > header.level.symbols:
         message = f"{n_symbols} symbols, level {header.level.id} allows {header.level.symbols}"
         raise Fault("LIMIT_SYMBOLS", message, offset=PASS_HEADER_BYTES, path="table")

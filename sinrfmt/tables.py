@@ -54,10 +54,9 @@ class Entry:
     refine_bits: int = 0
 
     @property
-    def n_symbols(self) -> int:
-        """Symbols by TAB-5: nothing for a list of form ZERO."""
-        rows = 0 if self.row_steps is None or isinstance(self.row_steps, ZeroModel) else self.tensor.shape[0]
-        return rows + (0 if isinstance(self.values, ZeroModel) else self.tensor.size)
+    def n_rows(self) -> int:
+        """Row step differences that it codes."""
+        return 0 if self.row_steps is None else self.tensor.shape[0]
 
 
 LowestSteps = Mapping[int, int]

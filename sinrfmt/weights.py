@@ -36,8 +36,8 @@ class TensorState:
 
     @property
     def lowest_step(self) -> int:
-        """The lowest of the tensor's step code and the codes of its rows."""
-        return self.step + (0 if self.row_steps is None else int(self.row_steps.min(initial=0)))
+        """The lowest step code that a weight has: the tensor's, or that of a row where there are row steps."""
+        return self.step + (0 if self.row_steps is None else int(self.row_steps.min()))
 
     def weights(self) -> NDArray[np.float32]:
         """float32, of the tensor's shape."""

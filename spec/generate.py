@@ -99,7 +99,9 @@ def registry_module(registry: dict[str, Any]) -> str:
 # Why a field is there, for the constructs whose condition is an expression. A condition without an entry is an error.
 PRESENCE = {
     "grid": "for each axis",
-    "box": "coords 15: for each axis",
+    "box": "coords 15",
+    "low": "coords 15: for each axis",
+    "high": "coords 15: for each axis",
     "seeded": "SEEDED",
     "seed": "SEEDED",
     "omega": "kind has omega",

@@ -1,17 +1,30 @@
 """The training loop: it learns, repeats itself, reports, and can be interrupted."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
 from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
 from sinrfmt.registry import RecordKind
-from sinrfmt.torch.fit import FitOptions, fit, measure, screen_seeds
+from sinrfmt.torch.fit import REACH, FitOptions, cosine_share, fit, measure, screen_seeds, tensor_rates
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import sine_network
 from sinrfmt.torch.signals import Signal, image_signal
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small only lose time to a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 NETWORK = sine_network(2, 3, 2, 12, 15.0)
 
 
@@ -40,6 +53,21 @@ def test_equal_seeds_give_equal_weights(signal: Signal, batch_size: int) -> None
         fit(module, signal, FitOptions(30, batch_size=batch_size), seed=4, device=CPU)
     for name, array in modules[0].arrays().items():
         np.testing.assert_array_equal(modules[1].arrays()[name], array)
+
+
+def test_no_step_moves_a_phase_beyond_the_bound() -> None:
+    network = sine_network(2, 3, 3, 64, 30.0)
+    rates = tensor_rates(network, 5e-3)
+    for tensor in network.tensors:
+        layer = network.layers[tensor.ordinal // 2]
+        phase_step = rates[tensor.name] * layer.omega * (1 if tensor.is_bias else layer.n_in)
+        assert phase_step <= 5e-3 * REACH * (1 + 1e-12)
+    assert rates["layers.0.weight"] == 5e-3
+    assert rates["layers.1.weight"] < 1e-3
+
+
+def test_the_rate_falls_from_all_to_nothing() -> None:
+    assert [cosine_share(step, 10) for step in (0, 5, 10)] == pytest.approx([1.0, 0.5, 0.0])
 
 
 def test_the_result_is_the_psnr_of_the_module(signal: Signal) -> None:

@@ -1,6 +1,7 @@
 """Steps, priors, rounding with feedback, and the search of the knob."""
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -8,28 +9,39 @@ import pytest
 import torch
 
 from sinrfmt.network import Network
+from sinrfmt.payload import TensorCode
+from sinrfmt.tables import Prior
 from sinrfmt.torch.fit import FitOptions, fit, outputs
 from sinrfmt.torch.modules import FieldModule, initial_arrays, initial_bound
 from sinrfmt.torch.presets import sine_network
 from sinrfmt.torch.rate import (
-    Prior,
-    QuantisedTensor,
+    Refit,
     Trial,
+    code_bits,
     dequantise,
-    nearest_step_code,
     prior_for,
-    prior_values,
     quantise,
+    round_with_feedback,
     search_bytes,
     search_psnr,
     split_vector,
-    step_of,
-    tensor_bits,
 )
 from sinrfmt.torch.sensitivity import Curvature, curvature_of
 from sinrfmt.torch.signals import image_signal
+from sinrfmt.weights import nearest_step_code, prior_values, step_value
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small only lose time to a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 NETWORK = sine_network(2, 3, 2, 16, 20.0)
 SEED = 77
 
@@ -38,16 +50,20 @@ def vector_of(arrays: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([array.reshape(-1) for array in arrays.values()]).astype(np.float64)
 
 
+def is_short(prior: Prior) -> bool:
+    return prior.multiplier % 256 == 0
+
+
 @pytest.mark.parametrize("code", [0, 1, 7, 8, 700, 703, 1023])
 def test_steps_follow_the_table(code: int) -> None:
     mantissas = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)
     exact = Fraction(mantissas[code % 8]) * Fraction(2) ** (code // 8 - 123)
-    assert Fraction(float(step_of(code))) == exact
+    assert Fraction(float(step_value(code))) == exact
 
 
 def test_every_step_is_nearest_to_its_own_code() -> None:
     codes = range(1024)
-    assert [nearest_step_code(float(step_of(code))) for code in codes] == list(codes)
+    assert [nearest_step_code(float(step_value(code))) for code in codes] == list(codes)
 
 
 def test_an_extreme_step_gets_the_last_code() -> None:
@@ -61,17 +77,20 @@ def test_the_prior_is_the_initial_value_to_within_a_step(steps_per_bound: float)
         bound = initial_bound(NETWORK, tensor)
         step = bound / steps_per_bound
         prior = prior_for(bound, step)
-        assert prior is not None and 1 << 15 <= prior.m < 1 << 16
+        assert prior is not None and 1 << 15 <= prior.multiplier < 1 << 16
         initial = initial_arrays(NETWORK, SEED)[tensor.name].astype(np.float64)
-        slack = 0.26 if prior.is_short else 0.01 + steps_per_bound * 2.0**-16
-        assert np.abs(prior_values(prior, tensor, SEED) - initial / step).max() <= 0.5 + slack
+        slack = 0.26 if is_short(prior) else 0.01 + steps_per_bound * 2.0**-16
+        assert (
+            np.abs(prior_values(prior, tensor.ordinal, tensor.size, SEED).reshape(tensor.shape) - initial / step).max()
+            <= 0.5 + slack
+        )
 
 
 def test_a_fine_step_needs_the_long_form_of_the_prior() -> None:
     bound = 0.371
     coarse, fine = prior_for(bound, bound / 50), prior_for(bound, bound / 5000)
-    assert coarse is not None and coarse.is_short
-    assert fine is not None and not fine.is_short
+    assert coarse is not None and is_short(coarse)
+    assert fine is not None and not is_short(fine)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0**40])
@@ -81,10 +100,10 @@ def test_no_prior_where_it_says_nothing_or_cannot_be_written(ratio: float) -> No
 
 def test_prior_values_are_the_rounded_products() -> None:
     tensor = NETWORK.tensors[0]
-    prior = Prior(m=40000, shift=30)
+    prior = Prior(multiplier=40000, shift=30)
     numbers = np.round(initial_arrays(NETWORK, SEED)[tensor.name].astype(np.float64) / 0.5 * 2.0**23)
     expected = np.floor(numbers * 40000 / 2.0**30 + 0.5)
-    np.testing.assert_array_equal(prior_values(prior, tensor, SEED), expected)
+    np.testing.assert_array_equal(prior_values(prior, tensor.ordinal, tensor.size, SEED), expected.ravel())
 
 
 def test_an_untrained_network_costs_next_to_nothing() -> None:
@@ -100,17 +119,17 @@ def test_an_untrained_network_costs_next_to_nothing() -> None:
     tensors = quantise(NETWORK, weights, curvature, 1e-3, seed=SEED)
     hidden = [part for tensor, part in zip(NETWORK.tensors, tensors, strict=True) if tensor.record.prior]
     assert all(part.prior is not None for part in hidden)
-    n = sum(part.q.size for part in hidden)
-    assert sum(tensor_bits(part) - 45 for part in hidden) < 0.7 * n
-    assert max(np.abs(part.q).max() for part in hidden) <= 1
+    n = sum(part.values.size for part in hidden)
+    assert sum(code_bits(part) - 45 for part in hidden) < 0.7 * n
+    assert max(np.abs(part.values).max() for part in hidden) <= 1
 
 
 def test_weights_are_one_conversion_and_one_product() -> None:
     tensor = NETWORK.tensors[0]
-    q = np.arange(tensor.size, dtype=np.int64).reshape(tensor.shape) + 123456789
-    rest = [QuantisedTensor(t.ordinal, 700, np.zeros(t.shape, dtype=np.int64), None) for t in NETWORK.tensors[1:]]
-    weights = dequantise(NETWORK, [QuantisedTensor(0, 701, q, None), *rest], SEED)
-    np.testing.assert_array_equal(weights["layers.0.weight"], np.float32(q) * step_of(701))
+    q = np.arange(tensor.size, dtype=np.int32) + 123456789
+    rest = [TensorCode(t, np.zeros(t.size, dtype=np.int32), 700) for t in NETWORK.tensors[1:]]
+    weights = dequantise(NETWORK, [TensorCode(tensor, q, 701), *rest], SEED)
+    np.testing.assert_array_equal(weights["layers.0.weight"].ravel(), np.float32(q) * step_value(701))
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +165,28 @@ def test_feedback_lowers_the_output_error_at_equal_steps(trained: tuple[FieldMod
     assert whole < by_rows < plain
 
 
+def test_corrections_by_the_gradient_lower_the_error(trained: tuple[FieldModule, np.ndarray]) -> None:
+    module, coords = trained
+    full = curvature_of(module, coords, n_samples=10**6, block_limit=10**6, seed=0, device=CPU)
+    weights, target = vector_of(module.arrays()), outputs(module, coords, device=CPU)
+    calls = []
+
+    def error_of(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        calls.append(vector)
+        names = [tensor.name for tensor in NETWORK.tensors]
+        arrays = dict(zip(names, split_vector(NETWORK, vector.astype(np.float32)), strict=True))
+        moved = FieldModule(NETWORK, arrays, seed=SEED)
+        error = torch.nn.functional.mse_loss(moved(torch.tensor(coords)), torch.tensor(target))
+        gradients = torch.autograd.grad(error, [moved.get_parameter(name) for name in names])
+        return error.item(), 0.5 * torch.cat([g.reshape(-1) for g in gradients]).numpy().astype(np.float64)
+
+    steps = np.full(weights.size, 0.02)
+    acc = round_with_feedback(weights, steps, full.blocks)
+    corrected = round_with_feedback(weights, steps, full.blocks, Refit(error_of, interval=40))
+    assert len(calls) >= 2 * (weights.size // 40)
+    assert error_of(corrected * steps)[0] < 0.9 * error_of(acc * steps)[0]
+
+
 def test_the_knob_predicts_the_error_of_plain_rounding(trained: tuple[FieldModule, np.ndarray]) -> None:
     module, coords = trained
     diagonal = curvature_of(module, coords, n_samples=10**6, block_limit=0, seed=0, device=CPU)
@@ -165,7 +206,7 @@ def test_a_prior_is_used_only_where_the_record_allows_it_and_it_pays(trained: tu
     plain = quantise(plain_network, vector_of(module.arrays()), diagonal, 1e-3, seed=SEED)
     assert all(part.prior is None for part in plain)
     for with_choice, without_choice in zip(tensors, plain, strict=True):
-        assert tensor_bits(with_choice) <= tensor_bits(without_choice)
+        assert code_bits(with_choice) <= code_bits(without_choice)
     for name, array in dequantise(NETWORK, tensors, SEED).items():
         np.testing.assert_array_equal(array, dequantise(plain_network, plain, SEED)[name])
 

@@ -1,5 +1,7 @@
 """The Gauss-Newton curvature against plain autograd, and its factors."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,21 @@ import torch
 from sinrfmt.network import LayerRecord, Network
 from sinrfmt.registry import RecordKind
 from sinrfmt.torch.modules import FieldModule
-from sinrfmt.torch.sensitivity import DAMPING, Curvature, curvature_of, feedback_factor
+from sinrfmt.torch.rate import round_with_feedback, split_vector
+from sinrfmt.torch.sensitivity import DAMPING, IDLE_DAMPING, Curvature, curvature_of, feedback_factor
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small only lose time to a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 NETWORK = Network(
     2,
     2,
@@ -49,12 +63,13 @@ def test_the_diagonal_is_that_of_autograd(module: FieldModule) -> None:
 @pytest.mark.parametrize("block_limit", [1, 9, 20, 1000])
 def test_blocks_hold_every_weight_once_and_factor_its_part_of_the_matrix(module: FieldModule, block_limit: int) -> None:
     gram = autograd_gram(module)
+    means = np.concatenate([np.full(part.size, part.mean()) for part in split_vector(NETWORK, gram.diagonal())])
     blocks = curvature(module, block_limit).blocks
     indices = np.concatenate([block.indices for block in blocks])
     np.testing.assert_array_equal(np.sort(indices), np.arange(NETWORK.n_parameters))
     for block in blocks:
         part = gram[np.ix_(block.indices, block.indices)]
-        part[np.diag_indices_from(part)] *= 1.0 + DAMPING
+        part[np.diag_indices_from(part)] += DAMPING * part.diagonal() + IDLE_DAMPING * means[block.indices]
         unit = np.linalg.inv(block.spread)
         rebuilt = unit @ np.diag(block.conditional) @ unit.T
         tolerance = 1e-4 * np.sqrt(np.outer(part.diagonal(), part.diagonal()))
@@ -62,8 +77,9 @@ def test_blocks_hold_every_weight_once_and_factor_its_part_of_the_matrix(module:
 
 
 def test_a_network_within_the_limit_is_one_block(module: FieldModule) -> None:
-    assert len(curvature(module, NETWORK.n_parameters).blocks) == 1
-    assert len(curvature(module, NETWORK.n_parameters - 1).blocks) > 1
+    assert curvature(module, NETWORK.n_parameters).is_whole
+    assert not curvature(module, NETWORK.n_parameters - 1).is_whole
+    assert not curvature(module, 0).is_whole
 
 
 def test_spread_moves_later_entries_to_the_minimum() -> None:
@@ -71,11 +87,21 @@ def test_spread_moves_later_entries_to_the_minimum() -> None:
     jacobian = rng.normal(size=(40, 6))
     gram = jacobian.T @ jacobian
     gram /= np.sqrt(np.outer(gram.diagonal(), gram.diagonal()))
-    spread, conditional = feedback_factor(torch.tensor(gram))
     damped = gram + DAMPING * np.eye(6)
+    spread, conditional = feedback_factor(torch.tensor(damped))
     for i in range(6):
         later = slice(i + 1, 6)
         best = np.linalg.solve(damped[later, later], -damped[later, i])
         np.testing.assert_allclose(spread[i, later], best, atol=1e-9)
         error = np.concatenate([[1.0], best])
         assert error @ damped[i:, i:] @ error == pytest.approx(conditional[i])
+
+
+def test_a_neuron_that_is_never_heard_does_not_take_the_blame() -> None:
+    idle = FieldModule(NETWORK, seed=5)
+    with torch.no_grad():
+        idle.get_parameter("layers.1.weight")[:, 0] = 1e-7  # nobody listens to the first neuron
+    weights = np.concatenate([array.ravel() for array in idle.arrays().values()]).astype(np.float64)
+    steps = np.full(weights.size, 0.02)
+    rounded = round_with_feedback(weights, steps, curvature(idle, 1000).blocks) * steps
+    assert np.abs(rounded - weights).max() < 0.2

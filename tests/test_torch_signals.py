@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from sinrfmt.evaluate import to_uint8
 from sinrfmt.registry import Values
-from sinrfmt.torch.signals import image_signal, psnr_of, to_samples
+from sinrfmt.torch.signals import image_signal, psnr_of
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
 
@@ -22,13 +23,13 @@ def test_coordinates_are_pixel_centres_with_rows_first() -> None:
 @pytest.mark.parametrize("value_range", [Values.UNIT, Values.SIGNED])
 def test_values_come_back_as_the_same_samples(value_range: Values) -> None:
     signal = image_signal(IMAGE, value_range=value_range)
-    np.testing.assert_array_equal(to_samples(signal.values, value_range), IMAGE.reshape(-1, 3))
+    np.testing.assert_array_equal(to_uint8(value_range, signal.values), IMAGE.reshape(-1, 3))
     assert psnr_of(signal, signal.values) == math.inf
 
 
 def test_samples_are_clamped_and_rounded_half_up() -> None:
     values = np.array([[-0.1, 1.1, 0.5, 1.49 / 255, 1.51 / 255]], dtype=np.float32)
-    np.testing.assert_array_equal(to_samples(values, Values.UNIT), [[0, 255, 128, 1, 2]])
+    np.testing.assert_array_equal(to_uint8(Values.UNIT, values), [[0, 255, 128, 1, 2]])
 
 
 def test_psnr_counts_the_error_of_samples() -> None:

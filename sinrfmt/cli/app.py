@@ -31,14 +31,15 @@ def main() -> NoReturn:
     except SinrError as failure:
         sys.exit(_report(failure))
     except (KeyboardInterrupt, typer.Abort):
-        print("sinrfmt: interrupted; nothing was written", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        status = EXIT_INTERRUPTED
     except BrokenPipeError:
         sys.exit(EXIT_STATUS["usage"])
     except Exception as failure:
         if not hasattr(failure, "format_message"):  # not click's own usage error: a bug, shown whole
             raise
         sys.exit(_report(error("USAGE", failure.format_message())))
+    if status == EXIT_INTERRUPTED:  # typer gives it too
+        print("sinrfmt: interrupted; nothing was written", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -123,7 +123,7 @@ def encode(
     started = time.monotonic()
     torch_api = _torch_api()
     with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
-        encoding = torch_api.encode_image(
+        encoding = torch_api.encode(
             picture,
             preset=preset.value,
             max_bytes=budget,

@@ -9,7 +9,8 @@
 The only package that imports torch. Nothing here is normative.
 """
 
-from sinrfmt.torch.files import Encoding, encode, from_module, to_module
+from sinrfmt.torch.convert import from_module, to_module
+from sinrfmt.torch.files import Encoding, encode
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.signals import Signal, image_signal

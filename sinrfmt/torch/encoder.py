@@ -4,6 +4,8 @@ Everything of the encoder but bytes: building the file from an ``EncodedField`` 
 normative: a decoder sees only the result.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,26 +14,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sinrfmt.errors import UsageError
+from sinrfmt.faults import error
 from sinrfmt.network import Network
-from sinrfmt.registry import ERRORS
+from sinrfmt.payload import TensorCode
 from sinrfmt.torch.fit import FitOptions, Progress, fit, measure, screen_seeds
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, network_for_bytes
 from sinrfmt.torch.rate import (
-    QuantisedTensor,
-    SizeOf,
+    Refit,
     Trial,
     dequantise,
-    estimate_bytes,
     quantise,
     search_bytes,
     search_psnr,
+    split_vector,
     start_knob,
 )
-from sinrfmt.torch.sensitivity import curvature_of
+from sinrfmt.torch.sensitivity import Curvature, curvature_of
 from sinrfmt.torch.signals import VALUE_RANGES, Signal
 
+SizeOf = Callable[[Network, Sequence[TensorCode], int], int]
+"""Bytes of the file of a network, its codes and its seed."""
 StageProgress = Callable[[str, int, int, float], None]
 """Called with (stage, done, in all, PSNR in dB); stages are ``screen``, ``fit`` and ``quantise``."""
 
@@ -40,18 +43,25 @@ DEFAULT_BITS_PER_SAMPLE = 0.35
 DEFAULT_DROP = 0.3
 """Quality given up to quantisation when no size is asked for, in dB: there no network of another size is better."""
 # A larger batch keeps a GPU busy; on a CPU it only leaves the cache.
-BATCH_SIZES = {"cpu": 4096}
+BATCH_SIZES = {"cpu": 2048}
 GPU_BATCH_SIZE = 32768
 SEED_LIMIT = 1 << 32
 
 # A search for the size that reaches a PSNR: what an octave of bytes brings, what the full training adds to a probe, and
 # the loss to quantisation at which a size is best.
 PSNR_PER_OCTAVE = 3.0
-PROBE_GAIN = 1.2
+PROBE_GAIN = 2.5
 BEST_DROP = 0.35
 MAX_PROBES = 5
-MAX_SIZES = 4
+MAX_SIZES = 3
+LARGER, SMALLER = 1.3, 0.8
+MAX_DROP = 1.0
+"""Loss to quantisation, in dB, from which on a smaller network is tried."""
 MIN_BYTES, MAX_BYTES = 128, 400_000
+
+REFIT_STRIDE = 1.0 / 16.0
+"""First stride of the second search, in octaves: corrections save about 3 % of the bytes."""
+MAX_REFIT_SAMPLES = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class EncodedField:
     Attributes:
         network: records as they go into the file; ``prior`` only where a tensor uses it.
         seed: of prior and seeded Fourier features.
-        tensors: in table order.
+        codes: in table order.
         psnr: of the decoded samples, in dB.
         float_psnr: of the samples before quantisation.
         n_bytes: size by the caller's measure.
@@ -83,7 +93,7 @@ class EncodedField:
 
     network: Network
     seed: int
-    tensors: tuple[QuantisedTensor, ...]
+    codes: tuple[TensorCode, ...]
     psnr: float
     float_psnr: float
     n_bytes: int
@@ -97,7 +107,7 @@ def encode_signal(
     *,
     seed: int,
     device: torch.device,
-    size_of: SizeOf = estimate_bytes,
+    size_of: SizeOf,
     on_progress: StageProgress | None = None,
 ) -> EncodedField:
     """Fit a network to a signal and choose its integers.
@@ -108,25 +118,20 @@ def encode_signal(
         target: size or quality.
         seed: of everything; the seed in the file is one of the candidates that follow from it.
         device: where to train.
-        size_of: bytes of the file with given tensors.
+        size_of: bytes of the file.
         on_progress: see ``StageProgress``.
 
     Raises:
         UsageError: the target cannot be reached.
     """
-    job = _Job(signal, preset, seed, device, size_of, on_progress)
+    job = Job(signal, preset, seed, device, size_of, on_progress)
     if target.min_psnr is not None:
         return _encode_for_psnr(job, target.min_psnr)
-    max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8))
-    module = _train(job, max_bytes)
-    encoded = _quantise(job, module, target)
-    if encoded is None:
-        raise _usage_error(f"{max_bytes} bytes are too few for any network of this signal")
-    return encoded
+    return _encode_for_bytes(job, target)
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """The arguments of ``encode_signal`` that every stage needs."""
 
     signal: Signal
@@ -140,19 +145,18 @@ class _Job:
         return partial(self.on_progress, name) if self.on_progress else None
 
 
-def _usage_error(message: str) -> UsageError:
-    return UsageError(ERRORS["USAGE"][0], "USAGE", message)
-
-
-def _options(job: _Job, n_steps: int) -> FitOptions:
+def _options(job: Job, n_steps: int) -> FitOptions:
     batch_size = BATCH_SIZES.get(job.device.type, GPU_BATCH_SIZE)
     return FitOptions(max(1, n_steps), job.preset.learning_rate, batch_size)
 
 
-def _train(job: _Job, max_bytes: int) -> FieldModule:
+def _train(job: Job, max_bytes: int) -> FieldModule:
     """Screen seeds and omegas for the network of a budget and train the best one to the end."""
     preset, signal = job.preset, job.signal
-    networks = [network_for_bytes(signal.coords.shape[1], signal.channels, max_bytes, omega) for omega in preset.omegas]
+    networks = [
+        network_for_bytes(signal.coords.shape[1], signal.channels, max_bytes, signal.n_samples, omega)
+        for omega in preset.omegas
+    ]
     seeds = [(job.seed + i) % SEED_LIMIT for i in range(preset.n_seeds)]
     candidates = [(network, seed) for seed in seeds for network in networks]
     screening = _options(job, round(preset.n_steps * preset.screening_share))
@@ -162,17 +166,38 @@ def _train(job: _Job, max_bytes: int) -> FieldModule:
     return best.module
 
 
-def _encode_for_psnr(job: _Job, min_psnr: float) -> EncodedField:
-    max_bytes = _probe_size(job, min_psnr)
-    for _ in range(MAX_SIZES):
-        encoded = _quantise(job, _train(job, max_bytes), Target(min_psnr=min_psnr))
+def _encode_for_bytes(job: Job, target: Target) -> EncodedField:
+    """Encode for a budget; where the weights turn out to need more bits than expected, with a smaller network."""
+    max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * job.signal.n_samples / 8))
+    results = []
+    for attempt in range(MAX_SIZES):
+        encoded = quantise_module(job, _train(job, round(max_bytes * SMALLER**attempt)), target)
         if encoded is not None:
-            return encoded
-        max_bytes = round(max_bytes * 1.3)
-    raise _usage_error(f"{min_psnr:g} dB were not reached with a network of {max_bytes} bytes")
+            results.append(encoded)
+        if encoded is not None and encoded.float_psnr - encoded.psnr <= MAX_DROP:
+            break
+    if not results:
+        raise error("USAGE", f"{max_bytes} bytes are too few for any network of this signal")
+    return max(results, key=lambda encoded: encoded.psnr)
 
 
-def _probe_size(job: _Job, min_psnr: float) -> int:
+def _encode_for_psnr(job: Job, min_psnr: float) -> EncodedField:
+    """Encode for a quality; with a larger network where it is missed, a smaller one where it is far exceeded."""
+    max_bytes = _probe_size(job, min_psnr)
+    results: list[EncodedField] = []
+    for _ in range(MAX_SIZES):
+        encoded = quantise_module(job, _train(job, max_bytes), Target(min_psnr=min_psnr))
+        if encoded is not None:
+            results.append(encoded)
+        if results and (encoded is None or encoded.float_psnr - min_psnr <= MAX_DROP):
+            break
+        max_bytes = round(max_bytes * (LARGER if encoded is None else SMALLER))
+    if not results:
+        raise error("USAGE", f"{min_psnr:g} dB were not reached with a network of {max_bytes} bytes")
+    return min(results, key=lambda encoded: encoded.n_bytes)
+
+
+def _probe_size(job: Job, min_psnr: float) -> int:
     """Bytes that should give ``min_psnr``, from short trainings of one seed."""
     signal = job.signal
     size = DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8
@@ -181,7 +206,9 @@ def _probe_size(job: _Job, min_psnr: float) -> int:
     max_size = max(MIN_BYTES, min(MAX_BYTES, signal.samples.size))
     for _ in range(MAX_PROBES):
         size = min(max(size, MIN_BYTES), max_size)
-        network = network_for_bytes(signal.coords.shape[1], signal.channels, round(size), job.preset.omegas[0])
+        network = network_for_bytes(
+            signal.coords.shape[1], signal.channels, round(size), signal.n_samples, job.preset.omegas[0]
+        )
         psnr = fit(FieldModule(network, seed=job.seed), signal, options, seed=job.seed, device=job.device)
         missing = min_psnr + BEST_DROP - PROBE_GAIN - psnr
         size *= 2.0 ** (missing / PSNR_PER_OCTAVE)
@@ -195,8 +222,11 @@ def parameter_vector(module: FieldModule) -> NDArray[np.float64]:
     return np.concatenate([array.reshape(-1) for array in module.arrays().values()]).astype(np.float64)
 
 
-def _quantise(job: _Job, module: FieldModule, target: Target) -> EncodedField | None:
-    """The integers of a trained module for a target; None if no step reaches it."""
+def quantise_module(job: Job, module: FieldModule, target: Target) -> EncodedField | None:
+    """The integers of a trained module for a target; None if no step reaches it.
+
+    The knob is searched without corrections by the gradient, which are slow, and then once more near by with them.
+    """
     signal, preset, network = job.signal, job.preset, module.network
     float_psnr = measure(module, signal, device=job.device)
     curvature = curvature_of(
@@ -207,33 +237,22 @@ def _quantise(job: _Job, module: FieldModule, target: Target) -> EncodedField | 
         seed=job.seed,
         device=job.device,
     )
-    weights = parameter_vector(module)
-    decoded = FieldModule(network, seed=module.seed).to(job.device)
-    report = job.stage("quantise")
-    n_done = 0
-
-    def run(c: float) -> Trial:
-        nonlocal n_done
-        tensors = quantise(network, weights, curvature, c, seed=module.seed)
-        decoded.load_arrays(dequantise(network, tensors, module.seed))
-        trial = Trial(c, tensors, job.size_of(tensors), measure(decoded, signal, device=job.device))
-        n_done += 1
-        if report:
-            report(n_done, preset.n_trials, trial.psnr)
-        return trial
-
+    search = _search_for(target, float_psnr)
     c_start = start_knob(float_psnr, DEFAULT_DROP, VALUE_RANGES[signal.value_range][0], network.n_parameters)
-    if target.max_bytes is not None:
-        trial = search_bytes(run, target.max_bytes, c_start=c_start, n_trials=preset.n_trials)
-    else:
-        min_psnr = target.min_psnr if target.min_psnr is not None else float_psnr - DEFAULT_DROP
-        trial = search_psnr(run, min_psnr, c_start=c_start, n_trials=preset.n_trials)
+    n_refit_trials = preset.n_refit_trials if curvature.is_whole and preset.n_refits else 0
+    run = _trial_runner(job, module, curvature, preset.n_trials + n_refit_trials)
+    trial = search(partial(run, None), c_start=c_start, n_trials=preset.n_trials, stride=0.5)
     if trial is None:
         return None
+    if n_refit_trials:
+        refit = Refit(_error_function(job, network, module.seed), math.ceil(network.n_parameters / preset.n_refits))
+        refined = search(partial(run, refit), c_start=trial.c, n_trials=n_refit_trials, stride=REFIT_STRIDE)
+        trial = refined or trial
+    written_network, written_codes = _without_unused_prior(network, trial.codes)
     return EncodedField(
-        _without_unused_prior(network, trial.tensors),
+        written_network,
         module.seed,
-        trial.tensors,
+        written_codes,
         trial.psnr,
         float_psnr,
         trial.n_bytes,
@@ -241,8 +260,61 @@ def _quantise(job: _Job, module: FieldModule, target: Target) -> EncodedField | 
     )
 
 
-def _without_unused_prior(network: Network, tensors: Sequence[QuantisedTensor]) -> Network:
-    """The network with ``prior`` only in records of which a tensor uses it."""
-    used = {id(t.record) for t, part in zip(network.tensors, tensors, strict=True) if part.prior is not None}
+def _search_for(target: Target, float_psnr: float) -> Callable[..., Trial | None]:
+    if target.max_bytes is not None:
+        return partial(search_bytes, max_bytes=target.max_bytes)
+    return partial(search_psnr, min_psnr=float_psnr - DEFAULT_DROP if target.min_psnr is None else target.min_psnr)
+
+
+def _trial_runner(
+    job: Job, module: FieldModule, curvature: Curvature, n_trials: int
+) -> Callable[[Refit | None, float], Trial]:
+    """A function that quantises with a knob and measures size and quality; it counts for the progress."""
+    network, seed = module.network, module.seed
+    weights = parameter_vector(module)
+    decoded = FieldModule(network, seed=seed).to(job.device)
+    report = job.stage("quantise")
+    counter = itertools.count(1)
+
+    def run(refit: Refit | None, c: float) -> Trial:
+        codes = quantise(network, weights, curvature, c, seed=seed, refit=refit)
+        decoded.load_arrays(dequantise(network, codes, seed))
+        n_bytes = job.size_of(*_without_unused_prior(network, codes), seed)
+        trial = Trial(c, codes, n_bytes, measure(decoded, job.signal, device=job.device))
+        if report:
+            report(next(counter), n_trials, trial.psnr)
+        return trial
+
+    return run
+
+
+def _error_function(
+    job: Job, network: Network, seed: int
+) -> Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
+    """Mean squared error and half its gradient at a parameter vector, on a fixed sample of a large signal."""
+    rng = np.random.default_rng(job.seed)
+    n = job.signal.n_samples
+    chosen = rng.choice(n, min(n, MAX_REFIT_SAMPLES), replace=False)
+    coords = torch.tensor(job.signal.coords[chosen], device=job.device)
+    values = torch.tensor(job.signal.values[chosen], device=job.device)
+    module = FieldModule(network, seed=seed).to(job.device)
+    parameters = [module.get_parameter(tensor.name) for tensor in network.tensors]
+    names = [tensor.name for tensor in network.tensors]
+
+    def error_of(vector: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        parts = split_vector(network, vector.astype(np.float32))
+        module.load_arrays(dict(zip(names, parts, strict=True)))
+        error = torch.nn.functional.mse_loss(module(coords), values)
+        gradients = torch.autograd.grad(error, parameters)
+        gradient = torch.cat([g.reshape(-1) for g in gradients]).cpu().numpy().astype(np.float64)
+        return error.item(), 0.5 * gradient
+
+    return error_of
+
+
+def _without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> tuple[Network, tuple[TensorCode, ...]]:
+    """The network with ``prior`` only in records of which a tensor uses it, and the codes of its tensors."""
+    used = {id(code.tensor.record) for code in codes if code.prior is not None}
     records = tuple(replace(record, prior=id(record) in used) for record in network.records)
-    return replace(network, records=records)
+    written = replace(network, records=records)
+    return written, tuple(replace(code, tensor=t) for code, t in zip(codes, written.tensors, strict=True))

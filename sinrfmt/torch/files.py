@@ -1,4 +1,4 @@
-"""Integers to files: what the encoder chose, packed into a field; and the ways in and out of torch.
+"""Signals to files: what the encoder chose, packed.
 
 The last stage of encoding. Everything that is written is parsed back before it is given to the caller.
 """
@@ -72,22 +72,27 @@ def encode(
     signal = picture if isinstance(picture, Signal) else image_signal(picture)
 
     def size_of(network: Network, codes: Sequence[TensorCode], network_seed: int) -> int:
-        return len(_file(_header(network, signal, network_seed), codes, coding))
+        return len(build(header_of(network, signal, network_seed), codes, coding))
 
     chosen = encode_signal(
         signal,
         preset_of(preset),
         Target(max_bytes, min_psnr),
         seed=seed,
-        device=_device(device),
+        device=device_of(device),
         size_of=size_of,
         on_progress=on_progress,
     )
-    data = _file(_header(chosen.network, signal, chosen.seed), chosen.tensors, coding)
+    data = build(header_of(chosen.network, signal, chosen.seed), chosen.codes, coding)
     return Encoding(sinrfmt.loads(data), chosen.psnr, chosen.float_psnr, chosen.float_arrays)
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one.
+
+    Raises:
+        UsageError: CUDA is asked for and not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
@@ -96,7 +101,8 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _header(network: Network, signal: Signal, seed: int) -> Header:
+def header_of(network: Network, signal: Signal, seed: int) -> Header:
+    """HEAD of a one-pass file of a signal."""
     return Header(
         network,
         signal.modality,
@@ -108,7 +114,12 @@ def _header(network: Network, signal: Signal, seed: int) -> Header:
     )
 
 
-def _file(header: Header, codes: Sequence[TensorCode], coding: Coding) -> bytes:
+def build(header: Header, codes: Sequence[TensorCode], coding: Coding) -> bytes:
+    """A one-pass file; its level and profile are the lowest that fit.
+
+    Raises:
+        FormatError, LimitError: the integers or the network cannot be written.
+    """
     if coding in MAIN_CODINGS:
         header = replace(header, profile=Profile.MAIN)
     try:
@@ -121,4 +132,4 @@ def _file(header: Header, codes: Sequence[TensorCode], coding: Coding) -> bytes:
     level = next((level for level in LEVELS.values() if level.file_bytes >= len(data)), None)
     if level is None:
         raise error("LIMIT_FILE_BYTES", f"{len(data)} bytes are more than the highest level allows")
-    return _file(replace(header, level=level), codes, coding)
+    return build(replace(header, level=level), codes, coding)

@@ -164,7 +164,7 @@ class FieldModule(nn.Module):
             array = np.asarray(tensors[name], dtype=np.float32)
             if array.shape != tuple(parameter.shape):
                 raise ValueError(f"{name}: expected shape {tuple(parameter.shape)}, found {array.shape}")
-            parameter.copy_(torch.from_numpy(array))
+            parameter.copy_(torch.tensor(array))
 
     def _parameters_in_table_order(self) -> list[tuple[str, nn.Parameter]]:
         return [(tensor.name, self.get_parameter(tensor.name)) for tensor in self.network.tensors]

@@ -6,7 +6,7 @@ t)``, so that every weight adds the same expected error c^2 / 12; c is the only 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,75 +14,22 @@ from numpy.typing import NDArray
 
 from sinrfmt.model_fit import fit_model
 from sinrfmt.network import Network, Tensor
-from sinrfmt.philox import signed_numbers
+from sinrfmt.payload import TensorCode
+from sinrfmt.tables import PRIOR_SHIFT_FIRST, PRIOR_SHIFT_LAST, SIZES, Prior
 from sinrfmt.torch.modules import SIGNED_NUMBER_RANGE, initial_bound
 from sinrfmt.torch.sensitivity import Block, Curvature
+from sinrfmt.weights import Acc, TensorState, add_prior, nearest_step_code, prior_values, step_value, to_weights
 
 Entry = TypeVar("Entry", bound=np.generic)
+Integers = NDArray[np.int64]
 
-STEP_MANTISSAS = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)
-STEP_CODE_MAX = 1023
-STEP_EXPONENT_BIAS = 123
-STEPS_PER_OCTAVE = 8
-# log2 of the step of code 0.
-STEP_LOG2_MIN = 23 - STEP_EXPONENT_BIAS
+SHORT_MULTIPLIER_UNIT = 256
+"""A prior's multiplier that is a multiple of this has a short form (TAB-2)."""
+MULTIPLIER_LIMIT = 1 << 16
 
-# The format ends at 2^31; the margin is for feedback and the prior.
+REFIT_SHARES = (1.0, 0.5, 0.2)
 ACC_PEAK = 1 << 28
-
-PRIOR_M_MIN, PRIOR_M_LIMIT = 1 << 15, 1 << 16
-PRIOR_SHIFT_MIN, PRIOR_SHIFT_MAX = 8, 38
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Multiplier m and shift E of a tensor's seeded prior ``P = (U m + 2^(E-1)) >> E``."""
-
-    m: int
-    shift: int
-
-    @property
-    def is_short(self) -> bool:
-        """Only the top 8 bits of m are used, so that the short form of the file can hold it."""
-        return self.m % 256 == 0
-
-
-@dataclass(frozen=True)
-class QuantisedTensor:
-    """The integers of a tensor under tool SCALAR.
-
-    Attributes:
-        ordinal: of the tensor.
-        step_code: s of clause 9.1.
-        q: int64, of the tensor's shape: what is coded; ``acc = q + P``.
-        prior: None when P = 0.
-    """
-
-    ordinal: int
-    step_code: int
-    q: NDArray[np.int64]
-    prior: Prior | None
-
-
-SizeOf = Callable[[Sequence[QuantisedTensor]], int]
-"""Bytes of a file with these tensors."""
-
-
-def step_of(code: int) -> np.float32:
-    """The step of a step code; exact in binary32 (clause 9.1)."""
-    return np.float32(math.ldexp(STEP_MANTISSAS[code & 7], (code >> 3) - STEP_EXPONENT_BIAS))
-
-
-def nearest_step_code(step: float) -> int:
-    """The code whose step is nearest on a logarithmic scale, 0 to 1023."""
-    code = round(STEPS_PER_OCTAVE * (math.log2(step) - STEP_LOG2_MIN))
-    return min(max(code, 0), STEP_CODE_MAX)
-
-
-def prior_values(prior: Prior, tensor: Tensor, seed: int) -> NDArray[np.int64]:
-    """P of every entry, of the tensor's shape (clause 9.7)."""
-    numbers = signed_numbers(tensor.size, tensor.ordinal, seed).astype(np.int64)
-    return ((numbers * prior.m + (1 << (prior.shift - 1))) >> prior.shift).reshape(tensor.shape)
+"""No step is so fine that a weight, or its difference from the prior, could leave 32 bits."""
 
 
 def prior_for(bound: float, step: float) -> Prior | None:
@@ -95,29 +42,28 @@ def prior_for(bound: float, step: float) -> Prior | None:
     if bound <= step:
         return None
     fraction, exponent = math.frexp(ratio)
-    m = round(fraction * PRIOR_M_LIMIT)
-    short = round(fraction * 256) * 256
+    m = round(fraction * MULTIPLIER_LIMIT)
+    short = round(fraction * SHORT_MULTIPLIER_UNIT) * SHORT_MULTIPLIER_UNIT
     if abs(short - m) * bound / step < 0.25 * m:
         m = short
     shift = 16 - exponent
-    if m == PRIOR_M_LIMIT:
-        m, shift = PRIOR_M_MIN, shift - 1
-    return Prior(m, shift) if PRIOR_SHIFT_MIN <= shift <= PRIOR_SHIFT_MAX else None
+    if m == MULTIPLIER_LIMIT:
+        m, shift = m // 2, shift - 1
+    return Prior(m, shift) if PRIOR_SHIFT_FIRST <= shift <= PRIOR_SHIFT_LAST else None
 
 
-def acc_of(tensor: Tensor, quantised: QuantisedTensor, seed: int) -> NDArray[np.int64]:
-    """The integers of a tensor, ``q + P`` (rule WGT-1)."""
-    if quantised.prior is None:
-        return quantised.q
-    return quantised.q + prior_values(quantised.prior, tensor, seed)
-
-
-def dequantise(network: Network, quantised: Sequence[QuantisedTensor], seed: int) -> dict[str, NDArray[np.float32]]:
-    """The weights that a decoder computes: one conversion and one multiplication in binary32 each."""
+def dequantise(network: Network, codes: Sequence[TensorCode], seed: int) -> dict[str, NDArray[np.float32]]:
+    """The weights that a decoder computes."""
     return {
-        tensor.name: acc_of(tensor, part, seed).astype(np.float32) * step_of(part.step_code)
-        for tensor, part in zip(network.tensors, quantised, strict=True)
+        tensor.name: to_weights(TensorState(tensor, _acc(code, seed), code.step))
+        for tensor, code in zip(network.tensors, codes, strict=True)
     }
+
+
+def _acc(code: TensorCode, seed: int) -> Acc:
+    if code.prior is None:
+        return code.values
+    return add_prior(code.values.copy(), code.prior, code.tensor.ordinal, seed)
 
 
 def step_codes(network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float) -> list[int]:
@@ -136,39 +82,84 @@ def split_vector(network: Network, vector: NDArray[Entry]) -> list[NDArray[Entry
     return [part.reshape(tensor.shape) for part, tensor in zip(parts, network.tensors, strict=True)]
 
 
+@dataclass(frozen=True)
+class Refit:
+    """What the curvature does not know: the error surface bends, so the feedback of many entries drifts from the best.
+
+    Attributes:
+        error_of: mean squared error at a parameter vector and half its gradient, float64 (n_parameters,).
+        interval: entries between corrections.
+    """
+
+    error_of: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
+    interval: int
+
+
 def round_with_feedback(
-    weights: NDArray[np.float64], steps: NDArray[np.float64], blocks: Sequence[Block]
+    weights: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    blocks: Sequence[Block],
+    refit: Refit | None = None,
 ) -> NDArray[np.int64]:
     """Round a parameter vector to multiples of its steps; inside a block later entries make up for earlier errors.
 
     Args:
         weights, steps: float64 (n_parameters,).
         blocks: may be empty: plain rounding.
+        refit: corrects the entries still to come by the true gradient; for a single block of all weights.
 
     Returns:
         int64 (n_parameters,)
     """
     acc = np.rint(weights / steps).astype(np.int64)
     for block in blocks:
-        acc[block.indices] = _round_block(weights[block.indices], steps[block.indices], block.spread)
+        acc[block.indices] = _round_block(weights[block.indices], steps[block.indices], block, refit)
     return acc
 
 
 def _round_block(
-    weights: NDArray[np.float64], steps: NDArray[np.float64], spread: NDArray[np.float64]
+    weights: NDArray[np.float64], steps: NDArray[np.float64], block: Block, refit: Refit | None
 ) -> NDArray[np.int64]:
-    targets = weights.copy()
     acc = np.empty(weights.size, dtype=np.int64)
-    for i, step in enumerate(steps.tolist()):
-        level = round(targets.item(i) / step)
-        acc[i] = level
-        targets[i + 1 :] -= (targets.item(i) - level * step) * spread[i, i + 1 :]
+    targets = weights.copy()  # of entries that are done: their rounded value
+    interval = refit.interval if refit else weights.size
+    for start in range(0, weights.size, interval):
+        if refit and start:
+            targets = _corrected(targets, block, start, refit)
+        for i in range(start, min(start + interval, weights.size)):
+            step = steps.item(i)
+            level = round(targets.item(i) / step)
+            change = level * step - targets.item(i)
+            acc[i] = level
+            targets[i:] += change * block.spread[i, i:]
     return acc
 
 
+def _corrected(targets: NDArray[np.float64], block: Block, start: int, refit: Refit) -> NDArray[np.float64]:
+    """Move the entries from ``start`` on by a Newton step, shortened until it helps; earlier entries are fixed.
+
+    The factors of the trailing part of a matrix are the trailing parts of its factors.
+    """
+    error, gradient = refit.error_of(targets)
+    spread = block.spread[start:, start:]
+    step = -spread.T @ (spread @ gradient[start:] / block.conditional[start:])
+    for share in REFIT_SHARES:
+        moved = targets.copy()
+        moved[start:] += share * step
+        if refit.error_of(moved)[0] < error:
+            return moved
+    return targets
+
+
 def quantise(
-    network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float, *, seed: int
-) -> tuple[QuantisedTensor, ...]:
+    network: Network,
+    weights: NDArray[np.float64],
+    curvature: Curvature,
+    c: float,
+    *,
+    seed: int,
+    refit: Refit | None = None,
+) -> tuple[TensorCode, ...]:
     """Quantise a network for knob c.
 
     Args:
@@ -177,48 +168,39 @@ def quantise(
         curvature: with blocks for error feedback.
         c: the knob; a larger one gives fewer bytes.
         seed: the file's.
+        refit: see ``round_with_feedback``.
     """
     codes = step_codes(network, weights, curvature, c)
     steps = np.concatenate(
-        [np.full(t.size, float(step_of(code))) for t, code in zip(network.tensors, codes, strict=True)]
+        [np.full(t.size, float(step_value(code))) for t, code in zip(network.tensors, codes, strict=True)]
     )
-    accs = split_vector(network, round_with_feedback(weights, steps, curvature.blocks))
+    accs = split_vector(network, round_with_feedback(weights, steps, curvature.blocks, refit))
     return tuple(
         _with_cheaper_prior(network, tensor, code, acc, seed)
         for tensor, code, acc in zip(network.tensors, codes, accs, strict=True)
     )
 
 
-def _with_cheaper_prior(
-    network: Network, tensor: Tensor, code: int, acc: NDArray[np.int64], seed: int
-) -> QuantisedTensor:
-    plain = QuantisedTensor(tensor.ordinal, code, acc, None)
-    prior = prior_for(initial_bound(network, tensor), float(step_of(code))) if tensor.record.prior else None
+def _with_cheaper_prior(network: Network, tensor: Tensor, step: int, acc: Integers, seed: int) -> TensorCode:
+    plain = TensorCode(tensor, acc.ravel().astype(np.int32), step)
+    prior = prior_for(initial_bound(network, tensor), float(step_value(step))) if tensor.record.prior else None
     if prior is None:
         return plain
-    rest = acc - prior_values(prior, tensor, seed)
-    with_prior = QuantisedTensor(tensor.ordinal, code, rest, prior)
-    return min(plain, with_prior, key=tensor_bits)
+    rest = acc.ravel() - prior_values(prior, tensor.ordinal, tensor.size, seed)
+    return min(plain, replace(plain, values=rest.astype(np.int32), prior=prior), key=code_bits)
 
 
-ENTRY_BITS = 14
-"""A tensor's entry of the table without model and prior."""
-PRIOR_SHORT_BITS, PRIOR_LONG_BITS = 13, 21
-ONE_PASS_BYTES = 66
-"""Everything else in a one-pass file of few records, start of the stream included."""
+PRIOR_BITS = SIZES["prior_form"] + SIZES["prior_shift"]
+SHORT_PRIOR_BITS = PRIOR_BITS + SIZES["prior_short"]
+LONG_PRIOR_BITS = PRIOR_BITS + SIZES["prior_long"]
 
 
-def tensor_bits(quantised: QuantisedTensor) -> float:
-    """Bits of a tensor in a file: its values under their cheapest model, and its entry of the table."""
-    bits = ENTRY_BITS + fit_model(quantised.q)[1]
-    if quantised.prior is None:
+def code_bits(code: TensorCode) -> float:
+    """Bits of a tensor in a file that depend on the choice of its prior: values, model and prior."""
+    bits = fit_model(code.values)[1]
+    if code.prior is None:
         return bits
-    return bits + (PRIOR_SHORT_BITS if quantised.prior.is_short else PRIOR_LONG_BITS)
-
-
-def estimate_bytes(quantised: Sequence[QuantisedTensor]) -> int:
-    """Size of a one-pass file of these tensors, without building it; within a few bytes."""
-    return ONE_PASS_BYTES + math.ceil(sum(tensor_bits(part) for part in quantised) / 8)
+    return bits + (SHORT_PRIOR_BITS if code.prior.multiplier % SHORT_MULTIPLIER_UNIT == 0 else LONG_PRIOR_BITS)
 
 
 @dataclass(frozen=True)
@@ -226,7 +208,7 @@ class Trial:
     """One setting of the knob and what it gives."""
 
     c: float
-    tensors: tuple[QuantisedTensor, ...]
+    codes: tuple[TensorCode, ...]
     n_bytes: int
     psnr: float
 
@@ -245,23 +227,35 @@ def start_knob(psnr: float, drop: float, value_scale: float, n_parameters: int) 
     return math.sqrt(12.0 * mean_square * (10.0 ** (drop / 10.0) - 1.0) / n_parameters)
 
 
-def search_bytes(run: RunTrial, max_bytes: int, *, c_start: float, n_trials: int) -> Trial | None:
-    """The best quality found in at most ``max_bytes``; None if none of the trials was small enough."""
-    trials = _bisect(run, lambda trial: trial.n_bytes > max_bytes, c_start, n_trials)
+def search_bytes(run: RunTrial, max_bytes: int, *, c_start: float, n_trials: int, stride: float = 0.5) -> Trial | None:
+    """The best quality found in at most ``max_bytes``; None if none of the trials was small enough.
+
+    Args:
+        run: one trial.
+        max_bytes: the budget.
+        c_start: first knob; the second is ``stride`` octaves away.
+        n_trials: number of trials.
+    """
+    trials = _bisect(run, lambda trial: trial.n_bytes > max_bytes, c_start, n_trials, stride)
     return max((t for t in trials if t.n_bytes <= max_bytes), key=lambda t: t.psnr, default=None)
 
 
-def search_psnr(run: RunTrial, min_psnr: float, *, c_start: float, n_trials: int) -> Trial | None:
-    """The fewest bytes found at ``min_psnr`` dB or better; None if none of the trials was good enough."""
-    trials = _bisect(run, lambda trial: trial.psnr >= min_psnr, c_start, n_trials)
+def search_psnr(run: RunTrial, min_psnr: float, *, c_start: float, n_trials: int, stride: float = 0.5) -> Trial | None:
+    """The fewest bytes found at ``min_psnr`` dB or better; None if none of the trials was good enough.
+
+    Arguments as for ``search_bytes``.
+    """
+    trials = _bisect(run, lambda trial: trial.psnr >= min_psnr, c_start, n_trials, stride)
     return min((t for t in trials if t.psnr >= min_psnr), key=lambda t: t.n_bytes, default=None)
 
 
-def _bisect(run: RunTrial, is_too_fine: Callable[[Trial], bool], c_start: float, n_trials: int) -> list[Trial]:
+def _bisect(
+    run: RunTrial, is_too_fine: Callable[[Trial], bool], c_start: float, n_trials: int, stride: float
+) -> list[Trial]:
     """Close in on the knob where ``is_too_fine`` changes: growing strides until both sides are known, then halves."""
     trials: list[Trial] = []
     fine, coarse = -math.inf, math.inf
-    log_c, stride = math.log2(c_start), 0.5
+    log_c = math.log2(c_start)
     for _ in range(n_trials):
         trials.append(run(2.0**log_c))
         if is_too_fine(trials[-1]):

@@ -21,6 +21,9 @@ from sinrfmt.torch.modules import DenseLayer, FieldModule
 
 DAMPING = 1e-3
 """Share of the diagonal added to it before a block is factored."""
+IDLE_DAMPING = 1e-2
+"""Share of the tensor's mean added too. Without it a weight that has next to no influence, such as one of a neuron that
+is never heard, would be moved without bounds to make up for others, where the quadratic model says nothing."""
 SAMPLES_PER_CHUNK = 1024
 
 
@@ -51,6 +54,11 @@ class Curvature:
 
     diagonal: NDArray[np.float64]
     blocks: tuple[Block, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """All weights are in one block."""
+        return len(self.blocks) == 1 and self.blocks[0].indices.size == self.diagonal.size
 
     @property
     def effective(self) -> NDArray[np.float64]:
@@ -169,8 +177,16 @@ def _block(module: FieldModule, chunks: list[Values], pieces: list[_Piece], diag
             jacobian = _jacobian(module.network, factors, pieces) * column_scale
             gram += jacobian.T @ jacobian
     gram /= _n_outputs(module, chunks)
+    damping = DAMPING + IDLE_DAMPING * _tensor_means(module.network, diagonal)[indices] / diagonal[indices]
+    gram.diagonal().add_(torch.from_numpy(damping).to(gram.device))
     spread, conditional = feedback_factor(gram)
     return Block(indices, spread * scale / scale[:, None], conditional / scale**2)
+
+
+def _tensor_means(network: Network, diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For every parameter the mean of its tensor's diagonal: float64 (n_parameters,)."""
+    ends = np.cumsum([tensor.size for tensor in network.tensors])
+    return np.concatenate([np.full(part.size, part.mean()) for part in np.split(diagonal, ends[:-1])])
 
 
 def _jacobian(network: Network, factors: list[tuple[Values, Values]], pieces: list[_Piece]) -> Values:
@@ -206,16 +222,14 @@ def feedback_factor(gram: Values) -> tuple[NDArray[np.float64], NDArray[np.float
     """Factor a curvature block for sequential quantisation.
 
     Args:
-        gram: float64 (k, k), symmetric, positive semi-definite, of unit diagonal.
+        gram: float64 (k, k), symmetric, positive definite.
 
     Returns:
-        spread and conditional as in ``Block``: with ``gram + damping = V D V^T``, V unit upper triangular, spread is
-        the inverse of V and conditional is D.
+        spread and conditional as in ``Block``: with ``gram = V D V^T``, V unit upper triangular, spread is the inverse
+        of V and conditional is D.
     """
-    damped = gram.clone()
-    damped.diagonal().mul_(1.0 + DAMPING)
     # The Cholesky factor of the matrix in reversed order, reversed again, is upper triangular.
-    upper = torch.linalg.cholesky(damped.flip(0, 1)).flip(0, 1)
+    upper = torch.linalg.cholesky(gram.flip(0, 1)).flip(0, 1)
     pivots = upper.diagonal()
     identity = torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)
     spread = torch.linalg.solve_triangular(upper / pivots, identity, upper=True, unitriangular=True)

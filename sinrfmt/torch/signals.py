@@ -1,16 +1,17 @@
 """What is fitted: sampled signals as coordinates and values, and the distortion measure on decoded samples.
 
-Specification: clause 7 (coordinates, values). A ``Signal`` is what training sees; distortion is always measured on the
+Specification: clause 16 (coordinates, values). A ``Signal`` is what training sees; distortion is always measured on the
 8-bit samples that a decoder would write, against the 8-bit input.
 """
 
-import math
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sinrfmt.evaluate import grid_axes, to_uint8
+from sinrfmt.metrics import psnr
 from sinrfmt.registry import Coords, Modality, Values
 
 Entry = TypeVar("Entry", bound=np.generic)
@@ -69,7 +70,7 @@ def image_signal(image: NDArray[np.uint8], *, value_range: Values = Values.SIGNE
     scale, offset = VALUE_RANGES[value_range]
     values = _frozen((samples / SAMPLE_MAX * scale + offset).astype(np.float32))
     return Signal(
-        coords=_frozen(centre_coords(grid)),
+        coords=_frozen(grid_coords(grid)),
         values=values,
         samples=samples,
         grid=grid,
@@ -79,29 +80,19 @@ def image_signal(image: NDArray[np.uint8], *, value_range: Values = Values.SIGNE
     )
 
 
-def centre_coords(grid: tuple[int, ...]) -> NDArray[np.float32]:
-    """Coordinates of the samples of a grid under rule CENTRES: ``(2 i + 1) / n - 1`` on each axis.
+def grid_coords(grid: tuple[int, ...], rule: Coords = Coords.CENTRES) -> NDArray[np.float32]:
+    """Coordinates of the samples of a grid (clause 16.1).
 
     Returns:
         float32 (product of grid, number of axes), C order
     """
-    axes = [((2.0 * np.arange(n) + 1.0) / n - 1.0).astype(np.float32) for n in grid]
+    axes = grid_axes(rule, grid, None)
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(grid))
-
-
-def to_samples(values: NDArray[np.float32], value_range: Values) -> NDArray[np.uint8]:
-    """8-bit samples of network outputs: ``floor(255 * clamp(v) + 0.5)`` of v mapped to [0, 1]."""
-    scale, offset = VALUE_RANGES[value_range]
-    unit = np.clip((values - np.float32(offset)) / np.float32(scale), 0.0, 1.0)
-    samples: NDArray[np.uint8] = np.floor(unit * np.float32(SAMPLE_MAX) + np.float32(0.5)).astype(np.uint8)
-    return samples
 
 
 def psnr_of(signal: Signal, values: NDArray[np.float32]) -> float:
     """PSNR in dB of network outputs (n, channels), on 8-bit samples; infinite for a perfect match."""
-    error = to_samples(values, signal.value_range).astype(np.float64) - signal.samples
-    mean_square = float(np.mean(error * error))
-    return 10.0 * math.log10(SAMPLE_MAX**2 / mean_square) if mean_square else math.inf
+    return psnr(signal.samples, to_uint8(signal.value_range, values))
 
 
 def _frozen(array: NDArray[Entry]) -> NDArray[Entry]:

@@ -1,0 +1,475 @@
+"""Bytes of a described file, and what a decoder must find in it (clauses 5 to 12)."""
+
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+from conformance.generate import philox, rans
+from conformance.generate.describe import (
+    BOX,
+    FOURIER,
+    FOURIER_SEEDED,
+    KINDS,
+    PACKED,
+    RANS,
+    RAW,
+    SEEDED,
+    WIDE,
+    WITH_OMEGA,
+    ZLIB,
+    Ancillary,
+    Entry,
+    File,
+    Fourier,
+    FourierSeeded,
+    Head,
+    Long,
+    Model,
+    Pass,
+    Record,
+    Same,
+    Short,
+    Tensor,
+    Zero,
+)
+from conformance.generate.primitives import (
+    BitWriter,
+    Mark,
+    Section,
+    binary16_of,
+    binary32_of,
+    crc8,
+    pack_signed,
+    rne32,
+    signed_width,
+    zlib_fixed,
+    zlib_stored,
+)
+
+SIGNATURE = b"SIN\xd2"
+HEADER_BYTES = 5
+TRAILER_BYTES = 4
+HEAD_TYPE, PASS_TYPE, LAST_CHUNK = 1, 2, 0x10
+STEP_MANTISSAS = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)
+STEP_EXPONENT = -123
+SHORT_STEPS = range(680, 808)
+
+
+@dataclass
+class TensorState:
+    """Integers of one tensor between passes: acc, step code, row differences; bit patterns for tool 0."""
+
+    tensor: Tensor
+    acc: list[int]
+    step: int = 0
+    row_steps: tuple[int, ...] | None = None
+
+    def weights(self) -> list[float]:
+        """All weights as binary32 numbers (clauses 9.1 and 9.2)."""
+        if self.tensor.layer.tool == RAW:
+            read = binary16_of if self.tensor.layer.half else binary32_of
+            return [read(pattern) for pattern in self.acc]
+        columns = max(self.tensor.columns, 1)
+        steps = [step_of(self.step + d) for d in self.row_steps or (0,) * self.tensor.rows]
+        return [rne32(rne32(a) * steps[i // columns]) for i, a in enumerate(self.acc)]
+
+
+@dataclass
+class Built:
+    """A file's bytes, the places of its fields, and the state after each pass."""
+
+    data: bytes
+    marks: dict[str, Mark]
+    acc_crcs: list[int]
+    weights: list[list[list[float]]] = field(default_factory=list)  # [pass][tensor][entry]
+    weights_sha256: list[str] = field(default_factory=list)
+
+    def chunk_end(self, label: str) -> int:
+        """Offset after a chunk's trailer."""
+        return self.marks[f"{label}.crc32"].offset + TRAILER_BYTES
+
+
+def step_of(code: int) -> float:
+    """The step of a step code, exact in binary32 (clause 9.1)."""
+    return STEP_MANTISSAS[code & 7] * 2.0 ** ((code >> 3) + STEP_EXPONENT)
+
+
+def step_code(exponent: int) -> int:
+    """The code of the step 2^exponent."""
+    return 8 * (exponent - STEP_EXPONENT - 23)
+
+
+# --- HEAD (clause 6) -------------------------------------------------------------------------------
+
+
+def head_section(head: Head) -> Section:
+    """The payload of HEAD."""
+    out = Section()
+    wide = bool(head.features_required & WIDE)
+
+    def put(name: str, fmt: str, value: float) -> None:
+        out.put(name, fmt, head.force.get(name, value))
+
+    put("version", "B", head.version)
+    put("profile_level", "B", head.profile << 4 | head.level)
+    put("features_required", "H", head.features_required)
+    put("features_optional", "B", head.features_optional)
+    put("modality", "B", head.modality)
+    put("in_dims", "B", head.in_dims)
+    put("out_channels", "B", head.out_channels)
+    put("coords_values", "B", head.coords | head.values << 4)
+    put("n_passes", "B", head.n_passes)
+    for axis, size in enumerate(head.grid):
+        put("grid" if axis == 0 else f"grid{axis}", "I" if wide else "H", size)
+    if head.coords == BOX:
+        for name, edges in zip(("low", "high"), head.box, strict=True):
+            for axis, edge in enumerate(edges):
+                put(name if axis == 0 else f"{name}{axis}", "f", edge)
+    if head.features_required & SEEDED:
+        put("rng_dictionary", "B", head.rng_dictionary)
+        put("seed", "Q" if wide else "I", head.seed)
+    put("n_records", "B", len(head.records))
+    for i, record in enumerate(head.records):
+        out.put_section(f"record{i}.", record_section(record, last=i == len(head.records) - 1))
+    for i, block in enumerate(head.optional_blocks):
+        out.put(f"block{i}", "B", len(block))
+        out.put_bytes(f"block{i}.data", block)
+    return out
+
+
+def record_section(record: Record, *, last: bool) -> Section:
+    """One layer record (clause 6.4)."""
+    out = Section()
+
+    def put(name: str, fmt: str, value: float) -> None:
+        out.put(name, fmt, record.force.get(name, value))
+
+    def put_ratio(name: str, value: float, smallest: int) -> None:
+        short = value == int(value) and smallest <= value <= 255
+        put(name, "B", value if short else 0)
+        if not short or f"{name}_binary32" in record.force:
+            put(f"{name}_binary32", "f", value)
+
+    if isinstance(record, Fourier):
+        put("kind", "B", FOURIER)
+        put("flags", "B", record.include_input | record.times_pi << 1)
+        put("octaves", "B", record.octaves)
+        put_ratio("base", record.base, 2)
+    elif isinstance(record, FourierSeeded):
+        put("kind", "B", FOURIER_SEEDED)
+        put("n_features", "H", record.n_features)
+        put("scale", "f", record.scale)
+    else:
+        put("kind", "B", KINDS[record.kind])
+        put("tool_flags", "B", record.tool_flags)
+        if not last:
+            put("width", "H", record.width)
+            put("repeat", "B", record.repeat)
+        if record.kind in WITH_OMEGA:
+            put_ratio("omega", record.omega, 1)
+    return out
+
+
+# --- the tensor table (clauses 7.2 and 7.3) --------------------------------------------------------
+
+
+class TableWriter:
+    """Bits of the tensor table with the place of every field."""
+
+    def __init__(self) -> None:
+        self.bits = BitWriter()
+        self.marks: dict[str, Mark] = {}
+        self._last_model: Model = Zero()
+
+    def put(self, entry: Entry, prefix: str, name: str, value: int, n_bits: int) -> None:
+        """Append a field; a forced value takes the place of the right one."""
+        at = self.bits.length
+        self.marks[prefix + name] = Mark(at >> 3, at & 7, n_bits)
+        self.bits.put(entry.force.get(name, value), n_bits)
+
+    def put_model(self, entry: Entry, prefix: str, model: Model) -> None:
+        """Values parameters of coding 1."""
+        forms = {Zero: 0, Short: 1, Long: 2, Same: 3}
+        self.put(entry, prefix, "form", forms[type(model)], 2)
+        if isinstance(model, Short):
+            self.put(entry, prefix, "law", rans.LAWS.index(model.law), 2)
+            self.put(entry, prefix, "scale", model.scale, 8)
+        if isinstance(model, Long):
+            self.put(entry, prefix, "max_symbol", model.max_symbol, 10)
+            self.put(entry, prefix, "zero_probability", model.zero_probability, 8)
+            self.put(entry, prefix, "tail", model.tail, 8)
+            self.put(entry, prefix, "tail_change", model.tail_change, 8)
+            self.put(entry, prefix, "heavy", model.heavy, 1)
+            self.put(entry, prefix, "low_bits", model.low_bits, 4)
+            self.put(entry, prefix, "escape", model.escape, 1)
+
+    def put_step(self, entry: Entry, prefix: str) -> None:
+        """Step code, short where it can be."""
+        form = int(entry.step not in SHORT_STEPS) if entry.step_form is None else entry.step_form
+        self.put(entry, prefix, "step_form", form, 1)
+        if form:
+            self.put(entry, prefix, "step_long", entry.step, 10)
+        else:
+            self.put(entry, prefix, "step_short", entry.step - SHORT_STEPS.start, 7)
+
+    def put_prior(self, entry: Entry, prefix: str) -> None:
+        """Prior multiplier and shift (clause 9.7)."""
+        self.put(entry, prefix, "has_prior", int(entry.prior is not None), 1)
+        if entry.prior is None:
+            return
+        m, exponent = entry.prior
+        form = int(m & 255 != 0) if entry.prior_form is None else entry.prior_form
+        self.put(entry, prefix, "prior_form", form, 1)
+        if form:
+            self.put(entry, prefix, "prior_long", m, 16)
+        else:
+            self.put(entry, prefix, "prior_short", (m >> 8) - 128, 7)
+        self.put(entry, prefix, "prior_shift", exponent - 8, 5)
+
+
+@dataclass
+class ValueList:
+    """Values of one part of an entry, ready for either kind of coding."""
+
+    values: tuple[int, ...]
+    model: rans.Parameters | None  # None: form 0, or raw
+    n_bits: int
+    raw: bool = False
+
+
+def table_and_lists(number: int, coded: Pass, tensors: list[Tensor]) -> tuple[TableWriter, list[ValueList]]:
+    """The tensor table of a pass and the values of its body in order."""
+    table = TableWriter()
+    lists: list[ValueList] = []
+    last: list[rans.Parameters] = []
+
+    def values(entry: Entry, prefix: str, values: tuple[int, ...], model: Model, width: int | None) -> None:
+        n_bits = width or (signed_width(values) if coded.coding != RANS else 32)
+        if coded.coding != RANS:
+            table.put(entry, prefix, "width", n_bits - 1, 5)
+            lists.append(ValueList(values, None, n_bits))
+            return
+        table.put_model(entry, prefix, model)
+        if isinstance(model, Zero):
+            return
+        if isinstance(model, Short) and "scale" not in entry.force:
+            last.append(rans.short_parameters(model.law, model.scale))
+        if isinstance(model, Long):
+            fields = (model.max_symbol, model.zero_probability, model.tail, model.tail_change, model.heavy)
+            last.append(rans.long_parameters((*fields, model.low_bits, model.escape)))
+        lists.append(ValueList(values, last[-1] if last else None, n_bits))
+
+    for tensor, entry in zip(tensors, coded.entries, strict=True):
+        prefix = f"tensor{tensor.ordinal}."
+        if tensor.layer.tool == RAW:
+            if number == 0:
+                lists.append(ValueList(entry.values, None, 16 if tensor.layer.half else 32, raw=True))
+            continue
+        if number == 0:
+            table.put_step(entry, prefix)
+            if tensor.layer.row_steps and tensor.columns:
+                table.put(entry, prefix, "has_row_steps", int(entry.row_steps is not None), 1)
+                if entry.row_steps is not None:
+                    values(entry, prefix + "row.", entry.row_steps, entry.row_model, entry.row_width)
+            if tensor.layer.prior:
+                table.put_prior(entry, prefix)
+        else:
+            table.put(entry, prefix, "refined", int(entry.refine is not None), 1)
+            if entry.refine is None:
+                continue
+            table.put(entry, prefix, "refine_bits", entry.refine - 1, 3)
+        values(entry, prefix, entry.values, entry.model, entry.width)
+    return table, lists
+
+
+def packed_bits(lists: list[ValueList]) -> BitWriter:
+    """The bit string of coding 0 (clause 11)."""
+    out = BitWriter()
+    for item in lists:
+        pack_signed(item.values, item.n_bits, out)
+    return out
+
+
+def rans_bytes(lists: list[ValueList], log2_lanes: int) -> bytes:
+    """The stream of coding 1 (clause 10)."""
+    runs: list[rans.Run] = []
+    for item in lists:
+        if item.raw:
+            runs += rans.raw_runs([(value, item.n_bits) for value in item.values])
+        elif item.model is not None:
+            runs += rans.value_runs(item.values, item.model)
+    return rans.encode(runs, log2_lanes)
+
+
+@cache
+def _deflated(how: str, packed: bytes) -> bytes:
+    return {"fixed": zlib_fixed, "stored": zlib_stored}[how](packed)
+
+
+def body_bytes(coded: Pass, lists: list[ValueList]) -> bytes:
+    """The body of a PASS chunk."""
+    if coded.body_hex is not None:
+        return bytes.fromhex(coded.body_hex)
+    if coded.coding == RANS:
+        return rans_bytes(lists, coded.log2_lanes)
+    packed = packed_bits(lists).to_bytes()
+    if coded.coding == PACKED:
+        return packed
+    if coded.coding == ZLIB:
+        return _deflated(coded.deflate, packed)
+    raise ValueError("this coding needs frozen bytes: give body_hex")
+
+
+# --- weights (clauses 9 and 7.5) -------------------------------------------------------------------
+
+
+def apply_pass(number: int, coded: Pass, states: list[TensorState], seed: int) -> list[int]:
+    """Update the integers by one pass; returns the acc that acc_crc covers, in table order."""
+    covered: list[int] = []
+    for state, entry in zip(states, coded.entries, strict=True):
+        if number == 0:
+            state.acc = list(entry.values) or [0] * state.tensor.size
+            state.step, state.row_steps = entry.step, entry.row_steps
+            if len(state.acc) != state.tensor.size:
+                raise ValueError(f"tensor {state.tensor.ordinal}: {len(state.acc)} values, not {state.tensor.size}")
+            if entry.prior is not None:
+                m, exponent = entry.prior
+                for n in range(len(state.acc)):
+                    u = philox.signed_number(n, state.tensor.ordinal, seed)
+                    state.acc[n] += (u * m + (1 << (exponent - 1))) >> exponent
+        elif entry.refine is None:
+            continue
+        else:
+            added = entry.values or (0,) * len(state.acc)
+            state.acc = [(a << entry.refine) + r for a, r in zip(state.acc, added, strict=True)]
+            state.step -= 8 * entry.refine
+        covered += state.acc
+    return covered
+
+
+def acc_crc(acc: list[int]) -> int:
+    """CRC-32 of integers as little-endian int32 (PAS-5)."""
+    return zlib.crc32(struct.pack(f"<{len(acc)}I", *(a & 0xFFFFFFFF for a in acc)))
+
+
+def weights_sha256(weights: list[list[float]]) -> str:
+    """SHA-256 of all weights as little-endian binary32, in table order (clause 9.1)."""
+    digest = hashlib.sha256()
+    for tensor in weights:
+        digest.update(struct.pack(f"<{len(tensor)}f", *tensor))
+    return digest.hexdigest()
+
+
+# --- the container (clause 5) ----------------------------------------------------------------------
+
+
+def _bit_section(bits: BitWriter, marks: dict[str, Mark], padding: str) -> Section:
+    """Whole bytes of a bit string; the padding bits have a mark only where there are any."""
+    used = bits.length & 7
+    extra = {padding: Mark(bits.length >> 3, used, 8 - used)} if used else {}
+    return Section(bytearray(bits.to_bytes()), marks | extra)
+
+
+def _body_section(coded: Pass, lists: list[ValueList]) -> Section:
+    out = Section()
+    out.put_bytes("body", body_bytes(coded, lists))
+    if coded.coding == PACKED:
+        out.marks |= _bit_section(packed_bits(lists), {}, "body_padding").marks
+    return out
+
+
+def pass_section(number: int, coded: Pass, tensors: list[Tensor], crc: int) -> Section:
+    """The payload of a PASS chunk."""
+    out = Section()
+    flags = coded.coding | 8 | coded.log2_lanes << 4
+    out.put("flags", "B", coded.force.get("flags", flags))
+    out.put("pass", "B", coded.force.get("pass", number))
+    out.put("acc_crc", "I", coded.force.get("acc_crc", crc))
+    table, lists = table_and_lists(number, coded, tensors)
+    out.put_section("", _bit_section(table.bits, table.marks, "table_padding"))
+    out.put_section("", _body_section(coded, lists))
+    return out
+
+
+def chunk_section(chunk_type: int, payload: Section, start: int) -> Section:
+    """Header, payload and trailer of a chunk; `start` is the value that its CRC-32 continues from."""
+    out = Section()
+    out.put("type", "B", chunk_type)
+    out.put_bytes("length", struct.pack("<I", len(payload.data))[:3])
+    out.put("hcheck", "B", crc8(bytes(out.data)))
+    out.put_section("", payload)
+    out.put("crc32", "I", zlib.crc32(out.data, start))
+    return out
+
+
+def hash_payload(passes: tuple[int, ...], digests: list[str]) -> bytes:
+    """Entries of HASH (clause 12.3)."""
+    return b"".join(bytes([p]) + bytes.fromhex(digests[p]) for p in passes)
+
+
+def index_payload(passes: tuple[int, ...], places: dict[str, tuple[int, int]]) -> bytes:
+    """Entries of INDX with target 0 (clause 12.1); places of chunks not known yet are zero."""
+    rows = [(0, p, 0, *places.get(f"PASS{p}", (0, 0))) for p in passes]
+    return b"".join(struct.pack("<BBHII", *row) for row in rows)
+
+
+def ancillary_payload(item: Ancillary, digests: list[str], places: dict[str, tuple[int, int]]) -> Section:
+    """Payload of an ancillary chunk."""
+    data = item.payload
+    if item.hash_passes is not None:
+        data = hash_payload(item.hash_passes, digests)
+    if item.index_passes is not None:
+        data = index_payload(item.index_passes, places)
+    out = Section()
+    out.put_bytes("payload", data)
+    return out
+
+
+def build(file: File, *, weights_from: int = 0) -> Built:
+    """Write a described file; weights are computed for the passes from `weights_from` on, empty before."""
+    tensors = file.head.tensors()
+    states = [TensorState(tensor, []) for tensor in tensors]
+    built = Built(b"", {}, [])
+    payloads = {"HEAD": head_section(file.head)}
+    for number, coded in enumerate(file.passes):
+        crc = acc_crc(apply_pass(number, coded, states, file.head.seed))
+        built.acc_crcs.append(crc)
+        payloads[f"PASS{number}"] = pass_section(number, coded, tensors, crc)
+        built.weights.append([state.weights() for state in states] if number >= weights_from else [])
+        built.weights_sha256.append(weights_sha256(built.weights[-1]))
+    out = _assemble(file, payloads, built.weights_sha256, {})
+    places = {
+        label: (out.marks[f"{label}.type"].offset, _size_of(out, label))
+        for label in file.chunk_order()
+        if label.startswith("PASS")
+    }
+    if any(item.index_passes is not None for item in file.ancillary):
+        out = _assemble(file, payloads, built.weights_sha256, places)
+    return replace(built, data=bytes(out.data), marks=out.marks)
+
+
+def _size_of(out: Section, label: str) -> int:
+    return out.marks[f"{label}.crc32"].offset + TRAILER_BYTES - out.marks[f"{label}.type"].offset
+
+
+def _assemble(
+    file: File, payloads: dict[str, Section], digests: list[str], places: dict[str, tuple[int, int]]
+) -> Section:
+    extra = {item.label: item for item in file.ancillary}
+    out = Section()
+    out.put_bytes("signature", SIGNATURE)
+    order = file.chunk_order()
+    start = 0
+    for i, label in enumerate(order):
+        if label in extra:
+            chunk_type, payload = extra[label].chunk_type, ancillary_payload(extra[label], digests, places)
+        else:
+            chunk_type, payload = (HEAD_TYPE if label == "HEAD" else PASS_TYPE), payloads[label]
+        chunk = chunk_section(chunk_type | (LAST_CHUNK if i == len(order) - 1 else 0), payload, start)
+        if i == 0:
+            start = struct.unpack("<I", chunk.data[-TRAILER_BYTES:])[0]
+        out.put_section(f"{label}.", chunk)
+    out.marks["end"] = Mark(len(out.data))
+    return out

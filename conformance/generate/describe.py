@@ -1,0 +1,227 @@
+"""What a vector holds, before any byte: the head, its records, the passes, the order of the chunks.
+
+A description may be wrong on purpose: `force` writes other bits in a named field than the description says.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+KINDS = {"LINEAR": 1, "SINE": 2, "RELU": 3, "GAUSSIAN": 4, "TANH": 5, "SIGMOID": 6, "ELU": 7}
+WITH_OMEGA = {"SINE", "GAUSSIAN"}
+FOURIER, FOURIER_SEEDED = 33, 34
+WIDE, SEEDED = 1, 2  # bits of features_required
+CENTRES, CORNERS, CORNERS_PROPORTIONAL, CENTRES_UNIT, BOX = 0, 1, 2, 3, 15
+PACKED, RANS, ZLIB, BROTLI, ZSTANDARD = 0, 1, 2, 3, 4
+RAW, SCALAR = 0, 1
+NOTHING: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer record; the last record of a head takes its width from out_channels."""
+
+    kind: str = "LINEAR"
+    width: int = 1
+    repeat: int = 1
+    omega: float = 1
+    tool: int = SCALAR
+    prior: bool = False
+    row_steps: bool = False
+    bias: bool = True
+    half: bool = False
+    force: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def tool_flags(self) -> int:
+        """The byte of clause 6.4."""
+        return self.tool | self.prior << 3 | self.row_steps << 4 | (not self.bias) << 5 | self.half << 6
+
+
+@dataclass(frozen=True)
+class Fourier:
+    """A FOURIER record."""
+
+    octaves: int = 2
+    base: float = 2
+    include_input: bool = True
+    times_pi: bool = False
+    force: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FourierSeeded:
+    """A FOURIER_SEEDED record; `scale` is rounded to binary32 when written."""
+
+    n_features: int = 3
+    scale: float = 0.015625
+    force: Mapping[str, int] = field(default_factory=dict)
+
+
+Record = Layer | Fourier | FourierSeeded
+
+
+class Tensor(NamedTuple):
+    """A tensor of clause 6.7: its ordinal, rows, columns (0 for a bias) and layer record."""
+
+    ordinal: int
+    rows: int
+    columns: int
+    layer: Layer
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self.rows * max(self.columns, 1)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The chunk HEAD."""
+
+    records: tuple[Record, ...] = (Layer(),)
+    version: int = 0x10
+    profile: int = 1
+    level: int = 1
+    features_required: int = 0
+    features_optional: int = 0
+    modality: int = 1
+    in_dims: int = 2
+    out_channels: int = 1
+    coords: int = CENTRES
+    values: int = 0
+    n_passes: int = 1
+    grid: tuple[int, ...] = (3, 3)
+    box: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    rng_dictionary: int = 0x10
+    seed: int = 1
+    optional_blocks: tuple[bytes, ...] = ()
+    force: Mapping[str, int] = field(default_factory=dict)
+
+    def encoded_width(self) -> int:
+        """Number of inputs of the first layer."""
+        first = self.records[0]
+        if isinstance(first, Fourier):
+            return self.in_dims * (2 * first.octaves + first.include_input)
+        if isinstance(first, FourierSeeded):
+            return 2 * first.n_features
+        return self.in_dims
+
+    def layers(self) -> list[Layer]:
+        """Every layer, repeats written out."""
+        out: list[Layer] = []
+        for record in self.records:
+            if isinstance(record, Layer):
+                out += [record] * record.repeat
+        return out
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor in table order (clause 6.7)."""
+        layers = self.layers()
+        widths = [layer.width for layer in layers[:-1]] + [self.out_channels]
+        out = []
+        inputs = self.encoded_width()
+        for i, (layer, width) in enumerate(zip(layers, widths, strict=True)):
+            out.append(Tensor(2 * i, width, inputs, layer))
+            if layer.bias:
+                out.append(Tensor(2 * i + 1, width, 0, layer))
+            inputs = width
+        return out
+
+    def n_samples(self) -> int:
+        """Samples of the native grid."""
+        return math.prod(self.grid)
+
+
+@dataclass(frozen=True)
+class Zero:
+    """Model form 0."""
+
+
+@dataclass(frozen=True)
+class Short:
+    """Model form 1."""
+
+    law: str = "LAPLACE"
+    scale: int = 16
+
+
+@dataclass(frozen=True)
+class Long:
+    """Model form 2."""
+
+    max_symbol: int = 8
+    zero_probability: int = 0
+    tail: int = 150
+    tail_change: int = 0
+    heavy: int = 0
+    low_bits: int = 0
+    escape: int = 0
+
+
+@dataclass(frozen=True)
+class Same:
+    """Model form 3."""
+
+
+Model = Zero | Short | Long | Same
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor in one pass.
+
+    `values`: the integers r, or the bit patterns of tool 0. `prior`: (m, E). `refine`: bits gained in a later
+    pass, None for a tensor that stays. `width`, `row_width`: bits of packed values, None for the least.
+    """
+
+    values: tuple[int, ...] = ()
+    step: int = 900
+    step_form: int | None = None
+    row_steps: tuple[int, ...] | None = None
+    row_model: Model = Short("LAPLACE", 8)
+    row_width: int | None = None
+    prior: tuple[int, int] | None = None
+    prior_form: int | None = None
+    model: Model = Short()
+    width: int | None = None
+    refine: int | None = None
+    force: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One PASS chunk. `body_hex` stands in for a compressed body whose bytes are frozen."""
+
+    entries: tuple[Entry, ...]
+    coding: int = RANS
+    log2_lanes: int = 0
+    body_hex: str | None = None
+    deflate: str = "fixed"
+    force: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ancillary:
+    """Any chunk that is neither HEAD nor PASS; HASH and INDX can be filled in by the builder."""
+
+    label: str
+    chunk_type: int
+    payload: bytes = b""
+    hash_passes: tuple[int, ...] | None = None
+    index_passes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class File:
+    """A whole file: `order` names HEAD, PASS0, PASS1, … and ancillary chunks in file order."""
+
+    head: Head
+    passes: tuple[Pass, ...]
+    ancillary: tuple[Ancillary, ...] = ()
+    order: tuple[str, ...] | None = None
+
+    def chunk_order(self) -> tuple[str, ...]:
+        """The labels of the chunks in file order."""
+        return self.order or ("HEAD", *(f"PASS{i}" for i in range(len(self.passes))))

@@ -1,0 +1,146 @@
+"""Encoder of clause 10: model GL, raw fields, escapes, and the rANS coder with one lane or N lanes."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+
+PRECISION = 14
+LOWER = 1 << 16
+LAWS = ("LAPLACE", "GAUSS", "FLAT", "HEAVY")
+
+Symbol = tuple[int, int]  # frequency, cumulative frequency
+Run = list[Symbol]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of model GL (clause 10.2): theta and rho in units of 2^-24."""
+
+    max_symbol: int
+    zero_probability: int
+    theta: int
+    rho: int
+    heavy: int
+    low_bits: int
+    escape: int
+
+
+def mf8(code: int) -> int:
+    """The eight-bit minifloat of clause 10.2."""
+    return 0 if code == 0 else min((8 + (code & 7)) << (code >> 3), 1 << 24)
+
+
+def _weights(theta: int, rho: int, heavy: int, count: int) -> list[int]:
+    """g[0] to g[count - 1]."""
+    out = []
+    t = 1 << 28
+    for _ in range(count):
+        out.append(t)
+        t = (t * theta) >> 24
+        theta = (1 << 24) - ((((1 << 24) - theta) * rho) >> 24) if heavy else (theta * rho) >> 24
+    return out
+
+
+def short_parameters(law: str, scale: int) -> Parameters:
+    """Parameters of the short form (ENT-3)."""
+    gauss = law in ("GAUSS", "FLAT")
+    b0 = 40 if gauss else 32
+    d = 2 if gauss else 1
+    if scale < b0:
+        low_bits, tail = 0, 168 - d * scale
+    else:
+        low_bits, tail = 1 + ((scale - b0) >> 3), (104 if gauss else 144) - d * ((scale - b0) & 7)
+    theta = (1 << 24) - mf8(tail)
+    rho = {
+        "LAPLACE": 1 << 24,
+        "GAUSS": (theta * theta) >> 24,
+        "FLAT": (theta * theta) >> 24,
+        "HEAVY": (1 << 24) - (((1 << 24) - theta) >> 3),
+    }[law]
+    heavy = int(law == "HEAVY")
+    g = _weights(theta, rho, heavy, 255)
+    cut = 1 << 27 if law == "FLAT" else 1 << 17
+    max_symbol = next((k for k in range(1, 255) if g[k] < cut), 255)
+    return Parameters(max_symbol, 0, theta, rho, heavy, low_bits, 1)
+
+
+def long_parameters(fields: Sequence[int]) -> Parameters:
+    """Parameters of the long form (ENT-2) from its seven fields."""
+    max_symbol, zero_probability, tail, tail_change, heavy, low_bits, escape = fields
+    theta, rho = (1 << 24) - mf8(tail), (1 << 24) - mf8(tail_change)
+    return Parameters(max_symbol, zero_probability, theta, rho, heavy, low_bits, escape)
+
+
+@cache
+def symbol_table(model: Parameters) -> dict[int, Symbol]:
+    """Frequency and cumulative frequency of every model symbol (clause 10.2)."""
+    r = model.max_symbol
+    g = _weights(model.theta, model.rho, model.heavy, r + 1)
+    avail = (1 << PRECISION) - (2 * r + 1)
+    z = (avail * model.zero_probability) >> 8
+    avail -= z
+    u = {v: g[abs(v)] for v in range(-r, r + 1)}
+    if model.zero_probability:
+        u[0] = 0
+    total = max(1, sum(u.values()))
+    f = {v: 1 + (u[v] * avail) // total for v in u}
+    f[0] += z
+    f[0] += (1 << PRECISION) - sum(f.values())
+    starts = accumulate(f.values(), initial=0)
+    return {v: (f[v], c) for v, c in zip(f, starts, strict=False)}
+
+
+PREFIX_FREQUENCIES = [8186] + [max(1, (1 << 13) >> p) for p in range(1, 21)]
+
+
+def raw_runs(fields: Sequence[tuple[int, int]]) -> list[Run]:
+    """Runs of raw fields (value, width), 14 bits at a time from the top (clause 10.5)."""
+    runs = []
+    done = 0
+    while any(width > done for _, width in fields):
+        run = []
+        for value, width in fields:
+            if width > done:
+                n = min(width - done, PRECISION)
+                part = (value >> (width - done - n)) & ((1 << n) - 1)
+                run.append((1 << (PRECISION - n), part << (PRECISION - n)))
+        runs.append(run)
+        done += PRECISION
+    return runs
+
+
+def value_runs(values: Sequence[int], model: Parameters) -> list[Run]:
+    """Runs of a list of values under a model (clause 10.1)."""
+    half = (1 << model.low_bits) >> 1
+    full = [(v + half) >> model.low_bits for v in values]
+    if not model.escape and any(abs(u) > model.max_symbol for u in full):
+        raise ValueError("a value needs an escape")
+    clipped = [max(-model.max_symbol, min(model.max_symbol, u)) for u in full]
+    table = symbol_table(model)
+    runs = [[table[u] for u in clipped]]
+    if model.low_bits:
+        runs += raw_runs([((v + half) & ((1 << model.low_bits) - 1), model.low_bits) for v in values])
+    if model.escape:
+        escapes = [abs(u) - model.max_symbol for u in full if abs(u) >= model.max_symbol]
+        prefixes = [(e + 1).bit_length() - 1 for e in escapes]
+        runs.append([(PREFIX_FREQUENCIES[p], sum(PREFIX_FREQUENCIES[:p])) for p in prefixes])
+        runs += raw_runs([(e + 1 - (1 << p), p) for e, p in zip(escapes, prefixes, strict=True)])
+    return runs
+
+
+def encode(runs: Sequence[Run], log2_lanes: int = 0) -> bytes:
+    """The rANS stream of clause 10.4 that holds these runs in order."""
+    n_lanes = 1 << log2_lanes
+    states = [LOWER if log2_lanes else 0] * n_lanes
+    words: list[int] = []
+    for run in reversed(runs):
+        for i in reversed(range(len(run))):
+            f, c = run[i]
+            x = states[i % n_lanes]
+            if x >= f << 18:
+                words.append(x & 0xFFFF)
+                x >>= 16
+            states[i % n_lanes] = ((x // f) << PRECISION) + x % f + c
+    return struct.pack(f"<{n_lanes}I", *states) + struct.pack(f"<{len(words)}H", *reversed(words))

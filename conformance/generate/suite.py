@@ -1,0 +1,218 @@
+"""Every vector with its cases: bytes of the files and the records of the manifest."""
+
+import hashlib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from conformance.generate import faults
+from conformance.generate.build import Built, build
+from conformance.generate.field import coordinates, evaluate
+from conformance.generate.primitives import npy_bytes
+from conformance.generate.recipe import Call, Invalid, Valid
+from conformance.generate.recipes_invalid import calls, invalid
+from conformance.generate.recipes_valid import valid
+
+SUITE_VERSION = "0.1.0"
+HARNESS_VERSION = 1
+FORMAT_VERSION = "1.0-draft"
+PROFILES = {1: "CORE", 2: "MAIN"}
+EXIT_STATUS = {"malformed": 3, "integrity": 3, "truncated": 3, "unsupported": 4, "limit": 5, "usage": 2}
+MOST_PASSES_WITH_STATES = 16  # above, only the state after the last pass is computed
+REGISTRY = Path(__file__).resolve().parents[2] / "spec" / "registry.toml"
+
+Record = dict[str, Any]
+Files = dict[str, bytes]
+
+
+def make() -> tuple[Files, Record]:
+    """All files by their path below `conformance/`, and the manifest."""
+    errors = {row["name"]: row for row in tomllib.loads(REGISTRY.read_text("utf-8"))["error"]}
+    files: Files = {}
+    vectors: list[Record] = []
+    parents: dict[str, tuple[Valid, Built]] = {}
+    for recipe in valid():
+        parents[recipe.name] = recipe, build(recipe.file, weights_from=_first_state(recipe))
+        vectors.append(_valid_vector(recipe, parents[recipe.name][1], files, errors))
+    vectors += [_invalid_vector(fault, parents[fault.parent], files, errors) for fault in invalid()]
+    vectors += [_call_vector(call, parents[call.parent][0], parents[call.parent][1], errors) for call in calls()]
+    names = [vector["name"] for vector in vectors]
+    if len(set(names)) != len(names):
+        raise ValueError(f"two vectors of one name: {sorted(n for n in names if names.count(n) > 1)}")
+    manifest = {
+        "suite_version": SUITE_VERSION,
+        "harness_version": HARNESS_VERSION,
+        "format_version": FORMAT_VERSION,
+        "n_vectors": len(vectors),
+        "n_cases": sum(len(vector["cases"]) for vector in vectors),
+        "vectors": vectors,
+    }
+    return files, manifest
+
+
+def _first_state(recipe: Valid) -> int:
+    n_passes = len(recipe.file.passes)
+    return 0 if n_passes <= MOST_PASSES_WITH_STATES else n_passes - 1
+
+
+def _add(files: Files, path: str, data: bytes) -> Record:
+    if path in files:
+        raise ValueError(f"two files {path}")
+    files[path] = data
+    return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def _vector(recipe: Valid | Invalid | Call, kind: str, profile: int, file: Record, cases: list[Record]) -> Record:
+    return {
+        "name": recipe.name,
+        "title": recipe.title,
+        "kind": kind,
+        "clauses": list(recipe.clauses),
+        "profile": PROFILES[profile],
+        "file": file,
+        "cases": cases,
+    }
+
+
+# --- cases -----------------------------------------------------------------------------------------
+
+
+def _success(built: Built, n_passes: int, output: Record | None) -> Record:
+    return {
+        "passes": n_passes,
+        "weights_sha256": built.weights_sha256[n_passes - 1],
+        "acc_crc": [f"{crc:08x}" for crc in built.acc_crcs[:n_passes]],
+        "output": output,
+    }
+
+
+def _failure(errors: Record, name: str, offset: int | None) -> Record:
+    row = errors[name]
+    return {
+        "exit": EXIT_STATUS[row["class"]],
+        "code": row["code"],
+        "name": name,
+        "class": row["class"],
+        "offset": offset,
+    }
+
+
+def _case(
+    name: str, expect: Record, args: list[str], *, cut: int | None = None, coords: Record | None = None
+) -> Record:
+    """One call of the decoder: `cut` bytes of the file, arguments, and `--coords` if there is such a file."""
+    return {"name": name, "args": args, "cut": cut, "coords": coords, "expect": expect}
+
+
+def _valid_vector(recipe: Valid, built: Built, files: Files, errors: Record) -> Record:
+    head = recipe.file.head
+    file = _add(files, f"vectors/{recipe.name}.sinr", built.data)
+    args, coords = _sampling(recipe, files)
+    n_passes = len(recipe.file.passes)
+    cases = [_case("whole", _success(built, n_passes, _output(recipe, built, n_passes, files)), args, coords=coords)]
+    if recipe.each_pass:
+        for k in range(1, n_passes + 1):
+            output = _output(recipe, built, k, files) if k < n_passes else None
+            expect = _success(built, k, output)
+            cases.append(_case(f"passes-{k}", expect, [*args, "--passes", str(k)], coords=coords))
+    if recipe.prefixes:
+        cases += _prefix_cases(recipe, built, args, coords, errors)
+    return _vector(recipe, "valid", head.profile, file, cases)
+
+
+def _sampling(recipe: Valid, files: Files) -> tuple[list[str], Record | None]:
+    """Arguments that choose the samples, and the file for `--coords`."""
+    if recipe.coords is not None:
+        flat = [x for point in recipe.coords for x in point]
+        data = npy_bytes(flat, (len(recipe.coords), recipe.file.head.in_dims))
+        return [], _add(files, f"vectors/{recipe.name}.coords.npy", data)
+    if recipe.size is not None:
+        return ["--size", "x".join(str(n) for n in reversed(recipe.size))], None
+    return [], None
+
+
+def _output(recipe: Valid, built: Built, n_passes: int, files: Files) -> Record:
+    head = recipe.file.head
+    grid = recipe.size or head.grid
+    points = list(recipe.coords) if recipe.coords is not None else coordinates(head, grid)
+    shape = (len(points), head.out_channels) if recipe.coords is not None else (*grid, head.out_channels)
+    output = evaluate(head, built.weights[n_passes - 1], points, shape)
+    label = "" if n_passes == len(recipe.file.passes) else f".pass{n_passes}"
+    record = _add(files, f"vectors/{recipe.name}{label}.npy", npy_bytes(output.values, shape))
+    return {"file": record, "shape": list(shape), "peak": output.peak, "rms": output.rms}
+
+
+def _prefix_cases(
+    recipe: Valid, built: Built, args: list[str], coords: Record | None, errors: Record
+) -> Iterator[Record]:
+    """Cuts at every structural boundary and beside it: TRUNCATED, and the passes that `--partial` finds."""
+    ends = [built.chunk_end(f"PASS{p}") for p in range(len(recipe.file.passes))]
+    size = len(built.data)
+    places = {mark.offset + d for mark in built.marks.values() for d in (-1, 0, 1)}
+    boundaries = {mark.offset for name, mark in built.marks.items() if _is_boundary(name)}
+    places &= {b + d for b in boundaries for d in (-1, 0, 1)}
+    for cut in sorted(p for p in places if 0 <= p < size):
+        truncated = _failure(errors, "TRUNCATED", cut)
+        yield _case(f"cut-{cut}", truncated, args, cut=cut, coords=coords)
+        n_passes = sum(end <= cut for end in ends)
+        expect = _success(built, n_passes, None) if n_passes else truncated
+        yield _case(f"cut-{cut}-partial", expect, [*args, "--partial"], cut=cut, coords=coords)
+        if n_passes:
+            arguments = [*args, "--passes", str(n_passes)]
+            yield _case(f"cut-{cut}-passes", _success(built, n_passes, None), arguments, cut=cut, coords=coords)
+    yield _case("whole-partial", _success(built, len(ends), None), [*args, "--partial"], coords=coords)
+
+
+def _is_boundary(name: str) -> bool:
+    return name.endswith((".type", ".crc32")) or name == "end"
+
+
+def _invalid_vector(fault: Invalid, source: tuple[Valid, Built], files: Files, errors: Record) -> Record:
+    recipe, parent = source
+    if fault.file is not None:
+        built, patches = build(fault.file, weights_from=len(fault.file.passes)), []
+    else:
+        patches = [faults.resolve(edit, parent) for edit in fault.edits]
+        built = faults.apply(parent, patches, fault.reseal)
+    offset = built.marks[fault.at].offset + fault.plus
+    args, coords = _sampling_again(recipe, files)
+    failure = _failure(errors, fault.error, offset)
+    cases = [_case("whole", failure, args, coords=coords)]
+    if fault.whole_passes:
+        whole = _success(parent, fault.whole_passes, None)
+        if fault.file is not None:
+            kept = build(fault.file).weights_sha256 if len(fault.file.passes) < MOST_PASSES_WITH_STATES else []
+            whole = _success(_with_digests(built, kept), fault.whole_passes, None)
+        partial = whole if fault.error == "TRUNCATED" else failure
+        passes = ["--passes", str(fault.whole_passes)]
+        cases.append(_case("passes", whole, [*args, *passes], coords=coords))
+        cases.append(_case("partial", partial, [*args, "--partial"], coords=coords))
+    file = _add(files, f"vectors/{fault.name}.sinr", built.data)
+    vector = _vector(fault, "invalid", recipe.file.head.profile, file, cases)
+    vector["derivation"] = {
+        "parent": fault.parent,
+        "patches": [{"offset": p.offset, "old": p.old.hex(), "new": p.new.hex()} for p in patches],
+        "reseal": list(fault.reseal) if patches else [],
+    }
+    return vector
+
+
+def _with_digests(built: Built, digests: list[str]) -> Built:
+    return Built(built.data, built.marks, built.acc_crcs, [], digests)
+
+
+def _sampling_again(recipe: Valid, files: Files) -> tuple[list[str], Record | None]:
+    """The sampling of a parent, whose file of coordinates exists already."""
+    scratch: Files = {}
+    args, coords = _sampling(recipe, scratch)
+    if any(files[path] != data for path, data in scratch.items()):
+        raise ValueError(f"{recipe.name}: other coordinates")
+    return args, coords
+
+
+def _call_vector(call: Call, recipe: Valid, built: Built, errors: Record) -> Record:
+    path = f"vectors/{call.parent}.sinr"
+    file = {"path": path, "sha256": hashlib.sha256(built.data).hexdigest(), "bytes": len(built.data)}
+    case = _case("whole", _failure(errors, "USAGE", None), list(call.args))
+    return _vector(call, "call", recipe.file.head.profile, file, [case])

@@ -1,0 +1,101 @@
+"""A decoder of the SINR bitstream, written from the text of spec/sinr-1.md to be read beside it.
+
+NumPy and the standard library only. Modules stand in clause order; every function quotes the sentence it implements.
+"""
+
+from reference_decoder.ancillary import Digest, check_hashes, read_hash
+from reference_decoder.container import HASH, HEAD, PASS, Chunk, Payload, Progress, check_signature, read_chunk
+from reference_decoder.errors import DecodeError
+from reference_decoder.field import Field
+from reference_decoder.head import Head, read_head
+from reference_decoder.passes import Decoded, decode_pass
+from reference_decoder.weights import weights, weights_sha256
+
+__all__ = ["DecodeError", "Field", "decode"]
+
+
+def decode(data: bytes | memoryview, *, passes: int | None = None, partial: bool = False) -> Field:
+    """Decode a file to its field.
+
+    DEC-5 §15: "`--passes N` reads only the chunks up to the end of pass N-1, and needs no more of the file";
+    "`--partial` takes the last whole pass of a file that ends early; if there is none, `TRUNCATED`. Damage is an error
+    in any case."
+
+    "In both cases CON-7 and CON-8 are not checked where reading stops, clause 12.3 is."
+
+    Raises DecodeError, and no other exception, whatever the bytes are.
+    """
+    # DEC-5: "N below 1: `USAGE` before anything is read"
+    if passes is not None and passes < 1:
+        raise DecodeError("USAGE", None, "passes is at least 1")
+    file = File(memoryview(data), passes)
+    try:
+        file.read()
+    except DecodeError as error:
+        if not (partial and error.name == "TRUNCATED" and file.digests):
+            raise
+    check_hashes(file.hashes, file.digests)
+    return file.field()
+
+
+class File:
+    """The loop over the chunks (clauses 5.4 and 17), and what it has found."""
+
+    def __init__(self, data: memoryview, passes: int | None) -> None:
+        self.data = data
+        self.passes = passes
+        self.progress = Progress()
+        self.head = Head()
+        self.decoded = Decoded([])
+        self.acc_crcs: list[int] = []
+        self.digests: list[bytes] = []  # weights_sha256 after each pass
+        self.hashes: list[Digest] = []
+
+    def read(self) -> None:
+        """Read up to the last chunk, or to the end of the last pass that is asked for.
+
+        §5.4: "After the last chunk: CON-8, then TRAILING_DATA, then clause 12.3."
+        """
+        check_signature(self.data)
+        offset = 4
+        while True:
+            chunk = read_chunk(self.data, offset, self.progress)
+            if chunk.kind == HEAD:
+                self.read_head(chunk.start, chunk.end, chunk.crc32)
+            elif chunk.kind == PASS:
+                self.read_pass(chunk)
+                if self.progress.passes == self.passes:
+                    return
+            elif chunk.kind == HASH:
+                self.hashes += read_hash(self.data, chunk)
+            offset = chunk.next
+            if chunk.last:
+                break
+        # CON-8: "When the last chunk ends, all `n_passes` passes are complete (`MISSING_PASS`, at the type of that last
+        # chunk)."
+        if self.progress.passes < self.head.n_passes:
+            raise DecodeError("MISSING_PASS", chunk.offset)
+        # CON-7: "Bytes after it: `TRAILING_DATA`, at the first of them."
+        if offset < len(self.data):
+            raise DecodeError("TRAILING_DATA", offset)
+
+    def read_head(self, start: int, end: int, crc32: int) -> None:
+        self.head = read_head(Payload(self.data, start, end))
+        self.progress = Progress(crc32, self.head.level.file_bytes, self.head.n_passes)
+        # DEC-5: "N above n_passes: `USAGE` when HEAD is read"
+        if self.passes is not None and self.passes > self.head.n_passes:
+            raise DecodeError("USAGE", None, f"the file has {self.head.n_passes} passes")
+
+    def read_pass(self, chunk: Chunk) -> None:
+        crc = decode_pass(self.data, chunk, self.head, self.decoded, self.progress.passes)
+        self.acc_crcs.append(crc)
+        self.digests.append(weights_sha256(self.decoded.states) if self.decoded.changed else self.digests[-1])
+        self.progress.passes += 1
+
+    def field(self) -> Field:
+        """The field of the passes decoded. The integers go as the weights come, so that both are not there in full."""
+        states, found = self.decoded.states[::-1], []
+        self.decoded.states = []
+        while states:
+            found.append(weights(states.pop()))
+        return Field(self.head, found, self.digests[-1].hex(), self.progress.passes, self.acc_crcs)

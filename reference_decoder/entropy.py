@@ -1,0 +1,341 @@
+"""Entropy coding: models, the two coders, values (clause 10)."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, islice
+
+import numpy as np
+import numpy.typing as npt
+
+from reference_decoder.errors import DecodeError
+from reference_decoder.limits import blocks
+
+STATE_LOW = 1 << 16  # a state below takes a word
+
+Integers = npt.NDArray[np.int32]
+
+
+# --- 10.2 Model GL -----------------------------------------------------------------------------------------------
+
+
+class Table:
+    """The frequencies of a model and their cumulative frequencies c; the symbols are counted from 0."""
+
+    def __init__(self, f: list[int]) -> None:
+        self.f = f
+        self.c = list(accumulate(f[:-1], initial=0))
+
+
+@dataclass(frozen=True)
+class Model:
+    """§10.2: "A model is R, p0, theta, rho, heavy, b, esc." """
+
+    R: int
+    p0: int
+    theta: int
+    rho: int
+    heavy: bool
+    b: int
+    esc: bool
+
+    @cached_property
+    def table(self) -> Table:
+        """The frequencies, made when the first list needs them."""
+        return Table(frequencies(self.R, self.p0, self.theta, self.rho, self.heavy))
+
+
+def mf8(c: int) -> int:
+    """§10.2: "min((8 + (c & 7)) << (c >> 3), 2**24) if c > 0 else 0"."""
+    return min((8 + (c & 7)) << (c >> 3), 1 << 24) if c > 0 else 0
+
+
+def long_model(R: int, p0: int, tb: int, rb: int, heavy: bool, b: int, esc: bool) -> Model:
+    """ENT-2 §10.2: "theta = 2^24 - mf8(tb), rho = 2^24 - mf8(rb)." """
+    return Model(R, p0, (1 << 24) - mf8(tb), (1 << 24) - mf8(rb), heavy, b, esc)
+
+
+def short_model(law: int, q: int) -> Model | None:
+    """ENT-3 §10.2; None where "b above 14 is invalid"."""
+    b0, d, top = (40, 2, 104) if law in (1, 2) else (32, 1, 144)
+    if q < b0:
+        b, tb = 0, 168 - d * q
+    else:
+        b, tb = 1 + ((q - b0) >> 3), top - d * ((q - b0) & 7)
+    if b > 14:
+        return None
+    theta = (1 << 24) - mf8(tb)
+    gaussian = (theta * theta) >> 24
+    rho = (1 << 24, gaussian, gaussian, (1 << 24) - (((1 << 24) - theta) >> 3))[law]
+    heavy = law == 3
+    # "R is the least k >= 1 with g[k] < 2^17 (law 2: g[k] < 2^27), g as in `frequencies`, and 255 if there is none
+    # below 255."
+    cut = 1 << 27 if law == 2 else 1 << 17
+    tail = islice(enumerate(decay(theta, rho, heavy)), 1, 255)
+    R = next((k for k, g in tail if g < cut), 255)
+    return Model(R, 0, theta, rho, heavy, b, esc=True)
+
+
+def decay(theta: int, rho: int, heavy: bool) -> Iterator[int]:
+    """§10.2, the loop of `frequencies`: g[0], g[1], …"""
+    t = 1 << 28
+    while True:
+        yield t
+        t = (t * theta) >> 24
+        theta = (1 << 24) - ((((1 << 24) - theta) * rho) >> 24) if heavy else (theta * rho) >> 24
+
+
+def frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) -> list[int]:
+    """§10.2: the frequencies of the symbols -R … R; "all f sum to 2^14"."""
+    g = list(islice(decay(theta, rho, heavy), R + 1))
+    avail = 2**14 - (2 * R + 1)
+    z = avail * p0 >> 8
+    avail -= z
+    u = [*g[:0:-1], 0 if p0 > 0 else g[0], *g[1:]]
+    total = max(1, sum(u))
+    f = [1 + w * avail // total for w in u]
+    f[R] += z
+    f[R] += 2**14 - sum(f)
+    return f
+
+
+# --- 10.3 Fixed models -------------------------------------------------------------------------------------------
+
+# §10.3: "Escape prefix p: f[p] = max(1, 2^(13-p)) for p = 1 … 20, f[0] = 2^14 - (f[1] + … + f[20]) = 8186"
+PREFIX = Table([8186] + [max(1, (1 << 13) >> p) for p in range(1, 21)])
+
+
+# --- 10.4 The coder ----------------------------------------------------------------------------------------------
+# Both coders have the same four methods. A run may be decoded in pieces, one call after the other: the words of a row
+# are taken in lane order, so a row that is cut in two takes the same words.
+
+
+class OneLane:
+    """§10.4: "The stream is the state as u32, then u16 words in the order in which the decoder reads them." """
+
+    def __init__(self, stream: memoryview, at: int) -> None:
+        self.at = at
+        # ENT-4: "The stream is at least 4 bytes long and of even length; if it has words, the initial state is >= 2^16;
+        # and the state is >= 2^16 whenever a word was taken." The last follows: as f >= 1, a state of 2^16 or more
+        # becomes 4 or more, and 2^18 or more with a word.
+        if len(stream) < 4 or len(stream) % 2:
+            raise DecodeError("BAD_STREAM", at)
+        self.x = int.from_bytes(stream[:4], "little")
+        self.words = np.frombuffer(stream, "<u2", offset=4).astype(np.uint16).data
+        self.used = 0
+        if len(self.words) and self.x < STATE_LOW:
+            raise DecodeError("BAD_STREAM", at)
+
+    def begin_run(self) -> None:
+        """One lane has no rows."""
+
+    def advance(self, x: int) -> None:
+        """§10.4: "if x < 2**16 and len(words) > 0: x = x << 16 | words.pop(0)"."""
+        if x < STATE_LOW and self.used < len(self.words):
+            x = x << 16 | self.words[self.used]
+            self.used += 1
+        self.x = x
+
+    def symbols(self, table: Table, n: int) -> npt.NDArray[np.int16]:
+        """The next n symbols of a run of model symbols or prefixes, counted from 0."""
+        found = np.zeros(n, np.int16)
+        for i in range(n):
+            if self.x == 0:
+                break  # no word is left: ENT-5 "State 0 decodes as the first symbol of a run and stays 0"
+            slot = self.x & 16383
+            found[i] = symbol = bisect_right(table.c, slot) - 1
+            # "x = f[symbol] * (x >> 14) + slot - c"
+            self.advance(table.f[symbol] * (self.x >> 14) + slot - table.c[symbol])
+        return found
+
+    def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+        """The next symbols of a run of raw fields of 1 to 14 bits.
+
+        §10.3: "Raw field of q <= 14 bits with value x: f = 2^(14-q), c = x·2^(14-q)."
+        """
+        found = np.zeros(len(widths), np.uint16)
+        for i, q in enumerate(widths.tolist()):
+            if self.x == 0:
+                break
+            slot, f = self.x & 16383, 1 << (14 - q)
+            found[i] = slot // f
+            self.advance(f * (self.x >> 14) + slot % f)
+        return found
+
+    def finish(self) -> None:
+        """ENT-5 §10.4: "After the last symbol x = 0 and no word is left." """
+        if self.x != 0 or self.used != len(self.words):
+            raise DecodeError("BAD_STREAM", self.at)
+
+
+class Lanes:
+    """§10.4: "The stream is N states as u32 in lane order, then u16 words shared by all lanes." """
+
+    def __init__(self, stream: memoryview, log2_lanes: int, at: int) -> None:
+        self.at = at
+        self.n = 1 << log2_lanes
+        # ENT-6: "The stream is of even length, at least 4·N bytes; every initial state is >= 2^16"
+        if len(stream) < 4 * self.n or len(stream) % 2:
+            raise DecodeError("BAD_STREAM", at)
+        self.x = np.frombuffer(stream, "<u4", self.n).astype(np.int64)
+        self.words = np.frombuffer(stream, "<u2", offset=4 * self.n)
+        self.used = 0
+        self.lane = 0
+        if self.x.min() < STATE_LOW:
+            raise DecodeError("BAD_STREAM", at)
+
+    def begin_run(self) -> None:
+        """§10.4: "Every run starts in lane 0: symbol i of a run is coded in lane i mod N." """
+        self.lane = 0
+
+    def rows(self, n: int) -> Iterator[tuple[slice, npt.NDArray[np.int64]]]:
+        """The states that decode the next n symbols, row by row; they take their words after each row.
+
+        "The decoder decodes all symbols of a row, then, in lane order, each lane of that row whose state is below 2^16
+        takes the next word".
+        """
+        done = 0
+        while done < n:
+            m = min(self.n - self.lane, n - done)
+            x = self.x[self.lane : self.lane + m]
+            yield slice(done, done + m), x
+            needy = np.flatnonzero(x < STATE_LOW)
+            word = self.words[self.used : self.used + needy.size]
+            # "a word that is needed is there"
+            if word.size < needy.size:
+                raise DecodeError("BAD_STREAM", self.at)
+            x[needy] = (x[needy] << 16) | word
+            self.used += needy.size
+            self.lane = (self.lane + m) % self.n
+            done += m
+
+    def symbols(self, table: Table, n: int) -> npt.NDArray[np.int16]:
+        """As OneLane.symbols."""
+        f, c = np.array(table.f), np.array(table.c)
+        found = np.empty(n, np.int16)
+        for part, x in self.rows(n):
+            slot = x & 16383
+            found[part] = symbol = np.searchsorted(c, slot, "right") - 1
+            x[:] = f[symbol] * (x >> 14) + slot - c[symbol]
+        return found
+
+    def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+        """As OneLane.fields."""
+        found = np.empty(len(widths), np.uint16)
+        for part, x in self.rows(len(widths)):
+            slot, f = x & 16383, 1 << (14 - widths[part].astype(np.int64))
+            found[part] = slot // f
+            x[:] = f * (x >> 14) + slot % f
+        return found
+
+    def finish(self) -> None:
+        """ENT-6 §10.4: "after the last symbol every state is 2^16 and no word is left"."""
+        if (self.x != STATE_LOW).any() or self.used != self.words.size:
+            raise DecodeError("BAD_STREAM", self.at)
+
+
+Coder = OneLane | Lanes
+
+
+# --- 10.1 Values, 10.5 Raw fields --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Values:
+    """How a list of `count` integers stands in the body (clause 7.3)."""
+
+    count: int
+    width: int = 0  # bits of a packed value or of a raw pattern; 0 for a model
+    model: Model | None = None  # None with width 0: form ZERO
+    raw: bool = False  # bit patterns of tool 0
+
+
+class RansBody:
+    """§10: "one rANS stream that holds the *runs* of clause 7.4 in order"."""
+
+    def __init__(self, body: memoryview, log2_lanes: int, at: int) -> None:
+        self.coder = Lanes(body, log2_lanes, at) if log2_lanes else OneLane(body, at)
+
+    def read(self, values: Values) -> Integers:
+        """The next list of the body."""
+        if values.raw:
+            # §9.2: "Coding 1 writes them as raw fields (clause 10.5)"
+            return raw_fields(self.coder, np.full(values.count, values.width, np.uint8)).view(np.int32)
+        if values.model is None:
+            return np.zeros(values.count, np.int32)
+        return decode_values(self.coder, values.model, values.count)
+
+    def finish(self) -> None:
+        self.coder.finish()
+
+
+def decode_values(coder: Coder, model: Model, n: int) -> Integers:
+    """A list of n integer values, in the three steps of clause 10.1."""
+    v = np.empty(n, np.int32)
+    # "1. a run of n model symbols u, -R <= u <= R"
+    coder.begin_run()
+    for block in blocks(n):
+        v[block] = coder.symbols(model.table, block.stop - block.start)
+        v[block] -= model.R
+    half = (1 << model.b) >> 1
+    if model.b > 0:
+        # "2. if b > 0: n raw fields of b bits, `low`; then `v = u·2^b + low - 2^(b-1)`"
+        low = raw_fields(coder, np.full(n, model.b, np.uint8))
+        v <<= model.b
+        v += low.view(np.int32)
+        v -= half
+    if model.esc:
+        add_escapes(coder, model, v, half)
+    return v
+
+
+def add_escapes(coder: Coder, model: Model, v: Integers, half: int) -> None:
+    """§10.1: "3. if esc = 1: for the k values with |u| = R, in order, an *escape* e >= 0 each".
+
+    v holds the values without escapes. u is the rounded quotient of v and 2^b, so enlarging u by e adds e·2^b to |v|.
+    """
+    k = sum(int(np.count_nonzero(at_edge(v[block], model, half))) for block in blocks(v.size))
+    # "a run of k prefix symbols p (0 to 20, the fixed model of clause 10.3), then one raw field of p bits, x, for each
+    # escape with p > 0"
+    prefixes = np.empty(k, np.uint8)
+    coder.begin_run()
+    for block in blocks(k):
+        prefixes[block] = coder.symbols(PREFIX, block.stop - block.start)
+    fields = raw_fields(coder, prefixes)
+    used = 0
+    for block in blocks(v.size):
+        edge = at_edge(v[block], model, half)
+        count = int(np.count_nonzero(edge))
+        # "`e = 2^p - 1 + x`"; "u becomes `u + e` if u > 0 and `u - e` if u < 0"
+        e = (1 << prefixes[used : used + count].astype(np.int64)) - 1 + fields[used : used + count]
+        old = v[block][edge].astype(np.int64)
+        new = np.where(old + half >= 0, old + (e << model.b), old - (e << model.b))
+        # ENT-1: "|v| MUST be below 2^31"
+        if count and np.abs(new).max() >= 1 << 31:
+            raise DecodeError("ACC_OVERFLOW", coder.at)
+        v[block][edge] = new
+        used += count
+
+
+def at_edge(v: Integers, model: Model, half: int) -> npt.NDArray[np.bool_]:
+    """Which values have |u| = R."""
+    edge: npt.NDArray[np.bool_] = np.abs((v + half) >> model.b) == model.R
+    return edge
+
+
+def raw_fields(coder: Coder, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+    """A list of raw fields of 0 to 32 bits.
+
+    §10.5: "A list of raw fields, each of a width of 0 to 32 bits, is coded 14 bits at a time from the top: first a run
+    with the top min(q, 14) bits of every field with q > 0, then, for the fields with q > 14, a run with the next
+    min(q - 14, 14) bits, then likewise for those with q > 28."
+    """
+    fields = np.zeros(widths.size, np.uint32)
+    for done in (0, 14, 28):
+        coder.begin_run()
+        for block in blocks(widths.size):
+            more = widths[block] > done
+            width = np.minimum(widths[block][more] - np.uint8(done), 14).astype(np.uint8)
+            fields[block][more] = (fields[block][more] << width) | coder.fields(width)
+    return fields

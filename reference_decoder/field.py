@@ -1,0 +1,200 @@
+"""Values of the field (clause 16). Evaluation is in binary32, in blocks of samples."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reference_decoder.errors import DecodeError
+from reference_decoder.generator import fourier_integers
+from reference_decoder.head import FOURIER, LAYER_KINDS, Head, Record
+from reference_decoder.limits import OUTPUT_VALUES
+
+Floats = npt.NDArray[np.float32]
+
+BLOCK_VALUES = 1 << 18  # numbers of the widest layer that are evaluated at once
+BLOCK_SAMPLES = 1 << 13
+
+
+# §16.3: "act as in the table of clause 6.4"
+ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
+    "LINEAR": lambda t: t,
+    "SINE": lambda t: np.sin(t, out=t),
+    "RELU": lambda t: np.maximum(t, 0, out=t),
+    "GAUSSIAN": lambda t: np.exp(-t * t),
+    "TANH": lambda t: np.tanh(t, out=t),
+    "SIGMOID": lambda t: np.reciprocal(1 + np.exp(-t)),
+    "ELU": lambda t: np.where(t > 0, t, np.expm1(np.minimum(t, 0))),
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A decoded field.
+
+    weights: binary32 tensors in table order; weights_sha256: hex, of the last pass; passes: how many were decoded;
+    acc_crc: one for each PASS chunk decoded.
+    """
+
+    head: Head
+    weights: list[Floats]
+    weights_sha256: str
+    passes: int
+    acc_crc: list[int]
+
+    def sample(self, coords: npt.ArrayLike) -> Floats:
+        """Values (n, out_channels) at coordinates (n, in_dims), not clamped."""
+        points = np.asarray(coords, np.float32)
+        check_output(len(points), self.head)
+        found = np.empty((len(points), self.head.out_channels), np.float32)
+        network = Network(self.head, self.weights)
+        for block in sample_blocks(len(points), self.head):
+            found[block] = network(points[block])
+        return found
+
+    def grid(self, size: Sequence[int] | None = None) -> Floats:
+        """Values (grid…, out_channels) on the native grid, or on one of `size` samples, in the order of the axes.
+
+        §16.1: "The same rule with another size gives the field at that size."
+        """
+        shape = self.shape(size)
+        n = math.prod(shape)
+        check_output(n, self.head)
+        found = np.empty((n, self.head.out_channels), np.float32)
+        network = Network(self.head, self.weights)
+        for block in sample_blocks(n, self.head):
+            found[block] = network(grid_coordinates(self.head, shape, block))
+        return found.reshape(*shape, self.head.out_channels)
+
+    def samples_8bit(self, size: Sequence[int] | None = None) -> npt.NDArray[np.uint8]:
+        """§16.4: "An 8-bit sample is floor(255·min(max(v', 0), 1) + 0.5)"; shape as grid."""
+        v = self.grid(size)
+        if self.head.values == 1:
+            v = (v + np.float32(1)) / np.float32(2)  # "v' = (v + 1)/2 for values 1"
+        # "in binary32 as written; a value that is not a number gives 0"
+        np.clip(np.nan_to_num(v, copy=False, nan=0.0), 0, 1, out=v)
+        v *= 255
+        v += 0.5
+        return v.astype(np.uint8)
+
+    def shape(self, size: Sequence[int] | None) -> tuple[int, ...]:
+        """DEC-4 §15: "Without `--size` and `--coords` and without a native grid: `USAGE`." """
+        if size is not None and (len(size) != self.head.in_dims or min(size) < 1):
+            raise DecodeError("USAGE", None, f"a size has {self.head.in_dims} positive numbers")
+        if size is None and not any(self.head.grid):
+            raise DecodeError("USAGE", None, "the file has no native grid: a size or coordinates are needed")
+        return tuple(self.head.grid if size is None else size)
+
+
+def check_output(n: int, head: Head) -> None:
+    """LIM-3 §14: "limits of its caller on memory and output samples (`LIMIT_CALLER`, offset null)"."""
+    if n * head.out_channels > OUTPUT_VALUES:
+        raise DecodeError("LIMIT_CALLER", None, "too many output values")
+
+
+def sample_blocks(n: int, head: Head) -> Iterator[slice]:
+    """Slices of samples that need a bounded memory in every layer."""
+    step = max(1, min(BLOCK_SAMPLES, BLOCK_VALUES // max(head.widths)))
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+# --- 16.1 Coordinates --------------------------------------------------------------------------------------------
+
+
+def grid_coordinates(head: Head, shape: tuple[int, ...], block: slice) -> Floats:
+    """Coordinates (samples, in_dims) of the grid's samples in C order.
+
+    §16.1: "The axes are those of the grid; axis 0 is the first coordinate (for images the row)."
+    """
+    indices = np.unravel_index(np.arange(block.start, block.stop), shape)
+    return np.stack([axis_coordinates(head, shape, axis, i) for axis, i in enumerate(indices)], axis=-1)
+
+
+def axis_coordinates(head: Head, shape: tuple[int, ...], axis: int, i: npt.NDArray[np.intp]) -> Floats:
+    """§16.1: "Index i of n on an axis (i = 0 … n-1) has the coordinate, computed in binary64 from left to right as
+    written and rounded to binary32".
+    """
+    n, n0 = shape[axis], shape[0]
+    match head.coords:
+        case 0:
+            x = (2 * i + 1) / n - 1
+        case 1:
+            x = 2 * i / max(n - 1, 1) - 1
+        case 2:
+            x = 2 * i / max(n0 - 1, 1) - 1
+        case 3:
+            x = (i + 0.5) / n
+        case _:
+            low, high = head.low[axis], head.high[axis]
+            x = low + (high - low) * (i + 0.5) / n
+    return x.astype(np.float32)
+
+
+# --- 16.2 Input encodings, 16.3 Layers ---------------------------------------------------------------------------
+
+
+class Network:
+    """§16.3: "The values of the field are the outputs of the last layer." """
+
+    def __init__(self, head: Head, weights: list[Floats]) -> None:
+        self.encode = input_encoding(head)
+        self.layers: list[tuple[Record, Floats, Floats | None]] = []
+        tensors = iter(weights)
+        for record in head.layers:
+            self.layers.append((record, next(tensors).T, next(tensors) if record.has_bias else None))
+
+    def __call__(self, coords: Floats) -> Floats:
+        """Values (n, out_channels) at coordinates (n, in_dims)."""
+        # weights are finite, values need not be: what overflows is an infinity, as binary32 has it
+        with np.errstate(all="ignore"):
+            h = self.encode(coords)
+            for record, matrix, bias in self.layers:
+                t = h @ matrix
+                if bias is not None:
+                    t += bias
+                if record.omega != 1:
+                    t *= np.float32(record.omega)
+                h = ACTIVATIONS[LAYER_KINDS[record.kind]](t)
+        return h
+
+
+def input_encoding(head: Head) -> Callable[[Floats], Floats]:
+    """The function of the first record, if it is an input encoding; else the coordinates as they are."""
+    encoding = head.encoding
+    if encoding is None:
+        return lambda x: x
+    return fourier(encoding) if encoding.kind == FOURIER else fourier_seeded(encoding, head)
+
+
+def fourier(encoding: Record) -> Callable[[Floats], Floats]:
+    """§16.2: "FOURIER: frequency j is base^j or, with flag bit 1, base^j·pi, computed in binary64 and rounded once to
+    binary32, j = 0 … octaves - 1."
+
+    "Outputs: the coordinates, if flag bit 0 is set; then for each j the sines of all coordinates, then their cosines;
+    the argument is the binary32 product coordinate·frequency."
+    """
+    powers = np.power(encoding.base, np.arange(encoding.octaves, dtype=np.float64))
+    frequencies = (powers * (np.pi if encoding.flags & 2 else 1.0)).astype(np.float32)
+
+    def encode(x: Floats) -> Floats:
+        parts = [x] if encoding.flags & 1 else []
+        for frequency in frequencies:
+            parts += [np.sin(x * frequency), np.cos(x * frequency)]
+        return np.concatenate(parts, axis=1)
+
+    return encode
+
+
+def fourier_seeded(encoding: Record, head: Head) -> Callable[[Floats], Floats]:
+    """§16.2: "FOURIER_SEEDED: B = RNE32(RNE32(S)·scale), S the integers of RNG-6; t = B x in binary32"."""
+    integers = fourier_integers(encoding.n_features, head.in_dims, head.seed)
+    matrix = (integers.astype(np.float32) * np.float32(encoding.scale)).T
+
+    def encode(x: Floats) -> Floats:
+        t = x @ matrix
+        return np.concatenate([np.sin(t), np.cos(t)], axis=1)
+
+    return encode

@@ -1,0 +1,41 @@
+"""Levels and memory (clause 14)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Level:
+    """One row of the table of clause 14."""
+
+    file_bytes: int
+    layers: int
+    parameters: int
+    width: int
+    grid_samples: int
+    symbols: int
+
+
+LEVELS = {
+    1: Level(65536, 8, 16384, 4096, 4194304, 4194304),
+    2: Level(524288, 16, 131072, 8192, 67108864, 16777216),
+    3: Level(4194304, 32, 1048576, 16384, 1073741824, 67108864),
+    4: Level(67108864, 64, 16777216, 32768, 17179869184, 268435456),
+    5: Level(2147483648, 256, 268435456, 65535, 274877906944, 1073741824),
+}
+
+# §14: "A decoder needs at most 16 bytes a parameter + 4 times the largest chunk + 4 MiB for its data"
+# Long lists are therefore worked through in blocks of this many numbers: only the integers themselves and one more
+# array of their size are ever there in full, and wider temporaries are as long as a block. It is a multiple of every
+# number of lanes (clause 10.4), so that a block is a whole number of rows.
+BLOCK = 1 << 14
+
+# §14: "A decoder MAY have limits of its caller on memory and output samples"
+# This decoder writes at most 1 GiB of values.
+OUTPUT_VALUES = 1 << 28
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Slices of at most BLOCK numbers that cover 0 … n-1 in order."""
+    for start in range(0, n, BLOCK):
+        yield slice(start, min(start + BLOCK, n))

@@ -1,0 +1,132 @@
+"""Weights: from decoded values to integers, from integers to weights (clause 9)."""
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reference_decoder.errors import DecodeError
+from reference_decoder.generator import PRIOR, signed_numbers
+from reference_decoder.head import RAW, Tensor
+from reference_decoder.limits import blocks
+
+Integers = npt.NDArray[np.int32]
+
+# §9.1: "M = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)"
+M = np.array((8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775), np.float64)
+MAX_STEP_CODE = 1023
+
+
+@dataclass
+class State:
+    """What is known of a tensor after a pass. For tool 0 `acc` holds bit patterns."""
+
+    tensor: Tensor
+    acc: Integers  # flat, C order
+    step: int = 0  # step code s
+    row_steps: npt.NDArray[np.int16] | None = None  # d_r
+
+
+def step(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """§9.1: "return M[s & 7] * 2.0 ** ((s >> 3) - 123)"; "step(s) is exact in binary32"."""
+    steps: npt.NDArray[np.float32] = np.ldexp(M[codes & 7], (codes >> 3) - 123).astype(np.float32)
+    return steps
+
+
+def least_step(state: State) -> int:
+    """The least step code of the tensor's rows: "row r of a matrix uses the code s + d_r" (§9.1)."""
+    return state.step + (0 if state.row_steps is None else int(state.row_steps.min()))
+
+
+def check_row_steps(code: int, differences: Integers, at: int) -> npt.NDArray[np.int16]:
+    """WGT-3 §9.1: "A step code outside 0 … 1023, s + d_r included, is `STEP_OUT_OF_RANGE`"."""
+    if code + int(differences.min()) < 0 or code + int(differences.max()) > MAX_STEP_CODE:
+        raise DecodeError("STEP_OUT_OF_RANGE", at)
+    return differences.astype(np.int16)
+
+
+def check_finite(tensor: Tensor, patterns: Integers, at: int) -> None:
+    """WGT-5 §9.2: "An infinity or a NaN is `NON_FINITE_WEIGHT`." """
+    exponent = 0x7C00 if tensor.record.is_half else 0x7F800000
+    for block in blocks(patterns.size):
+        if ((patterns[block] & exponent) == exponent).any():
+            raise DecodeError("NON_FINITE_WEIGHT", at)
+
+
+def add_prior(values: Integers, ordinal: int, seed: int, prior: tuple[int, int] | None, at: int) -> None:
+    """Turn the values of pass 0 into acc, in place. `prior` is (m, E) of clause 9.7.
+
+    WGT-1 §9.1: "In pass 0, acc = r + P, where r is the value the tool gives (clauses 9.3 to 9.5) and P the prior
+    (clause 9.7), or 0." §9.3: "r = v: the decoded value."
+    """
+    for block in blocks(values.size):
+        acc = values[block].astype(np.int64)
+        if prior is not None:
+            m, e = prior
+            # §9.7: "return U * m + 2 ** (E - 1) >> E"
+            acc += (signed_numbers(block.start, acc.size, ordinal, PRIOR, seed) * m + (1 << (e - 1))) >> e
+        store(acc, values, block, at)
+
+
+def refine(values: Integers, old: Integers, n: int, at: int) -> None:
+    """Turn the values of a later pass into acc, in place.
+
+    WGT-2 §9.1: "A later pass with n = refine_bits + 1 replaces acc by acc·2^n + r".
+    """
+    for block in blocks(values.size):
+        store((old[block].astype(np.int64) << n) + values[block], values, block, at)
+
+
+def store(acc: npt.NDArray[np.int64], values: Integers, block: slice, at: int) -> None:
+    """WGT-4 §9.1: "|acc| >= 2^31 after WGT-1 or WGT-2 is `ACC_OVERFLOW`." """
+    if np.abs(acc).max() >= 1 << 31:
+        raise DecodeError("ACC_OVERFLOW", at)
+    values[block] = acc
+
+
+def acc_crc(states: list[State]) -> int:
+    """PAS-5 §7.5: "CRC-32 of the acc of all tensors that the chunk codes, as little-endian int32, in table order"."""
+    crc = 0
+    for state in states:
+        for block in blocks(state.acc.size):
+            crc = zlib.crc32(state.acc[block].astype("<i4", copy=False).data, crc)
+    return crc
+
+
+def weight_blocks(state: State) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """The weights of a tensor in blocks.
+
+    §9.1: "return RNE32(RNE32(acc) * step(s))": "one conversion and one binary32 multiplication".
+    """
+    columns = state.tensor.shape[-1]
+    for block in blocks(state.acc.size):
+        acc = state.acc[block]
+        if state.tensor.record.tool == RAW:
+            # §9.2: "w is that number, as binary32"
+            is_half = state.tensor.record.is_half
+            yield block, acc.astype(np.uint16).view(np.float16).astype(np.float32) if is_half else acc.view(np.float32)
+            continue
+        codes = np.array([state.step])
+        if state.row_steps is not None:
+            codes = state.row_steps[np.arange(block.start, block.stop) // columns] + codes
+        yield block, acc.astype(np.float32) * step(codes)
+
+
+def weights(state: State) -> npt.NDArray[np.float32]:
+    """The weights of a tensor in its shape."""
+    found = np.empty(state.acc.size, np.float32)
+    for block, values in weight_blocks(state):
+        found[block] = values
+    return found.reshape(state.tensor.shape)
+
+
+def weights_sha256(states: list[State]) -> bytes:
+    """§9.1: "`weights_sha256` is the SHA-256 of all w as little-endian binary32, in table order." """
+    digest = hashlib.sha256()
+    for state in states:
+        for _, values in weight_blocks(state):
+            digest.update(values.astype("<f4", copy=False).data)
+    return digest.digest()

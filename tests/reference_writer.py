@@ -1,0 +1,171 @@
+"""A small writer for the tests of the reference decoder: plain functions over struct, by the text of spec/sinr-1.md.
+
+It shares no code with the decoder, and writes wrong files as readily as right ones.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+SIGNATURE = b"SIN\xd2"
+HEAD, PASS, INDX, META, HASH = 0x01, 0x02, 0x83, 0xA4, 0x85
+LAST = 0x10
+CORE1, MAIN1 = 0x11, 0x21
+WIDE, SEEDED = 1, 2
+
+
+def crc8(data: bytes) -> int:
+    """Long division by x^8 + x^2 + x + 1, bit by bit on one integer."""
+    value = int.from_bytes(data, "big") << 8
+    for bit in range(value.bit_length() - 1, 7, -1):
+        if value >> bit & 1:
+            value ^= 0x107 << (bit - 8)
+    return value
+
+
+def chunk(type_: int, payload: bytes, start: int = 0) -> bytes:
+    head = struct.pack("<I", type_ | len(payload) << 8)
+    whole = head + bytes([crc8(head)]) + payload
+    return whole + struct.pack("<I", zlib.crc32(whole, start))
+
+
+def build(chunks: list[tuple[int, bytes]], *, mark_last: bool = True) -> bytes:
+    """A file from (type, payload) pairs; the last one gets bit 4."""
+    out, start = SIGNATURE, 0
+    for index, (type_, payload) in enumerate(chunks):
+        is_last = mark_last and index == len(chunks) - 1
+        made = chunk(type_ | LAST * is_last, payload, start)
+        if index == 0:
+            start = struct.unpack("<I", made[-4:])[0]
+        out += made
+    return out
+
+
+def chunk_offsets(data: bytes) -> list[int]:
+    """Offsets of the chunks of a whole file, and its end."""
+    offsets = [4]
+    while offsets[-1] < len(data):
+        at = offsets[-1]
+        offsets.append(at + 9 + int.from_bytes(data[at + 1 : at + 4], "little"))
+    return offsets
+
+
+def layer(kind: int = 1, flags: int = 1, width: int = 3, repeat: int = 1, omega: bytes = b"") -> bytes:
+    return struct.pack("<BBHB", kind, flags, width, repeat) + omega
+
+
+def last(kind: int = 1, flags: int = 1, omega: bytes = b"") -> bytes:
+    return bytes([kind, flags]) + omega
+
+
+@dataclass
+class HeadFields:
+    """HEAD field by field; the defaults are a picture of 2 x 3 pixels from a network 2 -> 3 (ReLU) -> 1."""
+
+    version: int = 0x10
+    profile_level: int = CORE1
+    features: int = 0
+    features_optional: int = 0
+    modality: int = 1
+    in_dims: int = 2
+    out_channels: int = 1
+    coords_values: int = 0
+    n_passes: int = 1
+    grid: tuple[int, ...] = (2, 3)
+    box: tuple[float, ...] = ()
+    rng_dictionary: int = 0x10
+    seed: int = 7
+    records: tuple[bytes, ...] = field(default_factory=lambda: (layer(3), last()))
+    n_records: int | None = None
+    tail: bytes = b""
+
+    def payload(self) -> bytes:
+        wide = bool(self.features & WIDE)
+        out = struct.pack("<BBHB", self.version, self.profile_level, self.features, self.features_optional)
+        out += bytes([self.modality, self.in_dims, self.out_channels, self.coords_values, self.n_passes])
+        out += struct.pack(f"<{len(self.grid)}{'I' if wide else 'H'}", *self.grid)
+        out += struct.pack(f"<{len(self.box)}f", *self.box)
+        if self.features & SEEDED:
+            out += bytes([self.rng_dictionary]) + struct.pack("<Q" if wide else "<I", self.seed)
+        out += bytes([len(self.records) if self.n_records is None else self.n_records])
+        return out + b"".join(self.records) + self.tail
+
+
+def bits(*fields: tuple[int, int]) -> bytes:
+    """A bit string, LSB first, from (value, bits) pairs, padded with zeros."""
+    total, at = 0, 0
+    for value, n in fields:
+        total |= (value & ((1 << n) - 1)) << at
+        at += n
+    return total.to_bytes((at + 7) // 8, "little")
+
+
+def pass_payload(table: bytes, body: bytes, crc: int, *, flags: int = 8, number: int = 0) -> bytes:
+    return bytes([flags, number]) + struct.pack("<I", crc) + table + body
+
+
+def int32_crc(values: list[int]) -> int:
+    return zlib.crc32(struct.pack(f"<{len(values)}i", *values))
+
+
+# --- rANS: runs are lists of (f, c); a symbol of a run is one pair -------------------------------------------------
+
+
+def encode_one_lane(runs: list[list[tuple[int, int]]]) -> bytes:
+    x, words = 0, []
+    for f, c in reversed([s for run in runs for s in run]):
+        if x >= f << 18:
+            words.append(x & 0xFFFF)
+            x >>= 16
+        x = ((x // f) << 14) + x % f + c
+    return struct.pack(f"<I{len(words)}H", x, *reversed(words))
+
+
+def encode_lanes(runs: list[list[tuple[int, int]]], log2_lanes: int) -> bytes:
+    n = 1 << log2_lanes
+    states, words = [1 << 16] * n, []
+    for run in reversed(runs):
+        for i in range(len(run) - 1, -1, -1):
+            f, c = run[i]
+            x = states[i % n]
+            if x >= f << 18:
+                words.append(x & 0xFFFF)
+                x >>= 16
+            states[i % n] = ((x // f) << 14) + x % f + c
+    return struct.pack(f"<{n}I{len(words)}H", *states, *reversed(words))
+
+
+def raw_runs(fields: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Runs of raw fields from (value, bits) pairs."""
+    runs = []
+    for done in (0, 14, 28):
+        run = []
+        for value, q in fields:
+            if q > done:
+                n = min(q - done, 14)
+                piece = value >> (q - done - n) & ((1 << n) - 1)
+                run.append((1 << (14 - n), piece << (14 - n)))
+        runs.append(run)
+    return runs
+
+
+def value_runs(values: list[int], frequencies: list[int], b: int, esc: bool) -> list[list[tuple[int, int]]]:
+    """Runs of a list of values under a model with these frequencies of -R … R."""
+    R = len(frequencies) // 2
+    cumulative = [sum(frequencies[:k]) for k in range(len(frequencies))]
+    us, lows, prefixes, extras = [], [], [], []
+    for v in values:
+        full = (v + (1 << b >> 1)) >> b
+        lows.append((v + (1 << b >> 1) - (full << b), b))
+        u = max(-R, min(R, full))
+        if esc and abs(u) == R:
+            e = abs(full) - R
+            p = (e + 1).bit_length() - 1
+            prefixes.append(p)
+            extras.append((e - (2**p - 1), p))
+        us.append((frequencies[u + R], cumulative[u + R]))
+    fixed = [8186] + [max(1, 2**13 >> p) for p in range(1, 21)]
+    prefix_run = [(fixed[p], sum(fixed[:p])) for p in prefixes]
+    return [us, *raw_runs(lows), prefix_run, *raw_runs(extras)]

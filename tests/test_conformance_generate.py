@@ -1,0 +1,141 @@
+"""The vectors are what their recipes say, and the manifest says what they are."""
+
+import hashlib
+import json
+import re
+import tomllib
+import zlib
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from conformance.generate import philox, rans
+from conformance.generate.__main__ import everything, present
+from conformance.generate.primitives import crc8, signed_width, zlib_fixed, zlib_stored
+
+ROOT = Path(__file__).resolve().parents[1]
+SUITE = ROOT / "conformance"
+UNREACHABLE_BY_A_FILE = {"CODEC_MISSING", "LIMIT_CALLER"}  # they depend on the decoder's machine and caller
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict:
+    return json.loads((SUITE / "manifest.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def registry() -> dict:
+    return tomllib.loads((ROOT / "spec" / "registry.toml").read_text("utf-8"))
+
+
+def test_every_file_is_rebuilt_byte_for_byte():
+    files = everything()
+    differing = [path for path, data in files.items() if (SUITE / path).read_bytes() != data]
+    assert differing == []
+    assert present(SUITE) <= set(files)
+
+
+def test_manifest_follows_its_schema(manifest):
+    schema = json.loads((SUITE / "manifest.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(manifest)
+
+
+def test_schema_is_closed(manifest):
+    schema = json.loads((SUITE / "manifest.schema.json").read_text("utf-8"))
+    manifest["vectors"][0]["cases"][0]["surprise"] = 1
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(manifest, schema)
+    del manifest["vectors"][0]["cases"][0]["surprise"]
+
+
+def test_sums_hold():
+    lines = (SUITE / "SHA256SUMS").read_text("utf-8").splitlines()
+    assert lines
+    for line in lines:
+        digest, path = line.split("  ")
+        assert hashlib.sha256((SUITE / path).read_bytes()).hexdigest() == digest, path
+
+
+def test_suite_stays_small():
+    assert sum(path.stat().st_size for path in (SUITE / "vectors").iterdir()) < 1 << 20
+
+
+def test_every_error_has_an_invalid_vector(manifest, registry):
+    expected = {case["expect"].get("name") for vector in manifest["vectors"] for case in vector["cases"]}
+    missing = {row["name"] for row in registry["error"]} - expected
+    assert missing == UNREACHABLE_BY_A_FILE
+
+
+def test_codes_and_classes_are_those_of_the_registry(manifest, registry):
+    rows = {row["name"]: (row["code"], row["class"]) for row in registry["error"]}
+    for vector in manifest["vectors"]:
+        for case in vector["cases"]:
+            if "exit" in case["expect"]:
+                assert rows[case["expect"]["name"]] == (case["expect"]["code"], case["expect"]["class"])
+
+
+def test_cited_requirements_exist(manifest):
+    text = (ROOT / "spec" / "sinr-1.md").read_text("utf-8")
+    known = set(re.findall(r"\*\*\[([A-Z]{3}-\d+)\]", text))
+    cited = {clause for vector in manifest["vectors"] for clause in vector["clauses"] if "-" in clause}
+    assert cited <= known
+
+
+def test_patched_vectors_differ_from_their_parent(manifest):
+    for vector in manifest["vectors"]:
+        if vector["kind"] == "invalid":
+            parent = (SUITE / f"vectors/{vector['derivation']['parent']}.sinr").read_bytes()
+            assert (SUITE / vector["file"]["path"]).read_bytes() != parent, vector["name"]
+
+
+def test_zero_coin_network_needs_few_bytes(manifest):
+    sizes = {vector["name"]: vector["file"]["bytes"] for vector in manifest["vectors"]}
+    assert sizes["valid-coin-zero"] <= 64 + 66 + 8
+
+
+# --- known answers of the writer itself, from the text -----------------------------------------------
+
+
+def test_crc8_of_nine_digits():
+    assert crc8(b"123456789") == 0xF4
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [
+        ((0,) * 4, (0,) * 2, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+        ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+        (
+            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+            (0xA4093822, 0x299F31D0),
+            (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+        ),
+    ],
+)
+def test_philox_known_answers(counter, key, words):
+    assert philox.philox(counter, key) == words
+
+
+def test_t8_has_the_digest_of_the_text():
+    assert philox.t8_digest().startswith(philox.T8_SHA256_START)
+
+
+@pytest.mark.parametrize("write", [zlib_fixed, zlib_stored])
+@pytest.mark.parametrize("data", [b"", b"\x00", b"a" * 259, bytes(1000), bytes(range(256)) * 3, b"x" + b"\xff" * 600])
+def test_hand_made_zlib_streams_decompress(write, data):
+    assert zlib.decompress(write(data)) == data
+
+
+@pytest.mark.parametrize("law", rans.LAWS)
+@pytest.mark.parametrize("scale", [0, 8, 31, 40, 100])
+def test_frequencies_fill_the_range(law, scale):
+    table = rans.symbol_table(rans.short_parameters(law, scale))
+    assert sum(f for f, _ in table.values()) == 1 << 14
+    assert min(f for f, _ in table.values()) >= 1
+
+
+@pytest.mark.parametrize(("values", "bits"), [((0, -1), 1), ((1,), 2), ((-2,), 2), ((2**31 - 1, -(2**31)), 32)])
+def test_signed_width_is_the_least(values, bits):
+    assert signed_width(values) == bits

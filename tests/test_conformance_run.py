@@ -1,0 +1,141 @@
+"""The harness judges rightly: it fails what it must fail, and never passes by accident."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from conformance import run, self_test
+from conformance.mutants import MUTANTS
+
+SUITE = Path(run.__file__).parent
+ORACLE = [sys.executable, str(SUITE / "mutants.py"), "oracle"]
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_exactly_the_oracle_survives(name):
+    assert self_test.survives(name) == (name == "oracle")
+
+
+@pytest.mark.parametrize("command", ["/bin/true", "/bin/false"])
+def test_a_decoder_that_says_nothing_fails_everywhere(command):
+    settings = run.Settings(jobs=2)
+    _, results = run.run_suite([command], settings, name_filter="min")
+    assert results
+    assert not any(run.is_passed([result], settings) for result in results)
+    assert run.grade_of(results, settings) == ""
+
+
+@pytest.mark.parametrize("command", ["/bin/true", "/bin/false"])
+def test_exit_status_is_one_for_a_wrong_decoder(command, capsys):
+    assert run.main(["--filter", "valid-min", "--", command]) == 1
+    assert "DOES NOT HOLD" in capsys.readouterr().out
+
+
+def test_exit_status_is_zero_and_reports_are_written(tmp_path):
+    as_json, as_xml = tmp_path / "report.json", tmp_path / "report.xml"
+    arguments = ["--filter", "call-", "--json", str(as_json), "--junit", str(as_xml), "--", *ORACLE]
+    assert run.main(arguments) == 0
+    report = json.loads(as_json.read_text("utf-8"))
+    assert report["passed"] is True
+    assert report["grade"] == "X"
+    assert ElementTree.parse(as_xml).getroot().get("failures") == "0"
+
+
+def test_an_empty_choice_is_a_failure():
+    assert run.main(["--filter", "no-such-vector", "--", "/bin/true"]) == 1
+
+
+def test_no_results_are_not_a_pass():
+    assert not run.is_passed([], run.Settings(grade="R"))
+
+
+@pytest.fixture
+def copied_suite(tmp_path):
+    """A suite of one vector in a folder of its own."""
+    manifest = run.load_manifest()
+    vector = manifest["vectors"][0]
+    manifest |= {"vectors": [vector], "n_vectors": 1, "n_cases": len(vector["cases"])}
+    (tmp_path / "vectors").mkdir()
+    for path in SUITE.glob(f"vectors/{vector['name']}.*"):
+        shutil.copy(path, tmp_path / "vectors")
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    return tmp_path
+
+
+def test_a_copied_suite_passes(copied_suite):
+    settings = run.Settings()
+    _, results = run.run_suite(ORACLE, settings, root=copied_suite)
+    assert run.is_passed(results, settings)
+
+
+@pytest.mark.parametrize("suffix", [".sinr", ".npy"])
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_a_damaged_vector_is_not_run_and_fails(copied_suite, suffix, damage):
+    target = next((copied_suite / "vectors").glob(f"*{suffix}"))
+    if damage == "missing":
+        target.unlink()
+    else:
+        target.write_bytes(target.read_bytes()[:-1] + b"\x55")
+    settings = run.Settings(grade="R")
+    _, results = run.run_suite(ORACLE, settings, root=copied_suite)
+    assert [result.verdict for result in results] == [run.NOT_RUN]
+    assert not run.is_passed(results, settings)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"harness_version": 2},
+        {"n_vectors": 2},
+        {"n_cases": 9},
+        {"vectors": [], "n_vectors": 0, "n_cases": 0},
+        {"surprise": 1},
+    ],
+)
+def test_a_manifest_of_another_kind_is_refused(copied_suite, change):
+    path = copied_suite / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), "utf-8")
+    with pytest.raises(run.SuiteError):
+        run.run_suite(ORACLE, run.Settings(), root=copied_suite)
+
+
+def result(verdict: str, profile: str = "CORE") -> run.Result:
+    return run.Result("v", "whole", "invalid", profile, verdict, "", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "grades"),
+    [
+        (run.PASS, "RCX"),
+        (run.WRONG_OFFSET, "RC"),
+        (run.WRONG_CODE, "RC"),
+        (run.WRONG_CLASS, "R"),
+        (run.ACCEPTED_INVALID, ""),
+        (run.REJECTED_VALID, ""),
+        (run.WRONG_OUTPUT, ""),
+        (run.CRASH, ""),
+        (run.TIMEOUT, ""),
+        (run.OVER_MEMORY, ""),
+        (run.NOT_RUN, ""),
+        (run.UNSUPPORTED, ""),
+    ],
+)
+def test_what_each_grade_forgives(verdict, grades):
+    holding = [grade for grade in "RCX" if run.is_passed([result(verdict)], run.Settings(grade=grade))]
+    assert holding == list(grades)
+
+
+@pytest.mark.parametrize(("claimed", "holds"), [("CORE", True), ("MAIN", False)])
+def test_unsupported_is_allowed_outside_the_claimed_profile(claimed, holds):
+    assert run.is_passed([result(run.UNSUPPORTED, "MAIN")], run.Settings(profile=claimed)) is holds
+
+
+def test_too_little_memory_is_told_from_a_crash():
+    vector = run.load_manifest()["vectors"][0]
+    settings = run.Settings(memory=8)  # MiB: no interpreter starts in that
+    answer = run.run_case(ORACLE, SUITE, vector, vector["cases"][0], settings)
+    assert answer.verdict == run.OVER_MEMORY

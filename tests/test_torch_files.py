@@ -1,5 +1,7 @@
 """From pictures and modules to fields and back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ import sinrfmt.torch
 from sinrfmt.metrics import psnr
 from sinrfmt.registry import Coding, Profile, Tool, Values
 
+PRESET = replace(sinrfmt.torch.preset_of("fast"), n_seeds=1, n_steps=300, n_trials=8, n_refit_trials=2)
 PICTURE = np.stack(
     [np.add.outer(np.arange(24) * 5, np.arange(32) * 4), np.add.outer(np.arange(24) * 9, np.zeros(32))], axis=-1
 ).astype(np.uint8)
@@ -21,7 +24,7 @@ def points(n: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def encoding() -> sinrfmt.torch.Encoding:
-    return sinrfmt.torch.encode(PICTURE, preset="fast", max_bytes=200, seed=5, device="cpu")
+    return sinrfmt.torch.encode(PICTURE, preset=PRESET, max_bytes=200, seed=5, device="cpu")
 
 
 def test_the_file_keeps_its_budget_and_decodes_to_the_announced_quality(encoding: sinrfmt.torch.Encoding) -> None:
@@ -44,7 +47,7 @@ def test_a_field_and_its_module_have_the_same_values(encoding: sinrfmt.torch.Enc
 
 @pytest.mark.parametrize("coding", [Coding.PACKED, Coding.ZLIB, Coding.BROTLI])
 def test_every_payload_coding_is_written(coding: Coding) -> None:
-    field = sinrfmt.torch.encode(PICTURE, preset="fast", max_bytes=400, coding=coding, device="cpu").field
+    field = sinrfmt.torch.encode(PICTURE, preset=PRESET, max_bytes=400, coding=coding, device="cpu").field
     assert len(field.data) <= 400
     assert field.header.profile is (Profile.MAIN if coding is Coding.BROTLI else Profile.CORE)
 

@@ -169,6 +169,9 @@ def _train(job: Job, max_bytes: int) -> FieldModule:
 def _encode_for_bytes(job: Job, target: Target) -> EncodedField:
     """Encode for a budget; where the weights turn out to need more bits than expected, with a smaller network."""
     max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * job.signal.n_samples / 8))
+    smallest = network_for_bytes(job.signal.coords.shape[1], job.signal.channels, 0, job.signal.n_samples, 1.0)
+    if job.size_of(*_all_zero(smallest), job.seed) > max_bytes:  # known before any work is done
+        raise error("USAGE", f"{max_bytes} bytes are fewer than the smallest network takes")
     results = []
     for attempt in range(MAX_SIZES):
         encoded = quantise_module(job, _train(job, round(max_bytes * SMALLER**attempt)), target)
@@ -179,6 +182,11 @@ def _encode_for_bytes(job: Job, target: Target) -> EncodedField:
     if not results:
         raise error("USAGE", f"{max_bytes} bytes are too few for any network of this signal")
     return max(results, key=lambda encoded: encoded.psnr)
+
+
+def _all_zero(network: Network) -> tuple[Network, tuple[TensorCode, ...]]:
+    codes = [TensorCode(tensor, np.zeros(tensor.size, dtype=np.int32)) for tensor in network.tensors]
+    return _without_unused_prior(network, codes)
 
 
 def _encode_for_psnr(job: Job, min_psnr: float) -> EncodedField:

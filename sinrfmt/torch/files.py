@@ -19,7 +19,7 @@ from sinrfmt.network import Network
 from sinrfmt.payload import TensorCode, pack
 from sinrfmt.registry import LEVELS, ChunkKind, Coding, Profile
 from sinrfmt.torch.encoder import StageProgress, Target, encode_signal
-from sinrfmt.torch.presets import preset_of
+from sinrfmt.torch.presets import Preset, preset_of
 from sinrfmt.torch.signals import Signal, image_signal
 from sinrfmt.wire import Fault
 
@@ -46,7 +46,7 @@ class Encoding:
 def encode(
     picture: NDArray[np.uint8] | Signal,
     *,
-    preset: str = "balanced",
+    preset: str | Preset = "balanced",
     max_bytes: int | None = None,
     min_psnr: float | None = None,
     coding: Coding = Coding.RANS,
@@ -58,7 +58,7 @@ def encode(
 
     Args:
         picture: uint8[rows, columns] or [rows, columns, channels], 1 to 4 channels; or any signal.
-        preset: ``fast``, ``balanced`` or ``best``.
+        preset: ``fast``, ``balanced`` or ``best``, or how much work to do in figures.
         max_bytes: size of the file at most.
         min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.
         coding: payload coding.
@@ -76,7 +76,7 @@ def encode(
 
     chosen = encode_signal(
         signal,
-        preset_of(preset),
+        preset_of(preset) if isinstance(preset, str) else preset,
         Target(max_bytes, min_psnr),
         seed=seed,
         device=device_of(device),

@@ -102,7 +102,7 @@ def network_for_bytes(in_dims: int, out_channels: int, max_bytes: int, n_samples
         n_samples: grid positions of the signal.
         omega: of the sine layers.
     """
-    bits = bits_per_parameter(8.0 * max_bytes / n_samples)
+    bits = bits_per_parameter(max(8.0 * max_bytes, 1.0) / n_samples)
     networks = [sine_network(in_dims, out_channels, DEPTH, width, omega) for width in range(MIN_WIDTH, MAX_WIDTH + 1)]
     n_fitting = sum(expected_bytes(network, bits) <= max_bytes for network in networks)
     return networks[max(0, n_fitting - 1)]

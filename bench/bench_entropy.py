@@ -1,6 +1,6 @@
 """Speed of the generator, the entropy coder and the choice of a model (clauses 8 and 10), best of several runs.
 
-Run from the root of the repository: ``python -m bench.entropy [--symbols N]``.
+Run from the root of the repository: ``python bench/bench_entropy.py [--symbols N]``.
 """
 
 import argparse

@@ -12,7 +12,7 @@ from sinrfmt.wire import Fault
 
 ZSTANDARD_WINDOW = 8 << 20
 ZSTANDARD_MAGIC = bytes.fromhex("28b52ffd")
-ZSTANDARD_PIECE = 64  # bytes that hold few blocks, each of at most 128 KiB
+ZSTANDARD_PIECE = 64  # bytes; they hold few blocks, each of at most 128 KiB
 
 
 def _import(library: str) -> Any:
@@ -50,35 +50,22 @@ def _brotli_decompress(data: bytes, size: int) -> bytes | None:
 
 
 def _zstandard_decompress(data: bytes, size: int) -> bytes | None:
+    """The library's one-shot call does not look at all bytes; a stream fed in small pieces does, and is bounded."""
     zstandard = _import("zstandard")
     if data[:4] != ZSTANDARD_MAGIC:
         return None  # a skippable frame
+    frame = zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW).decompressobj()
+    out = bytearray()
     try:
-        # A frame that announces its size is believed by the library whatever the limit says: look first.
-        announced = zstandard.frame_content_size(data)
-        if announced not in (-1, size):
+        if zstandard.frame_content_size(data) not in (-1, size):
             return None
-        if announced == 0:
-            return b"" if _is_empty_frame(zstandard, data) else None
-        return bytes(
-            zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW).decompress(
-                data, max_output_size=size + 1, allow_extra_data=False
-            )
-        )
+        for start in range(0, len(data), ZSTANDARD_PIECE):
+            if frame.eof or len(out) > size:
+                return None
+            out += frame.decompress(data[start : start + ZSTANDARD_PIECE])
     except zstandard.ZstdError:
         return None
-
-
-def _is_empty_frame(zstandard: Any, data: bytes) -> bool:
-    """Whether a frame that announces no bytes is whole, holds none and is the end of ``data``.
-
-    The one-shot call looks at nothing after such a frame's header. Pieces bound what a false announcement can produce.
-    """
-    frame = zstandard.ZstdDecompressor().decompressobj()
-    for start in range(0, len(data), ZSTANDARD_PIECE):
-        if frame.eof or frame.decompress(data[start : start + ZSTANDARD_PIECE]):
-            return False
-    return bool(frame.eof and not frame.unused_data)
+    return bytes(out) if frame.eof and not frame.unused_data else None
 
 
 def _brotli_compress(data: bytes) -> bytes:

@@ -330,7 +330,7 @@ def build_head(header: Header) -> bytes:
 
 
 def _merge_records(records: tuple[LayerRecord, ...]) -> list[LayerRecord]:
-    """Equal neighbours written once (HED-7)."""
+    """Equal neighbours written once (HED-7). No level has room for more than one record can repeat."""
     merged: list[LayerRecord] = []
     for record in records:
         if merged and replace(merged[-1], repeat=record.repeat) == record:

@@ -297,12 +297,16 @@ def _rans_body(codes: Sequence[TensorCode], entries: list[Entry], log2_lanes: in
 def _encode_list(stream: StreamEncoder, values: Acc, parameters: ValueParameters | None) -> None:
     assert parameters is not None
     assert not isinstance(parameters, Width)
-    if not isinstance(parameters, ZeroModel):
+    if isinstance(parameters, ZeroModel):
+        return
+    try:
         encode_values(stream, values, parameters.model())
+    except ValueError as failure:
+        raise Fault("ACC_OVERFLOW", str(failure)) from None
 
 
 def _bits_body(codes: Sequence[TensorCode], entries: list[Entry], coding: Coding) -> bytes:
-    lists = []
+    lists = [np.empty(0, np.uint8)]  # a later pass may refine nothing
     for code, entry in zip(codes, entries, strict=True):
         if code.row_steps is not None and entry.row_steps is not None:
             lists.append(bits.value_bits(code.row_steps.astype(np.int32), _width(entry.row_steps)))

@@ -1,5 +1,7 @@
 """The Gauss-Newton curvature against plain autograd, and its factors."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,17 @@ from sinrfmt.torch.rate import round_with_feedback, split_vector
 from sinrfmt.torch.sensitivity import DAMPING, IDLE_DAMPING, Curvature, curvature_of, feedback_factor
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small only lose time to a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 NETWORK = Network(
     2,
     2,

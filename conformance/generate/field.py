@@ -69,7 +69,7 @@ def evaluate(head: Head, weights: list[list[float]], points: list[tuple[float, .
     """Field values at points (n, in_dims), to be written in `shape`."""
     results = [number for point in points for number in _network(head, weights, point)]
     bounds = [bound for _, bound in results]
-    peak = max([FLOOR, *bounds])
+    peak = max(*bounds, FLOOR)
     rms = max(math.sqrt(sum(b * b for b in bounds) / len(bounds)), FLOOR)
     return Output([rne32(value) for value, _ in results], shape, _round_up(peak), _round_up(rms))
 

@@ -53,7 +53,10 @@ PSNR_PER_OCTAVE = 3.0
 PROBE_GAIN = 1.2
 BEST_DROP = 0.35
 MAX_PROBES = 5
-MAX_SIZES = 4
+MAX_SIZES = 3
+LARGER, SMALLER = 1.3, 0.8
+MAX_DROP = 1.0
+"""Loss to quantisation, in dB, from which on a smaller network is tried for a budget of bytes."""
 MIN_BYTES, MAX_BYTES = 128, 400_000
 
 REFIT_STRIDE = 1.0 / 16.0
@@ -124,12 +127,7 @@ def encode_signal(
     job = Job(signal, preset, seed, device, size_of, on_progress)
     if target.min_psnr is not None:
         return _encode_for_psnr(job, target.min_psnr)
-    max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8))
-    module = _train(job, max_bytes)
-    encoded = quantise_module(job, module, target)
-    if encoded is None:
-        raise error("USAGE", f"{max_bytes} bytes are too few for any network of this signal")
-    return encoded
+    return _encode_for_bytes(job, target)
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,10 @@ def _options(job: Job, n_steps: int) -> FitOptions:
 def _train(job: Job, max_bytes: int) -> FieldModule:
     """Screen seeds and omegas for the network of a budget and train the best one to the end."""
     preset, signal = job.preset, job.signal
-    networks = [network_for_bytes(signal.coords.shape[1], signal.channels, max_bytes, omega) for omega in preset.omegas]
+    networks = [
+        network_for_bytes(signal.coords.shape[1], signal.channels, max_bytes, signal.n_samples, omega)
+        for omega in preset.omegas
+    ]
     seeds = [(job.seed + i) % SEED_LIMIT for i in range(preset.n_seeds)]
     candidates = [(network, seed) for seed in seeds for network in networks]
     screening = _options(job, round(preset.n_steps * preset.screening_share))
@@ -165,13 +166,28 @@ def _train(job: Job, max_bytes: int) -> FieldModule:
     return best.module
 
 
+def _encode_for_bytes(job: Job, target: Target) -> EncodedField:
+    """Encode for a budget; where the weights turn out to need more bits than expected, with a smaller network."""
+    max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * job.signal.n_samples / 8))
+    results = []
+    for attempt in range(MAX_SIZES):
+        encoded = quantise_module(job, _train(job, round(max_bytes * SMALLER**attempt)), target)
+        if encoded is not None:
+            results.append(encoded)
+        if encoded is not None and encoded.float_psnr - encoded.psnr <= MAX_DROP:
+            break
+    if not results:
+        raise error("USAGE", f"{max_bytes} bytes are too few for any network of this signal")
+    return max(results, key=lambda encoded: encoded.psnr)
+
+
 def _encode_for_psnr(job: Job, min_psnr: float) -> EncodedField:
     max_bytes = _probe_size(job, min_psnr)
     for _ in range(MAX_SIZES):
         encoded = quantise_module(job, _train(job, max_bytes), Target(min_psnr=min_psnr))
         if encoded is not None:
             return encoded
-        max_bytes = round(max_bytes * 1.3)
+        max_bytes = round(max_bytes * LARGER)
     raise error("USAGE", f"{min_psnr:g} dB were not reached with a network of {max_bytes} bytes")
 
 
@@ -184,7 +200,9 @@ def _probe_size(job: Job, min_psnr: float) -> int:
     max_size = max(MIN_BYTES, min(MAX_BYTES, signal.samples.size))
     for _ in range(MAX_PROBES):
         size = min(max(size, MIN_BYTES), max_size)
-        network = network_for_bytes(signal.coords.shape[1], signal.channels, round(size), job.preset.omegas[0])
+        network = network_for_bytes(
+            signal.coords.shape[1], signal.channels, round(size), signal.n_samples, job.preset.omegas[0]
+        )
         psnr = fit(FieldModule(network, seed=job.seed), signal, options, seed=job.seed, device=job.device)
         missing = min_psnr + BEST_DROP - PROBE_GAIN - psnr
         size *= 2.0 ** (missing / PSNR_PER_OCTAVE)

@@ -1,0 +1,321 @@
+"""Random networks, headers and files, and an independent writer of framing and bit strings, for the core tests.
+
+The writers here follow the text and share no code with the library: what they make is what the text says.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+import sinrfmt
+from sinrfmt.container import build_file
+from sinrfmt.errors import SinrError
+from sinrfmt.head import Header, build_head, lowest_level
+from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding, Tensor
+from sinrfmt.payload import States, TensorCode, pack
+from sinrfmt.registry import (
+    KINDS_WITH_OMEGA,
+    LEVELS,
+    ChunkKind,
+    Coding,
+    Coords,
+    Modality,
+    Profile,
+    RecordKind,
+    Tool,
+    Values,
+)
+from sinrfmt.tables import Prior
+from sinrfmt.wire import Fault
+
+SIGNATURE = b"SIN\xd2"
+HEAD, PASS, INDX, META, HASH = 0x01, 0x02, 0x83, 0xA4, 0x85
+LAST = 0x10
+LAYER_KINDS = [RecordKind(kind) for kind in range(1, 8)]
+
+
+def fixed(max_examples: int) -> settings:
+    """The one hypothesis profile of these tests: the same examples in every run."""
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(derandomize=True, deadline=None, max_examples=max_examples, suppress_health_check=checks)
+
+
+# --- bytes by the text -----------------------------------------------------------------------------------------------
+
+
+def crc8(data: bytes) -> int:
+    """CNV-5 as polynomial division: the remainder of data * x^8."""
+    remainder = int.from_bytes(data, "big") << 8
+    for shift in reversed(range(8 * len(data))):
+        if remainder >> (shift + 8) & 1:
+            remainder ^= 0x107 << shift
+    return remainder
+
+
+def chunk(kind: int, payload: bytes, start_crc: int = 0) -> bytes:
+    """Clause 5.2."""
+    header = bytes([kind]) + len(payload).to_bytes(3, "little")
+    header += bytes([crc8(header)])
+    return header + payload + zlib.crc32(header + payload, start_crc).to_bytes(4, "little")
+
+
+def seal(chunks: Sequence[tuple[int, bytes]], *, mark_last: bool = True) -> bytes:
+    """A file of (type, payload); bit 4 is set in the last type only."""
+    data, start = SIGNATURE, 0
+    for position, (kind, payload) in enumerate(chunks):
+        is_last = mark_last and position == len(chunks) - 1
+        framed = chunk(kind & ~LAST | (LAST if is_last else 0), payload, start)
+        start = start or int.from_bytes(framed[-4:], "little")
+        data += framed
+    return data
+
+
+def split(data: bytes) -> list[tuple[int, bytes]]:
+    """(type, payload) of every chunk of a valid file."""
+    at, chunks = 4, []
+    while at < len(data):
+        length = int.from_bytes(data[at + 1 : at + 4], "little")
+        chunks.append((data[at], data[at + 5 : at + 5 + length]))
+        at += length + 9
+    return chunks
+
+
+def payload_offset(data: bytes, position: int) -> int:
+    """Offset in the file of the payload of chunk ``position``."""
+    return 4 + sum(len(payload) + 9 for _, payload in split(data)[:position]) + 5
+
+
+def bit_string(*fields: tuple[int, int]) -> bytes:
+    """(value, bits) LSB first, padded with zero bits (CNV-3)."""
+    digits = "".join(f"{value & (1 << n) - 1:0{n}b}"[::-1] for value, n in fields if n)
+    return int(digits[::-1] or "0", 2).to_bytes((len(digits) + 7) // 8, "little")
+
+
+def meta_payload(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(bytes([len(k)]) + k + len(v).to_bytes(2, "little") + v for k, v in pairs)
+
+
+def pass_payload(
+    table: Sequence[tuple[int, int]],
+    body: bytes = b"",
+    acc: Sequence[int] = (),
+    *,
+    flags: int = 0x08,
+    index: int = 0,
+    acc_crc: int | None = None,
+) -> bytes:
+    """A PASS payload by clause 7, of (value, bits) of the table's fields; ``acc_crc`` is by default that of ``acc``."""
+    crc = zlib.crc32(b"".join((a & 0xFFFFFFFF).to_bytes(4, "little") for a in acc)) if acc_crc is None else acc_crc
+    return bytes([flags, index]) + crc.to_bytes(4, "little") + bit_string(*table) + body
+
+
+def assert_error(name: str, offset: int | None, call: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    """``call`` raises the coded error ``name`` at ``offset``."""
+    with pytest.raises(SinrError) as caught:
+        call(*arguments, **options)
+    assert (caught.value.name, caught.value.offset) == (name, offset), str(caught.value)
+
+
+def assert_fault(name: str, offset: int, call: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    """``call`` raises the fault ``name`` at ``offset`` of a payload."""
+    with pytest.raises(Fault) as caught:
+        call(*arguments, **options)
+    assert (caught.value.name, caught.value.offset) == (name, offset), str(caught.value)
+
+
+# --- files by the library --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file and what it was made of: the tensors after every pass."""
+
+    data: bytes
+    header: Header
+    states: tuple[States, ...]
+
+
+def siren(depth: int = 2, width: int = 5, in_dims: int = 2, out_channels: int = 3, **options: Any) -> Network:
+    """``depth`` equal sine layers and a linear one."""
+    hidden = LayerRecord(RecordKind.SINE, width, depth, 30.0, **options)
+    return Network(in_dims, out_channels, (hidden, LayerRecord(RecordKind.LINEAR, out_channels, **options)))
+
+
+def header_of(network: Network, **fields: Any) -> Header:
+    """A header of the lowest level, with a seed if the network needs one."""
+    grid = fields.pop("grid", (4, 6)[: network.in_dims] if network.in_dims <= 2 else ())
+    needs_seed = any(r.prior for r in network.records) or isinstance(network.input_encoding, SeededFourierEncoding)
+    defaults: dict[str, Any] = {
+        "modality": Modality.FIELD,
+        "seed": 7 if needs_seed else None,
+        "level": lowest_level(network, grid),
+        "profile": Profile.MAIN,
+    }
+    return Header(network, grid=grid, **(defaults | fields))
+
+
+def make_file(
+    header: Header, codings: Sequence[tuple[Coding, int]], *, seed: int = 0, scale: float = 20.0, n_bits: int = 2
+) -> Made:
+    """A file of random integers with one pass for each (coding, log2_lanes)."""
+    rng = np.random.default_rng(seed)
+    header = replace(header, n_passes=len(codings))
+    chunks: list[tuple[ChunkKind, bytes]] = []
+    states: list[States] = []
+    for index, (coding, log2_lanes) in enumerate(codings):
+        before = states[-1] if states else None
+        make = base_code if before is None else refined_code
+        codes = [code for t in header.network.tensors if (code := make(t, rng, scale, n_bits)) is not None]
+        payload, after = pack(codes, header, coding=coding, log2_lanes=log2_lanes, index=index, before=before)
+        chunks.append((ChunkKind.PASS, payload))
+        states.append(after)
+    data = build_file(build_head(header), chunks)
+    level = next(level for level in LEVELS.values() if level.file_bytes >= len(data) and level.id >= header.level.id)
+    if level != header.level:
+        header = replace(header, level=level)
+        data = build_file(build_head(header), chunks)
+    return Made(data, header, tuple(states))
+
+
+def base_code(tensor: Tensor, rng: np.random.Generator, scale: float, _: int = 0) -> TensorCode:
+    record = tensor.record
+    if record.tool is Tool.RAW:
+        numbers = rng.normal(0, 1, tensor.size)
+        patterns = numbers.astype(np.float16).view(np.uint16) if record.half else numbers.astype(np.float32)
+        return TensorCode(tensor, patterns.view(np.int32) if not record.half else patterns.astype(np.int32))
+    values = np.rint(rng.laplace(0, scale, tensor.size) if scale else np.zeros(tensor.size)).astype(np.int32)
+    rows = None
+    if record.row_steps and not tensor.is_bias and rng.integers(4):
+        rows = rng.integers(-20, 21, tensor.shape[0]).astype(np.int16)
+    prior = None
+    if record.prior and rng.integers(4):
+        multiplier = int(rng.integers(1 << 15, 1 << 16)) & (-1 if rng.integers(2) else ~0xFF)
+        prior = Prior(multiplier, int(rng.integers(20, 39)))
+    return TensorCode(tensor, values, int(rng.integers(200, 1000)), rows, prior)
+
+
+def refined_code(tensor: Tensor, rng: np.random.Generator, _: float, n_bits: int) -> TensorCode | None:
+    """None for tensors that this pass leaves alone."""
+    if tensor.record.tool is Tool.RAW or not rng.integers(4):
+        return None
+    values = rng.integers(-(1 << n_bits - 1), (1 << n_bits - 1) + 1, tensor.size).astype(np.int32)
+    return TensorCode(tensor, values, refine_bits=n_bits)
+
+
+def small_file(*codings: tuple[Coding, int], **options: Any) -> Made:
+    """A file of 33 parameters, one pass for each coding (one packed pass if there is none)."""
+    return make_file(header_of(siren(1)), codings or [(Coding.PACKED, 0)], **options)
+
+
+def assert_decodes(made: Made) -> sinrfmt.Field:
+    """The file gives the integers and steps it was made of."""
+    field = sinrfmt.loads(made.data)
+    for found, expected in zip(field.states, made.states[-1], strict=True):
+        np.testing.assert_array_equal(found.acc, expected.acc)
+        assert (found.step, found.tensor.ordinal) == (expected.step, expected.tensor.ordinal)
+        assert (found.row_steps is None) == (expected.row_steps is None)
+        assert found.row_steps is None or found.row_steps.tolist() == expected.row_steps.tolist()  # type: ignore[union-attr]
+    return field
+
+
+# --- hypothesis ------------------------------------------------------------------------------------------------------
+
+BINARY32 = st.floats(2.0**-20, 2.0**20, width=32).filter(lambda v: not v.is_integer() or v > 255)
+OMEGAS = st.one_of(st.integers(1, 255).map(float), BINARY32)
+BASES = st.one_of(st.integers(2, 255).map(float), st.just(1.0), BINARY32)
+ALL_CODINGS = st.one_of(
+    st.sampled_from([(coding, 0) for coding in Coding]), st.sampled_from([(Coding.RANS, n) for n in range(6, 13)])
+)
+
+
+@st.composite
+def records(draw: st.DrawFn, width: int | None = None) -> LayerRecord:
+    kind = draw(st.sampled_from(LAYER_KINDS))
+    tool = draw(st.sampled_from([Tool.SCALAR, Tool.SCALAR, Tool.RAW]))
+    return LayerRecord(
+        kind=kind,
+        width=draw(st.integers(1, 12)) if width is None else width,
+        repeat=draw(st.integers(1, 3)) if width is None else 1,
+        omega=draw(OMEGAS) if kind in KINDS_WITH_OMEGA else 1.0,
+        tool=tool,
+        prior=tool is Tool.SCALAR and draw(st.booleans()),
+        row_steps=tool is Tool.SCALAR and draw(st.booleans()),
+        bias=draw(st.booleans()),
+        half=tool is Tool.RAW and draw(st.booleans()),
+    )
+
+
+ENCODINGS = st.one_of(
+    st.none(),
+    st.builds(
+        FourierEncoding,
+        octaves=st.integers(1, 32),
+        base=BASES,
+        include_input=st.booleans(),
+        times_pi=st.booleans(),
+    ),
+    st.builds(SeededFourierEncoding, n_features=st.integers(1, 20), scale=st.floats(2.0**-10, 8, width=32)),
+)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Network:
+    out_channels = draw(st.integers(1, 6))
+    hidden = draw(st.lists(records(), max_size=3))
+    return Network(
+        in_dims=draw(st.integers(1, 8)),
+        out_channels=out_channels,
+        records=(*hidden, draw(records(width=out_channels))),
+        input_encoding=draw(ENCODINGS),
+    )
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> tuple[float, float]:
+    low = draw(st.floats(-100, 100, width=32))
+    return low, draw(st.floats(101, 1000, width=32))
+
+
+@st.composite
+def headers(draw: st.DrawFn) -> Header:
+    network = draw(networks())
+    n, n_passes = network.in_dims, draw(st.integers(1, 255))
+    coords = draw(st.sampled_from(Coords))
+    sides = st.integers(1, 70000) if n == 1 else st.integers(1, 5)
+    header = header_of(
+        network,
+        grid=draw(st.one_of(st.just(()), st.tuples(*[sides] * n))),
+        modality=draw(st.sampled_from(Modality)),
+        coords=coords,
+        values=draw(st.sampled_from(Values)),
+        n_passes=n_passes,
+        box=draw(st.tuples(*[boxes()] * n)) if coords is Coords.BOX else None,
+        quality=draw(st.none() | st.lists(st.integers(0, 65535), min_size=n_passes, max_size=n_passes)),
+        profile=draw(st.sampled_from(Profile)),
+        version_minor=draw(st.integers(0, 15)),
+    )
+    if header.quality is not None and 2 * n_passes > 255:
+        header = replace(header, quality=None)
+    if header.quality is not None:
+        header = replace(header, quality=tuple(q / 100 for q in header.quality))
+    if header.seed is not None:
+        header = replace(header, seed=draw(st.integers(0, (1 << 64) - 1) | st.integers(0, (1 << 32) - 1)))
+    return header
+
+
+@st.composite
+def files(draw: st.DrawFn, max_passes: int = 3) -> Made:
+    """Files of one to three passes in all codings, lanes, tools and forms."""
+    return make_file(
+        header_of(draw(networks())),
+        draw(st.lists(ALL_CODINGS, min_size=1, max_size=max_passes)),
+        seed=draw(st.integers(0, 1 << 32)),
+        scale=draw(st.sampled_from([0.0, 0.3, 20.0, 3000.0, 1e5])),
+        n_bits=draw(st.integers(1, 3)),
+    )

@@ -1,0 +1,214 @@
+"""Clause 16: coordinates, input encodings, layers and samples against a straightforward binary64 evaluation."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sinrfmt import evaluate
+from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
+from sinrfmt.philox import T8, Tag, words
+from sinrfmt.registry import Coords, RecordKind, Values
+from tests.strategies import LAYER_KINDS, fixed
+
+Doubles = NDArray[np.float64]
+FORMULAS = {
+    Coords.CENTRES: lambda i, n, n0: (2 * i + 1) / n - 1,
+    Coords.CORNERS: lambda i, n, n0: 2 * i / max(n - 1, 1) - 1,
+    Coords.CORNERS_PROPORTIONAL: lambda i, n, n0: 2 * i / max(n0 - 1, 1) - 1,
+    Coords.CENTRES_UNIT: lambda i, n, n0: (i + 0.5) / n,
+    Coords.BOX: lambda i, n, n0: -0.3 + (7.1 - -0.3) * (i + 0.5) / n,
+}
+ACTIVATIONS = {
+    RecordKind.LINEAR: lambda t: t,
+    RecordKind.SINE: math.sin,
+    RecordKind.RELU: lambda t: max(t, 0.0),
+    RecordKind.GAUSSIAN: lambda t: math.exp(-(t**2)),
+    RecordKind.TANH: math.tanh,
+    RecordKind.SIGMOID: lambda t: 1 / (1 + math.exp(-t)),
+    RecordKind.ELU: lambda t: t if t > 0 else math.exp(t) - 1,
+}
+
+
+@pytest.mark.parametrize("coords", Coords)
+@pytest.mark.parametrize(("n", "n0"), [(1, 1), (1, 7), (2, 2), (3, 5), (7, 1), (256, 100), (1000, 1000)])
+def test_coordinates_of_an_axis(coords: Coords, n: int, n0: int) -> None:
+    """Clause 16.1: in binary64, rounded to binary32."""
+    found = evaluate.axis_coords(coords, n, n0, (-0.3, 7.1))
+    assert found.dtype == np.float32
+    assert found.tolist() == [float(np.float32(FORMULAS[coords](i, n, n0))) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("coords", "n", "ends"),
+    [(Coords.CENTRES, 4, (-0.75, 0.75)), (Coords.CENTRES, 1, (0, 0)), (Coords.CORNERS, 5, (-1, 1)),
+     (Coords.CORNERS, 1, (-1, -1)), (Coords.CENTRES_UNIT, 1, (0.5, 0.5)), (Coords.CENTRES_UNIT, 4, (0.125, 0.875))],
+)  # fmt: skip
+def test_ends_of_an_axis(coords: Coords, n: int, ends: tuple[float, float]) -> None:
+    x = evaluate.axis_coords(coords, n, n)
+    assert (x[0], x[-1]) == ends
+
+
+def test_corners_proportional_keeps_the_spacing_of_the_first_axis() -> None:
+    rows, columns = evaluate.grid_axes(Coords.CORNERS_PROPORTIONAL, (3, 5), None)
+    assert (rows.tolist(), columns.tolist()) == ([-1, 0, 1], [-1, 0, 1, 2, 3])
+
+
+def test_every_axis_has_its_box() -> None:
+    axes = evaluate.grid_axes(Coords.BOX, (2, 1), ((0.0, 4.0), (-1.0, 2.0)))
+    assert [axis.tolist() for axis in axes] == [[1.0, 3.0], [0.5]]
+
+
+@pytest.mark.parametrize("kind", LAYER_KINDS)
+def test_activations(kind: RecordKind) -> None:
+    """Clause 6.4, also where a naive exponential would overflow."""
+    t = np.array([-200, -90, -20, -3.5, -1, -1e-4, -0.0, 0.0, 1e-4, 0.5, 1, 3.5, 20, 90, 200], dtype=np.float32)
+    with np.errstate(over="raise", invalid="raise"):
+        found = evaluate.ACTIVATIONS[kind](t)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [ACTIVATIONS[kind](float(v)) for v in t], rtol=1e-6, atol=1e-37)
+
+
+# --- 16.2 ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("base", [2.0, 1.0, 1.5, 0.5, 255.0])
+@pytest.mark.parametrize("times_pi", [False, True])
+def test_fourier_frequencies(base: float, times_pi: bool) -> None:
+    found = evaluate.fourier_frequencies(FourierEncoding(8, base, times_pi=times_pi))
+    expected = [np.float32(base**j * (math.pi if times_pi else 1)) for j in range(8)]
+    assert found.tolist() == expected
+
+
+def fourier(encoding: FourierEncoding, x: Doubles) -> Doubles:
+    """Clause 16.2 in order; only the argument is a binary32 product, as the text says."""
+    outputs = list(x) if encoding.include_input else []
+    for j in range(encoding.octaves):
+        frequency = np.float32(encoding.base**j * (math.pi if encoding.times_pi else 1))
+        arguments = [float(np.float32(np.float32(v) * frequency)) for v in x]
+        outputs += [math.sin(a) for a in arguments] + [math.cos(a) for a in arguments]
+    return np.array(outputs)
+
+
+@pytest.mark.parametrize("include_input", [False, True])
+@pytest.mark.parametrize("times_pi", [False, True])
+@pytest.mark.parametrize("in_dims", [1, 2, 3])
+def test_fourier_features(include_input: bool, times_pi: bool, in_dims: int) -> None:
+    encoding = FourierEncoding(5, 1.7, include_input, times_pi)
+    x = np.random.default_rng(in_dims).uniform(-1, 1, (6, in_dims)).astype(np.float32)
+    found = evaluate.encode_inputs(encoding, x, None)
+    assert found.shape == (6, encoding.n_out(in_dims))
+    np.testing.assert_allclose(found, [fourier(encoding, row.astype(np.float64)) for row in x], atol=1e-6)
+
+
+def seeded_rows(encoding: SeededFourierEncoding, in_dims: int, seed: int) -> Doubles:
+    """RNG-6: entry (i, j) is the sum of T8 over the four bytes of word i * in_dims + j."""
+    sums = [sum(int(T8[(int(word) >> shift) & 0xFF]) for shift in (0, 8, 16, 24))
+            for word in words(encoding.n_features * in_dims, 0, Tag.FOURIER, seed)]  # fmt: skip
+    return np.array(sums, dtype=np.float64).reshape(-1, in_dims)
+
+
+@pytest.mark.parametrize("in_dims", [1, 3])
+@pytest.mark.parametrize("seed", [0, 5, (1 << 40) + 3])
+def test_seeded_fourier_features(in_dims: int, seed: int) -> None:
+    encoding = SeededFourierEncoding(7, float(np.float32(0.0123)))
+    B = seeded_rows(encoding, in_dims, seed) * encoding.scale
+    matrix = evaluate.seeded_matrix(encoding, in_dims, seed)
+    np.testing.assert_array_equal(matrix, B.astype(np.float32))
+    x = np.random.default_rng(in_dims).uniform(-1, 1, (6, in_dims)).astype(np.float32)
+    t = x.astype(np.float64) @ matrix.astype(np.float64).T
+    found = evaluate.encode_inputs(encoding, x, seed)
+    np.testing.assert_allclose(found, np.concatenate([np.sin(t), np.cos(t)], axis=1), atol=2e-6)
+
+
+# --- 16.3 ------------------------------------------------------------------------------------------------------------
+
+
+def reference(network: Network, weights: list[NDArray[np.float32]], x: Doubles, seed: int | None) -> Doubles:
+    """h = act(omega * (W x + b)) in binary64, one sample."""
+    h = x
+    if isinstance(network.input_encoding, FourierEncoding):
+        h = fourier(network.input_encoding, x)
+    elif network.input_encoding is not None:
+        assert seed is not None
+        t = evaluate.seeded_matrix(network.input_encoding, len(x), seed).astype(np.float64) @ x
+        h = np.concatenate([np.sin(t), np.cos(t)])
+    tensors = iter(weights)
+    for layer in network.layers:
+        t = next(tensors).astype(np.float64) @ h
+        t = t + (next(tensors) if layer.record.bias else 0)
+        h = np.array([ACTIVATIONS[layer.kind](v) for v in layer.omega * t])
+    return h
+
+
+def random_weights(network: Network, seed: int) -> list[NDArray[np.float32]]:
+    rng = np.random.default_rng(seed)
+    return [rng.normal(0, 0.4, tensor.shape).astype(np.float32) for tensor in network.tensors]
+
+
+@pytest.mark.parametrize("kind", LAYER_KINDS)
+@pytest.mark.parametrize(
+    "encoding", [None, FourierEncoding(3, 2.0, True), SeededFourierEncoding(4, 0.01)], ids=["none", "fourier", "seeded"]
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_every_kind_of_network_agrees_with_binary64(kind: RecordKind, encoding: Any, bias: bool) -> None:
+    """VAL-1."""
+    omega = 3.0 if kind in (RecordKind.SINE, RecordKind.GAUSSIAN) else 1.0
+    records = (LayerRecord(kind, 6, 2, omega, bias=bias), LayerRecord(kind, 3, omega=omega, bias=not bias))
+    network = Network(2, 3, records, encoding)
+    weights = random_weights(network, int(kind))
+    x = np.random.default_rng(1).uniform(-1, 1, (20, 2)).astype(np.float32)
+    found = evaluate.evaluate(network, weights, x, 11)
+    assert (found.dtype, found.shape) == (np.float32, (20, 3))
+    np.testing.assert_allclose(found, [reference(network, weights, row.astype(np.float64), 11) for row in x], atol=3e-5)
+
+
+def test_samples_do_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(2, 1, (LayerRecord(RecordKind.SINE, 16, omega=30.0), LayerRecord(RecordKind.LINEAR, 1)))
+    weights = random_weights(network, 0)
+    x = np.random.default_rng(2).uniform(-1, 1, (50, 2)).astype(np.float32)
+    whole = evaluate.evaluate(network, weights, x)
+    for block in (1, 16, 100):
+        monkeypatch.setattr(evaluate, "BLOCK_VALUES", block)
+        np.testing.assert_allclose(evaluate.evaluate(network, weights, x), whole, atol=1e-5)
+
+
+def test_huge_weights_give_no_warning_and_no_exception() -> None:
+    records = (LayerRecord(RecordKind.RELU, 2), LayerRecord(RecordKind.SINE, 1, omega=255.0))
+    network = Network(1, 1, records, FourierEncoding(32, float(np.float32(3e38)), True))
+    weights = [np.full(tensor.shape, 3e38, dtype=np.float32) for tensor in network.tensors]
+    with np.errstate(all="raise"):
+        found = evaluate.evaluate(network, weights, np.array([[0.0], [1.0], [3e38]], dtype=np.float32))
+    assert found.shape == (3, 1)
+
+
+# --- 16.4 ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "inputs"),
+    [(Values.UNIT, [k / 255 for k in range(256)]), (Values.RAW, [k / 255 for k in range(256)]),
+     (Values.SIGNED, [2 * k / 255 - 1 for k in range(256)])],
+)  # fmt: skip
+def test_all_256_samples(values: Values, inputs: list[float]) -> None:
+    assert evaluate.to_uint8(values, np.array(inputs, dtype=np.float32)).tolist() == list(range(256))
+
+
+@fixed(300)
+@given(st.floats(-2, 2, width=32), st.sampled_from(Values))
+def test_samples_of_the_text(v: float, values: Values) -> None:
+    """floor(255 min(max(v', 0), 1) + 0.5), away from the ties that binary32 cannot tell apart."""
+    unit = (v + 1) / 2 if values is Values.SIGNED else v
+    exact = 255 * min(max(unit, 0), 1) + 0.5
+    if abs(exact - round(exact)) > 1e-4:
+        assert evaluate.to_uint8(values, np.array([v], dtype=np.float32)).tolist() == [math.floor(exact)]
+
+
+@pytest.mark.parametrize("values", Values)
+def test_samples_outside_the_range_are_clamped(values: Values) -> None:
+    v = np.array([-1e30, -np.inf, -1.001, 1.001, 1e30, np.inf], dtype=np.float32)
+    assert evaluate.to_uint8(values, v).tolist() == [0, 0, 0, 255, 255, 255]

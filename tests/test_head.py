@@ -1,0 +1,395 @@
+"""Clause 6: every field rule and every rule HED-2 to HED-11, at the offset that the text states."""
+
+import struct
+import tracemalloc
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from sinrfmt.head import Header, build_head, lowest_level, parse_head
+from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
+from sinrfmt.registry import LEVELS, Coords, Dictionary, Feature, Modality, Profile, RecordKind, Tool, Values
+from tests.strategies import assert_error, assert_fault, fixed, header_of, headers, siren
+
+NAN, INF = float("nan"), float("inf")
+LINEAR_LAST = b"\x01\x01"
+
+
+def f32(*values: float) -> bytes:
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+def layer(kind: int = 2, flags: int = 1, width: int = 5, repeat: int = 1, omega: bytes = b"\x1e") -> bytes:
+    """A layer record; omega only for the kinds that have one."""
+    has_omega = kind in (2, 4, 8, 9)
+    return bytes([kind, flags]) + width.to_bytes(2, "little") + bytes([repeat]) + (omega if has_omega else b"")
+
+
+def fourier(flags: int = 0, octaves: int = 4, base: bytes = b"\x02") -> bytes:
+    return bytes([33, flags, octaves]) + base
+
+
+def fourier_seeded(n_features: int = 8, scale: float = 1.0) -> bytes:
+    return b"\x22" + n_features.to_bytes(2, "little") + f32(scale)
+
+
+class Bytes:
+    """HEAD by the text, with the place of every field."""
+
+    def __init__(self, **fields: Any) -> None:
+        n_records = len(fields.get("records", [layer()])) + 1
+        parts = {
+            "version": b"\x10",
+            "profile_level": b"\x11",
+            "features_required": bytes(2),
+            "features_optional": b"\x00",
+            "modality": b"\x01",
+            "in_dims": b"\x02",
+            "out_channels": b"\x03",
+            "coords_values": b"\x00",
+            "n_passes": b"\x01",
+            "grid": struct.pack("<2H", 4, 6),
+            "box": b"",
+            "seeded": b"",
+            "n_records": bytes([n_records]),
+            "records": [layer()],
+            "last": LINEAR_LAST,
+            "blocks": b"",
+        } | fields
+        self.at: dict[str, int] = {}
+        self.payload = b""
+        for name, value in parts.items():
+            self.at[name] = len(self.payload)
+            for index, piece in enumerate(value if isinstance(value, list) else [value]):
+                self.at[f"{name}{index}"] = len(self.payload)
+                self.payload += bytes([piece]) if isinstance(piece, int) else piece
+
+
+WIDE, SEEDED = b"\x01\x00", b"\x02\x00"
+SEED = b"\x10" + bytes(4)
+PRIOR = layer(flags=0x09)
+
+# What breaks a rule: fields, name of the error, the field at whose start it is, and how many bytes after that.
+FIELD_RULES = [
+    ({"version": 0x20}, "UNSUPPORTED_VERSION", "version", 0),
+    ({"version": 0x00}, "UNSUPPORTED_VERSION", "version", 0),
+    ({"profile_level": 0x01}, "UNSUPPORTED_PROFILE", "profile_level", 0),
+    ({"profile_level": 0x30}, "UNSUPPORTED_PROFILE", "profile_level", 0),
+    ({"profile_level": 0x10}, "UNSUPPORTED_LEVEL", "profile_level", 0),
+    ({"profile_level": 0x16}, "UNSUPPORTED_LEVEL", "profile_level", 0),
+    *[({"features_required": struct.pack("<H", 1 << bit)}, "UNSUPPORTED_FEATURE", "features_required", 0)
+      for bit in range(2, 16)],
+    ({"modality": 0}, "UNKNOWN_ID", "modality", 0),
+    ({"modality": 9}, "UNKNOWN_ID", "modality", 0),
+    ({"in_dims": 0}, "BAD_DIMENSIONS", "in_dims", 0),
+    ({"in_dims": 9}, "BAD_DIMENSIONS", "in_dims", 0),
+    ({"out_channels": 0}, "BAD_DIMENSIONS", "out_channels", 0),
+    *[({"coords_values": coords}, "UNKNOWN_ID", "coords_values", 0) for coords in range(4, 15)],
+    *[({"coords_values": values << 4}, "UNKNOWN_ID", "coords_values", 0) for values in range(3, 16)],
+    ({"n_passes": 0}, "BAD_DIMENSIONS", "n_passes", 0),
+    ({"features_required": SEEDED, "seeded": b"\x00" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
+    ({"features_required": SEEDED, "seeded": b"\x20" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
+    ({"features_required": SEEDED, "seeded": b"\x12" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
+    ({"n_records": 0}, "BAD_RECORD", "n_records", 0),
+    *[({"records": [layer(kind)]}, "UNKNOWN_ID", "records", 0) for kind in (0, 8, 9, 10, 11, 32, 35, 64, 255)],
+    ({"records": [layer(flags=0x81)]}, "RESERVED_NOT_ZERO", "records", 1),
+    *[({"records": [layer(flags=tool)]}, "UNKNOWN_ID", "records", 1) for tool in (5, 6, 7)],
+    ({"records": [layer(width=0)]}, "BAD_RECORD", "records", 2),
+    ({"records": [layer(repeat=0)]}, "BAD_RECORD", "records", 4),
+    *[({"records": [layer(omega=b"\x00" + f32(omega))]}, "BAD_FLOAT", "records", 6)
+      for omega in (NAN, INF, -INF, 0.0, -0.0, -1.5, 1.0, 30.0, 255.0)],
+    *[({"records": [fourier(flags=1 << bit)]}, "RESERVED_NOT_ZERO", "records", 1) for bit in range(2, 8)],
+    ({"records": [fourier(octaves=0)]}, "BAD_RECORD", "records", 2),
+    ({"records": [fourier(octaves=33)]}, "BAD_RECORD", "records", 2),
+    ({"records": [fourier(base=b"\x01")]}, "BAD_RECORD", "records", 3),
+    *[({"records": [fourier(base=b"\x00" + f32(base))]}, "BAD_FLOAT", "records", 4)
+      for base in (NAN, INF, 0.0, -2.5, 2.0, 255.0)],
+    ({"records": [fourier_seeded(n_features=0)]}, "BAD_RECORD", "records", 1),
+    *[({"records": [fourier_seeded(scale=scale)]}, "BAD_FLOAT", "records", 3) for scale in (NAN, INF, 0.0, -1.0)],
+    *[({"last": bytes([kind, 1])}, "UNKNOWN_ID", "last", 0) for kind in (0, 8, 10, 35, 64)],
+    *[({"last": bytes([kind, 1])}, "BAD_RECORD", "last", 0) for kind in (33, 34)],
+    ({"last": b"\x01\x81"}, "RESERVED_NOT_ZERO", "last", 1),
+    ({"last": b"\x01\x07"}, "UNKNOWN_ID", "last", 1),
+    ({"last": b"\x02\x01\x00" + f32(7.0)}, "BAD_FLOAT", "last", 3),
+]  # fmt: skip
+GRID0, BOX_COORDS = bytes(4), 0x0F
+RULES = [
+    ({"grid": struct.pack("<2H", 0, 6)}, "BAD_DIMENSIONS", "grid", 0),  # HED-2
+    ({"grid": struct.pack("<2H", 4, 0)}, "BAD_DIMENSIONS", "grid", 0),
+    ({"grid": struct.pack("<2H", 2048, 2049)}, "LIMIT_GRID", "grid", 0),  # HED-3
+    ({"grid": struct.pack("<2H", 65535, 65535)}, "LIMIT_GRID", "grid", 0),
+    *[({"coords_values": BOX_COORDS, "box": f32(0, 1, *axis)}, "BAD_FLOAT", "box", 0)  # HED-4
+      for axis in ((NAN, 1), (0, NAN), (-INF, 1), (0, INF), (1, 1), (2, 1))],
+    ({"records": [layer(), fourier()]}, "BAD_RECORD", "records1", 0),  # HED-5
+    ({"records": [fourier(), fourier()]}, "BAD_RECORD", "records1", 0),
+    ({"features_required": SEEDED, "seeded": SEED, "records": [layer(), fourier_seeded()]},
+     "BAD_RECORD", "records1", 0),
+    ({"records": [layer(flags=0x04)]}, "BAD_RECORD", "records", 1),  # HED-6
+    ({"records": [layer(flags=0x08)]}, "BAD_RECORD", "records", 1),
+    ({"records": [layer(flags=0x10)]}, "BAD_RECORD", "records", 1),
+    ({"records": [layer(flags=0x41)]}, "BAD_RECORD", "records", 1),
+    ({"records": [layer(flags=0x42)]}, "BAD_RECORD", "records", 1),
+    ({"last": b"\x01\x04"}, "BAD_RECORD", "last", 1),
+    ({"last": b"\x01\x18"}, "BAD_RECORD", "last", 1),
+    ({"records": [layer(), layer()]}, "BAD_RECORD", "records1", 0),  # HED-7
+    ({"records": [layer(repeat=254), layer()]}, "BAD_RECORD", "records1", 0),
+    ({"records": [fourier(), layer(3), layer(3, repeat=255)]}, "BAD_RECORD", "records2", 0),
+    ({"records": [layer(omega=b"\x00" + f32(0.5))] * 2}, "BAD_RECORD", "records1", 0),
+    ({"records": [layer(repeat=8)]}, "LIMIT_LAYERS", "n_records", 0),  # HED-8
+    ({"records": [layer(width=4097)]}, "LIMIT_WIDTH", "n_records", 0),
+    ({"features_required": SEEDED, "seeded": SEED, "records": [fourier_seeded(2049)]}, "LIMIT_WIDTH", "n_records", 0),
+    ({"records": [layer(width=126, repeat=2)]}, "LIMIT_PARAMETERS", "n_records", 0),
+    ({"records": [layer(width=65535, repeat=255)]}, "LIMIT_LAYERS", "n_records", 0),
+    ({"records": [layer(flags=0x02)]}, "FEATURE_MISMATCH", "records", 1),  # HED-9
+    ({"records": [layer(flags=0x03)]}, "FEATURE_MISMATCH", "records", 1),
+    ({"records": [layer(), PRIOR]}, "FEATURE_MISMATCH", "records1", 1),
+    ({"last": b"\x01\x09"}, "FEATURE_MISMATCH", "last", 1),
+    ({"records": [fourier_seeded()]}, "FEATURE_MISMATCH", "records", 0),
+    ({"features_required": SEEDED, "seeded": b"\x11" + bytes(4), "records": [PRIOR]}, "FEATURE_MISMATCH", "seeded", 0),
+    ({"features_required": SEEDED, "seeded": b"\x11" + bytes(4), "records": [layer(flags=3)]},
+     "FEATURE_MISMATCH", "records", 1),
+    ({"features_required": SEEDED, "seeded": SEED}, "FEATURE_MISMATCH", "features_required", 0),  # HED-10
+    ({"features_required": WIDE, "grid": struct.pack("<2I", 4, 65535)}, "FEATURE_MISMATCH", "features_required", 0),
+    ({"features_required": b"\x03\x00", "grid": bytes(8), "seeded": b"\x10" + struct.pack("<Q", (1 << 32) - 1),
+      "records": [PRIOR]}, "FEATURE_MISMATCH", "features_required", 0),
+    ({"features_optional": 1, "blocks": b"\x01\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),  # HED-11
+    ({"features_optional": 1, "blocks": b"\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),
+    ({"features_optional": 3, "blocks": b"\x04" + bytes(4) + b"\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "name", "field", "after"), [*FIELD_RULES, *RULES])
+def test_broken_rule_gives_its_error_at_its_field(fields: dict[str, Any], name: str, field: str, after: int) -> None:
+    made = Bytes(**fields)
+    assert_fault(name, made.at[field] + after, parse_head, made.payload)
+
+
+# Of two broken rules the first in the order of checks counts: fields in order, then HED rules by their number.
+ORDER = [
+    ({"version": 0x20, "profile_level": 0x00}, "UNSUPPORTED_VERSION"),
+    ({"profile_level": 0x00}, "UNSUPPORTED_PROFILE"),
+    ({"records": [layer(flags=0x87)]}, "RESERVED_NOT_ZERO"),
+    ({"grid": struct.pack("<2H", 0, 6), "last": b"\x01\x07"}, "UNKNOWN_ID"),
+    ({"grid": struct.pack("<2H", 0, 6), "records": [layer(), layer()]}, "BAD_DIMENSIONS"),
+    ({"grid": struct.pack("<2H", 65535, 65535), "records": [layer(), fourier()]}, "LIMIT_GRID"),
+    ({"records": [layer(flags=0x08), fourier()]}, "BAD_RECORD"),
+    ({"records": [PRIOR, layer(repeat=255)]}, "LIMIT_LAYERS"),
+    ({"records": [layer(width=5000, repeat=9)]}, "LIMIT_LAYERS"),
+    ({"records": [layer(width=5000)]}, "LIMIT_WIDTH"),
+    ({"features_required": WIDE, "grid": struct.pack("<2I", 4, 6), "records": [PRIOR]}, "FEATURE_MISMATCH"),
+    ({"features_required": SEEDED, "seeded": SEED, "features_optional": 1, "blocks": b"\x00"}, "FEATURE_MISMATCH"),
+    ({"last": b"\x01\x08", "blocks": b"\x00"}, "SURPLUS_BYTES"),
+]
+
+
+@pytest.mark.parametrize(("fields", "name"), ORDER)
+def test_of_two_broken_rules_the_first_in_order_counts(fields: dict[str, Any], name: str) -> None:
+    with pytest.raises(Exception, match=name):
+        parse_head(Bytes(**fields).payload)
+
+
+ACCEPTED = [
+    {},
+    {"version": 0x1F},
+    {"grid": GRID0},
+    {"grid": struct.pack("<2H", 2048, 2048)},
+    {"coords_values": BOX_COORDS, "box": f32(-1, 1, 0, 0.5)},
+    {"records": []},
+    {"records": [fourier()]},
+    {"records": [fourier(base=b"\x00" + f32(1.0))]},
+    {"records": [fourier(flags=3, octaves=32, base=b"\x00" + f32(256.0))]},
+    {"records": [layer(repeat=7)]},
+    {"records": [layer(width=4096, omega=b"\x00" + f32(256.0))], "in_dims": 1, "out_channels": 1, "grid": bytes(2)},
+    {"records": [layer(), layer(flags=0x21), layer()]},
+    {"profile_level": 0x15, "records": [layer(repeat=255)]},
+    {"profile_level": 0x15, "features_required": WIDE, "grid": struct.pack("<2I", 65536, 1)},
+    {"features_required": b"\x03\x00", "grid": bytes(8), "seeded": b"\x10" + struct.pack("<Q", 1 << 32),
+     "records": [PRIOR]},
+    {"features_required": SEEDED, "seeded": SEED, "records": [fourier_seeded(2048)]},
+    {"records": [layer(flags=0x40)], "last": b"\x03\x20"},
+    {"features_optional": 1, "blocks": b"\x02\x10\x27"},
+    {"features_optional": 0xFF, "blocks": b"\x02\x10\x27" + b"\x00" * 6 + b"\xff" + bytes(255)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", ACCEPTED)
+def test_borders_of_the_rules_are_accepted(fields: dict[str, Any]) -> None:
+    parse_head(Bytes(**fields).payload)
+
+
+def test_equal_layers_after_255_are_a_second_record() -> None:
+    """HED-7, and HED-8 for the 256 layers of level 5."""
+    records = [layer(width=3, repeat=255)]
+    assert parse_head(Bytes(profile_level=0x15, records=records).payload).network.n_layers == 256
+    made = Bytes(profile_level=0x15, records=[*records, layer(width=3)])
+    assert_fault("LIMIT_LAYERS", made.at["n_records"], parse_head, made.payload)
+
+
+def test_head_that_is_cut_is_too_short_at_its_end() -> None:
+    """CON-10."""
+    payload = Bytes(features_required=b"\x03\x00", grid=struct.pack("<2I", 1 << 16, 1),
+                    seeded=b"\x10" + bytes(8), records=[fourier(), PRIOR]).payload  # fmt: skip
+    parse_head(payload)
+    for n in range(len(payload)):
+        assert_fault("PAYLOAD_TOO_SHORT", n, parse_head, payload[:n])
+
+
+def test_bytes_after_head_are_surplus() -> None:
+    """CON-10."""
+    payload = Bytes().payload
+    assert_fault("SURPLUS_BYTES", len(payload), parse_head, payload + b"\x00")
+
+
+def test_head_says_what_its_bytes_say() -> None:
+    made = Bytes(
+        version=0x13,
+        profile_level=0x23,
+        features_required=b"\x03\x00",
+        features_optional=3,
+        modality=4,
+        coords_values=0x1F,
+        n_passes=2,
+        grid=struct.pack("<2I", 65536, 2),
+        box=f32(-1, 1, 0.25, 0.5),
+        seeded=b"\x10" + struct.pack("<Q", (1 << 64) - 2),
+        records=[fourier(3, 5, b"\x00" + f32(1.5)), layer(4, 0x39, 300, 2, b"\x00" + f32(0.5)), layer(7, 0x40, 9)],
+        last=b"\x02\x01\x07",
+        blocks=b"\x04" + struct.pack("<2H", 3001, 4000) + b"\x01\xaa",
+    )
+    first = LayerRecord(RecordKind.GAUSSIAN, 300, 2, 0.5, prior=True, row_steps=True, bias=False)
+    assert parse_head(made.payload) == Header(
+        network=Network(
+            in_dims=2,
+            out_channels=3,
+            records=(
+                first,
+                LayerRecord(RecordKind.ELU, 9, tool=Tool.RAW, half=True),
+                LayerRecord(RecordKind.SINE, 3, omega=7.0),
+            ),
+            input_encoding=FourierEncoding(5, 1.5, include_input=True, times_pi=True),
+        ),
+        modality=Modality.VOLUME,
+        grid=(65536, 2),
+        coords=Coords.BOX,
+        values=Values.SIGNED,
+        n_passes=2,
+        seed=(1 << 64) - 2,
+        dictionary=Dictionary.RADEMACHER,
+        box=((-1.0, 1.0), (0.25, 0.5)),
+        quality=(30.01, 40.0),
+        profile=Profile.MAIN,
+        level=LEVELS[3],
+        version_minor=3,
+    )
+
+
+def single_layers(header: Header) -> list[tuple[LayerRecord, int]]:
+    return [(replace(layer.record, repeat=1), layer.n_in) for layer in header.network.layers]
+
+
+@fixed(150)
+@given(headers())
+def test_parsing_gives_back_what_was_built(header: Header) -> None:
+    parsed = parse_head(build_head(header))
+    assert single_layers(parsed) == single_layers(header)
+    assert replace(parsed, network=header.network) == header
+    assert build_head(parsed) == build_head(header)
+
+
+@pytest.mark.parametrize(
+    ("repeats", "expected"),
+    [([1, 1], [2]), ([200, 55], [255]), ([1] * 5, [5])],
+)
+def test_equal_records_are_merged(repeats: list[int], expected: list[int]) -> None:
+    hidden = [LayerRecord(RecordKind.SINE, 2, repeat, 30.0) for repeat in repeats]
+    network = Network(1, 1, (*hidden, LayerRecord(RecordKind.LINEAR, 1)))
+    parsed = parse_head(build_head(header_of(network)))
+    assert [record.repeat for record in parsed.network.records[:-1]] == expected
+
+
+@pytest.mark.parametrize(
+    "change", [{"width": 6}, {"omega": 31.0}, {"kind": RecordKind.GAUSSIAN}, {"bias": False}, {"row_steps": True}]
+)
+def test_records_that_differ_are_not_merged(change: dict[str, Any]) -> None:
+    record = siren(1).records[0]
+    network = Network(2, 3, (record, replace(record, **change), LayerRecord(RecordKind.LINEAR, 3)))
+    assert parse_head(build_head(header_of(network))).network.records == network.records
+
+
+@pytest.mark.parametrize(
+    ("header", "features"),
+    [
+        (header_of(siren()), set()),
+        (header_of(siren(prior=True)), {Feature.SEEDED}),
+        (header_of(siren(prior=True), seed=1 << 32), {Feature.SEEDED, Feature.WIDE}),
+        (header_of(siren(), grid=(65536, 1)), {Feature.WIDE}),
+        (header_of(siren(), seed=1 << 20), set()),
+        (header_of(replace(siren(), input_encoding=SeededFourierEncoding(3, 1.0))), {Feature.SEEDED}),
+        (header_of(replace(siren(), input_encoding=FourierEncoding(3))), set()),
+    ],
+)
+def test_required_features_follow_from_the_content(header: Header, features: set[Feature]) -> None:
+    assert int.from_bytes(build_head(header)[2:4], "little") == sum(1 << feature for feature in features)
+
+
+def test_layers_are_counted_before_the_network_is_expanded() -> None:
+    """LIM-2: 64 770 layers of 65 535 outputs are refused in little memory."""
+    made = Bytes(profile_level=0x15, records=[layer(width=65000 + i, repeat=255) for i in range(254)])
+    tracemalloc.start()
+    try:
+        assert_fault("LIMIT_LAYERS", made.at["n_records"], parse_head, made.payload)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"n_passes": 0}, "BAD_DIMENSIONS"),
+        ({"n_passes": 256}, "BAD_DIMENSIONS"),
+        ({"grid": (0, 3)}, "BAD_DIMENSIONS"),
+        ({"grid": (5000, 5000), "level": LEVELS[1]}, "LIMIT_GRID"),
+        ({"coords": Coords.BOX, "box": ((0.0, 1.0), (1.0, 1.0))}, "BAD_FLOAT"),
+        ({"quality": (30.0, 31.0)}, "BAD_OPTIONAL_BLOCK"),
+        ({"dictionary": Dictionary.T8, "network": siren(prior=True)}, "FEATURE_MISMATCH"),
+        ({"network": siren(width=0)}, "BAD_RECORD"),
+        ({"network": siren(depth=255), "level": LEVELS[4]}, "LIMIT_LAYERS"),
+        ({"network": Network(2, 3, (LayerRecord(RecordKind.SINE, 4, 256, 30.0), *siren().records[1:]))}, "BAD_RECORD"),
+        ({"network": siren(half=True)}, "BAD_RECORD"),
+        ({"network": siren(tool=Tool.RAW, prior=True)}, "BAD_RECORD"),
+        ({"network": replace(siren(), in_dims=9), "grid": ()}, "BAD_DIMENSIONS"),
+    ],
+)
+def test_what_a_decoder_refuses_is_not_built(fields: dict[str, Any], name: str) -> None:
+    with pytest.raises(Exception, match=name):
+        build_head(replace(header_of(siren()), **fields))
+
+
+def test_announced_quality_is_rounded_to_hundredths_and_clipped() -> None:
+    header = header_of(siren(), n_passes=3, quality=(30.004, 30.006, np.inf))
+    assert parse_head(build_head(header)).quality == (30.0, 30.01, 655.35)
+
+
+@pytest.mark.parametrize(
+    ("network", "grid", "level"),
+    [
+        (siren(), (2048, 2048), 1),
+        (siren(), (2048, 2049), 2),
+        (siren(depth=7), (), 1),
+        (siren(depth=8), (), 2),
+        (siren(depth=1, width=4097, out_channels=1), (), 2),
+        (siren(depth=3, width=128), (), 2),
+        (siren(depth=255, width=8), (1 << 19, 1 << 19), 5),
+    ],
+)
+def test_lowest_level_holds_the_network_and_its_grid(network: Network, grid: tuple[int, ...], level: int) -> None:
+    assert lowest_level(network, grid) == LEVELS[level]
+
+
+def test_lowest_level_refuses_what_no_level_holds() -> None:
+    assert_error("LIMIT_LAYERS", None, lowest_level, siren(depth=256), ())
+    assert_error("LIMIT_GRID", None, lowest_level, siren(), (1 << 19, (1 << 19) + 1))

@@ -1,8 +1,8 @@
 """A worker (level B): answers many calls of the contract of clause 15 in one process, for decoders written in Python.
 
-Usage: `python -m conformance.worker MODULE [ARG...]`, for the decoder `python -m MODULE [ARG...]`. Each
-line of standard input is one call, `{"id": 1, "args": ["IN.sinr", "OUT.npy", …]}`; each is answered by one line of
-standard output, `{"id": 1, "status": 0, "stdout": "…", "stderr": "…"}`. Any program that speaks these lines is a worker.
+Usage: `python -m conformance.worker MODULE [ARG...]`, for `python -m MODULE [ARG...]`. Each line of standard
+input is one call, `{"id": 1, "args": ["IN.sinr", "OUT.npy", …]}`; each is answered by one line of standard output,
+`{"id": 1, "status": 0, "stdout": "…", "stderr": "…"}`. Any program that speaks these lines is a worker.
 """
 
 import io

@@ -52,13 +52,14 @@ class Invalid:
 
 @dataclass(frozen=True)
 class Call:
-    """A valid file called wrongly: USAGE."""
+    """A file of another vector called wrongly: USAGE. `coords`: bytes of the file for `--coords`."""
 
     name: str
     title: str
     clauses: tuple[str, ...]
     parent: str
     args: tuple[str, ...]
+    coords: bytes | None = None
 
 
 Recipe = Valid | Invalid | Call

@@ -34,10 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         field = run(parser().parse_args(arguments))
     except DecodeError as error:
         print(error, file=sys.stderr)
-        report(code=error.code, name=error.name, offset=error.offset, **{"class": error.class_})
+        print(json.dumps({"code": error.code, "name": error.name, "class": error.class_, "offset": error.offset}))
         return EXIT_STATUS[error.class_]
     acc_crc = [f"{crc:08x}" for crc in field.acc_crc]
-    report(weights_sha256=field.weights_sha256, acc_crc=acc_crc, passes=field.passes)
+    print(json.dumps({"weights_sha256": field.weights_sha256, "acc_crc": acc_crc, "passes": field.passes}))
     return 0
 
 
@@ -127,11 +127,6 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise DecodeError("USAGE", None, str(error)) from None
-
-
-def report(**fields: object) -> None:
-    """One line of JSON on standard output."""
-    print(json.dumps(fields))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, islice
 
 import numpy as np
@@ -19,6 +20,14 @@ Integers = npt.NDArray[np.int32]
 # --- 10.2 Model GL -----------------------------------------------------------------------------------------------
 
 
+class Table:
+    """The frequencies of a model and their cumulative frequencies c; the symbols are counted from 0."""
+
+    def __init__(self, f: list[int]) -> None:
+        self.f = f
+        self.c = list(accumulate(f[:-1], initial=0))
+
+
 @dataclass(frozen=True)
 class Model:
     """§10.2: "A model is R, p0, theta, rho, heavy, b, esc." """
@@ -30,6 +39,11 @@ class Model:
     heavy: bool
     b: int
     esc: bool
+
+    @cached_property
+    def table(self) -> Table:
+        """The frequencies, made when the first list needs them."""
+        return Table(frequencies(self.R, self.p0, self.theta, self.rho, self.heavy))
 
 
 def mf8(c: int) -> int:
@@ -89,15 +103,7 @@ def frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) -> list[int]
 # --- 10.3 Fixed models -------------------------------------------------------------------------------------------
 
 # §10.3: "Escape prefix p: f[p] = max(1, 2^(13-p)) for p = 1 … 20, f[0] = 2^14 - (f[1] + … + f[20]) = 8186"
-PREFIX = [8186] + [max(1, (1 << 13) >> p) for p in range(1, 21)]
-
-
-class Table:
-    """The frequencies of a model and their cumulative frequencies c; the symbols are counted from 0."""
-
-    def __init__(self, f: list[int]) -> None:
-        self.f = f
-        self.c = list(accumulate(f[:-1], initial=0))
+PREFIX = Table([8186] + [max(1, (1 << 13) >> p) for p in range(1, 21)])
 
 
 # --- 10.4 The coder ----------------------------------------------------------------------------------------------
@@ -235,13 +241,42 @@ Coder = OneLane | Lanes
 # --- 10.1 Values, 10.5 Raw fields --------------------------------------------------------------------------------
 
 
-def decode_values(coder: Coder, model: Model, table: Table, n: int) -> Integers:
-    """A list of n integer values, in the three steps of clause 10.1. `table` holds the frequencies of `model`."""
+@dataclass(frozen=True)
+class Values:
+    """How a list of `count` integers stands in the body (clause 7.3)."""
+
+    count: int
+    width: int = 0  # bits of a packed value or of a raw pattern; 0 for a model
+    model: Model | None = None  # None with width 0: form ZERO
+    raw: bool = False  # bit patterns of tool 0
+
+
+class RansBody:
+    """§10: "one rANS stream that holds the *runs* of clause 7.4 in order"."""
+
+    def __init__(self, body: memoryview, log2_lanes: int, at: int) -> None:
+        self.coder = Lanes(body, log2_lanes, at) if log2_lanes else OneLane(body, at)
+
+    def read(self, values: Values) -> Integers:
+        """The next list of the body."""
+        if values.raw:
+            # §9.2: "Coding 1 writes them as raw fields (clause 10.5)"
+            return raw_fields(self.coder, np.full(values.count, values.width, np.uint8)).view(np.int32)
+        if values.model is None:
+            return np.zeros(values.count, np.int32)
+        return decode_values(self.coder, values.model, values.count)
+
+    def finish(self) -> None:
+        self.coder.finish()
+
+
+def decode_values(coder: Coder, model: Model, n: int) -> Integers:
+    """A list of n integer values, in the three steps of clause 10.1."""
     v = np.empty(n, np.int32)
     # "1. a run of n model symbols u, -R <= u <= R"
     coder.begin_run()
     for block in blocks(n):
-        v[block] = coder.symbols(table, block.stop - block.start)
+        v[block] = coder.symbols(model.table, block.stop - block.start)
         v[block] -= model.R
     half = (1 << model.b) >> 1
     if model.b > 0:
@@ -264,10 +299,9 @@ def add_escapes(coder: Coder, model: Model, v: Integers, half: int) -> None:
     # "a run of k prefix symbols p (0 to 20, the fixed model of clause 10.3), then one raw field of p bits, x, for each
     # escape with p > 0"
     prefixes = np.empty(k, np.uint8)
-    prefix_table = Table(PREFIX)
     coder.begin_run()
     for block in blocks(k):
-        prefixes[block] = coder.symbols(prefix_table, block.stop - block.start)
+        prefixes[block] = coder.symbols(PREFIX, block.stop - block.start)
     fields = raw_fields(coder, prefixes)
     used = 0
     for block in blocks(v.size):

@@ -33,6 +33,11 @@ class Record:
     kind_at: int
     tool_flags: int = 0
     tool_flags_at: int = 0
+    tool: int = 0
+    has_prior: bool = False
+    has_row_steps: bool = False
+    has_bias: bool = True
+    is_half: bool = False
     width: int = 0
     repeat: int = 1
     omega: float = 1.0
@@ -56,26 +61,6 @@ class Record:
     def needs_seed(self) -> bool:
         """Of tools 0 and 1: tool 3 is refused with its feature."""
         return self.has_prior or self.kind == FOURIER_SEEDED
-
-    @property
-    def tool(self) -> int:
-        return self.tool_flags & 7
-
-    @property
-    def has_prior(self) -> bool:
-        return bool(self.tool_flags & 0x08)
-
-    @property
-    def has_row_steps(self) -> bool:
-        return bool(self.tool_flags & 0x10)
-
-    @property
-    def has_bias(self) -> bool:
-        return not self.tool_flags & 0x20
-
-    @property
-    def is_half(self) -> bool:
-        return bool(self.tool_flags & 0x40)
 
 
 @dataclass(frozen=True)
@@ -253,9 +238,13 @@ def read_records(p: Payload, head: Head) -> None:
 
 def read_layer(p: Payload, record: Record, last_width: int | None) -> None:
     """§6.4, LAYER_BODY; `last_width` is set for "a layer with `out_channels` outputs and repeat 1"."""
-    record.tool_flags = p.unsigned(1)
+    record.tool_flags = flags = p.unsigned(1)
     record.tool_flags_at = p.field
-    p.require(not record.tool_flags & 0x80, "RESERVED_NOT_ZERO")
+    p.require(not flags & 0x80, "RESERVED_NOT_ZERO")
+    # "bits 0-2 coding tool; bit 3 prior; bit 4 row steps; bit 5 no bias; bit 6 binary16 (tool 0)"
+    record.tool = flags & 7
+    record.has_prior, record.has_row_steps = bool(flags & 0x08), bool(flags & 0x10)
+    record.has_bias, record.is_half = not flags & 0x20, bool(flags & 0x40)
     # CON-11: "A reserved tool is a known id: what it needs is its feature bit (HED-9)."
     p.require(record.tool <= LATENT, "UNKNOWN_ID")
     if last_width is None:
@@ -329,7 +318,8 @@ def check_records(head: Head) -> None:
             raise DecodeError("BAD_RECORD", record.kind_at)
     # HED-6: "tool 4 is not a layer's; bits 3 and 4 go with tools 1 to 3 only; bit 6 with tool 0 only"
     for record in head.records:
-        if record.tool == LATENT or record.tool_flags & (0x18 if record.tool == RAW else 0x40):
+        raw_only, others_only = record.is_half, record.has_prior or record.has_row_steps
+        if record.tool == LATENT or (others_only if record.tool == RAW else raw_only):
             raise DecodeError("BAD_RECORD", record.tool_flags_at)
     # HED-7: "Of two layer records that follow each other, neither of them the last record, with equal kind, tool_flags,
     # width and omega, the first has repeat 255"

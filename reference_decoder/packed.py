@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reference_decoder.entropy import Integers, Values
 from reference_decoder.errors import DecodeError
 from reference_decoder.limits import blocks
 
@@ -84,19 +85,21 @@ class Packed:
         self.bytes = np.frombuffer(data, np.uint8)
         self.bit = 0
 
-    def values(self, n: int, width: int, signed: bool) -> npt.NDArray[np.int32]:
-        """The next n values of `width` bits (1 to 32).
+    def read(self, values: Values) -> Integers:
+        """The next list of the body.
 
         §11: "one bit string, LSB first, of all values of the chunk in the order of clause 7.4, each in two's
         complement"; §9.2: "packed values of 16 or 32 bits, without sign".
         """
-        found = np.empty(n, np.int32)
-        sign = 1 << (width - 1) if signed else 0
-        for block in blocks(n):
-            count = block.stop - block.start
-            value = self.block(count, width).astype(np.int64)
+        found = np.empty(values.count, np.int32)
+        sign = 0 if values.raw else 1 << (values.width - 1)
+        for block in blocks(values.count):
+            value = self.block(block.stop - block.start, values.width).astype(np.int64)
             found[block] = ((value ^ sign) - sign).astype(np.uint32).view(np.int32)
         return found
+
+    def finish(self) -> None:
+        """The end of the body was checked when it was opened."""
 
     def block(self, count: int, width: int) -> npt.NDArray[np.uint32]:
         """CNV-3 §4: "bit i of a bit string is bit `i & 7` of byte `i >> 3`"."""

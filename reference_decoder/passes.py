@@ -2,35 +2,14 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from reference_decoder.container import Chunk, Payload
-from reference_decoder.entropy import (
-    Integers,
-    Lanes,
-    Model,
-    OneLane,
-    Table,
-    decode_values,
-    frequencies,
-    long_model,
-    raw_fields,
-    short_model,
-)
+from reference_decoder.entropy import Integers, Model, RansBody, Values, long_model, short_model
 from reference_decoder.errors import DecodeError
 from reference_decoder.head import CORE, RAW, Head, Tensor
 from reference_decoder.packed import Decompress, Packed, load_codec, open_compressed, open_packed
-from reference_decoder.weights import (
-    State,
-    acc_crc,
-    add_prior,
-    check_finite,
-    check_row_steps,
-    least_step,
-    refine,
-)
+from reference_decoder.weights import State, acc_crc, add_prior, check_finite, check_row_steps, least_step, refine
 
-PACKED, RANS, BROTLI = 0, 1, 3
+PACKED, RANS = 0, 1
 CODINGS = range(5)
 CORE_CODINGS = range(3)
 ZERO, SHORT, LONG, SAME = range(4)
@@ -54,16 +33,6 @@ class SubHeader:
     acc_crc: int
     acc_crc_at: int
     decompress: Decompress | None
-
-
-@dataclass(frozen=True)
-class Values:
-    """How a list of `count` integers stands in the body."""
-
-    count: int
-    width: int = 0  # bits of a packed value or of a raw pattern; 0 for a model
-    model: Model | None = None  # None with width 0: form ZERO
-    raw: bool = False  # bit patterns of tool 0
 
 
 @dataclass
@@ -272,44 +241,7 @@ class EntryReader:
 # --- 7.4 Body ----------------------------------------------------------------------------------------------------
 
 
-class RansBody:
-    """A body of coding 1."""
-
-    def __init__(self, body: memoryview, log2_lanes: int, at: int) -> None:
-        self.coder = Lanes(body, log2_lanes, at) if log2_lanes else OneLane(body, at)
-        self.table: tuple[Model, Table] | None = None  # of the last list: form SAME is common
-
-    def read(self, values: Values) -> Integers:
-        """The next list of the body."""
-        if values.raw:
-            # §9.2: "Coding 1 writes them as raw fields (clause 10.5)"
-            return raw_fields(self.coder, np.full(values.count, values.width, np.uint8)).view(np.int32)
-        model = values.model
-        if model is None:
-            return np.zeros(values.count, np.int32)
-        if self.table is None or self.table[0] != model:
-            self.table = model, Table(frequencies(model.R, model.p0, model.theta, model.rho, model.heavy))
-        return decode_values(self.coder, model, self.table[1], values.count)
-
-    def finish(self) -> None:
-        self.coder.finish()
-
-
-class PackedBody:
-    """A body of the other codings; its end was checked when it was opened."""
-
-    def __init__(self, packed: Packed) -> None:
-        self.packed = packed
-
-    def read(self, values: Values) -> Integers:
-        """The next list of the body."""
-        return self.packed.values(values.count, values.width, signed=not values.raw)
-
-    def finish(self) -> None:
-        """Nothing is left to check."""
-
-
-def open_body(body: memoryview, at: int, sub: SubHeader, entries: list[Entry]) -> RansBody | PackedBody:
+def open_body(body: memoryview, at: int, sub: SubHeader, entries: list[Entry]) -> RansBody | Packed:
     """§7.4: "The body is the rest of the payload: the values of the entries, in table order, by clause 10 (coding 1) or
     clause 11." "Any error inside the body, unless said otherwise, is at the body's first byte."
     """
@@ -318,8 +250,8 @@ def open_body(body: memoryview, at: int, sub: SubHeader, entries: list[Entry]) -
     lists = [values for entry in entries for values in (entry.row_steps, entry.values) if values]
     bits = sum(values.count * values.width for values in lists)
     if sub.decompress is None:
-        return PackedBody(open_packed(body, at, bits))
-    return PackedBody(open_compressed(body, at, bits, sub.decompress))
+        return open_packed(body, at, bits)
+    return open_compressed(body, at, bits, sub.decompress)
 
 
 def finish_entry(entry: Entry, differences: Integers | None, values: Integers, head: Head, at: int) -> State:

@@ -134,6 +134,15 @@ def test_samples_are_clamped_and_rounded(values: int, expected: list[int]) -> No
     )
 
 
+@pytest.mark.parametrize("values", [0, 1])
+def test_sample_that_is_not_a_number_is_0(values: int) -> None:
+    records = (layer(1, 0x20, 2), last(1, 0x20))
+    weights: list[list[float]] = [[3e38, 3e38, 3e38, 3e38], [1, -1]]
+    field = decode(raw_file(weights, records=records, coords_values=values << 4 | 1))
+    assert np.isnan(field.grid((2, 2))[1, 1]).all()
+    assert field.samples_8bit((2, 2))[1, 1].tolist() == [0]
+
+
 def test_values_that_overflow_do_not_stop_the_evaluation() -> None:
     records = (layer(1, 0x20, 2), last(1, 0x20))
     field = decode(raw_file([[1e38, 1e38, 1e38, 1e38], [1e38, -1e38]], records=records))

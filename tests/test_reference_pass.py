@@ -121,7 +121,7 @@ def test_weight_is_two_roundings_and_an_exact_step(code: int) -> None:
     step = np.float32(M[code & 7] * 2.0 ** ((code >> 3) - 123))
     assert float(step) == M[code & 7] * 2.0 ** ((code >> 3) - 123)
     expected = [np.float32(np.float32(a) * step) for a in acc.tolist()]
-    found = weights(State(Tensor(0, (6,), Record(1, 0, 1)), acc, code))
+    found = weights(State(Tensor(0, (6,), Record(1, 0, tool=1)), acc, code))
     assert found.tolist() == [float(e) for e in expected]
 
 
@@ -411,6 +411,28 @@ def test_skippable_zstandard_frame_is_not_a_frame_of_values() -> None:
     fails([compressed_pass(4, body)], "BAD_COMPRESSED_DATA", 6 + 7, HeadFields(profile_level=MAIN1))
 
 
+@pytest.mark.parametrize(
+    ("frame_header", "is_right"),
+    [
+        ("200d", True),  # content size 13
+        ("200e", False),
+        ("0000", True),  # no content size, a window
+        ("21000d", True),  # dictionary 0 is none
+        ("21050d", False),  # names dictionary 5
+    ],
+)
+def test_zstandard_frame_names_no_dictionary_and_may_have_no_content_size(frame_header: str, is_right: bool) -> None:
+    pytest.importorskip("zstandard")
+    plain = bits(*[(a, 8) for a in ACC])
+    block = (len(plain) << 3 | 1).to_bytes(3, "little") + plain  # raw, the last one
+    body = bytes.fromhex("28b52ffd" + frame_header) + block
+    head = HeadFields(profile_level=MAIN1)
+    if is_right:
+        assert decode(file([compressed_pass(4, body)], head)).acc_crc == [int32_crc(ACC)]
+    else:
+        fails([compressed_pass(4, body)], "BAD_COMPRESSED_DATA", 6 + 7, head)
+
+
 def test_padding_of_a_compressed_body_is_at_its_first_byte() -> None:
     payload = pass_payload(bits((0, 1), STEP, (4, 5)), zlib.compress(b"\0\x04"), 0, flags=10)
     fails([payload], "PADDING_NOT_ZERO", 6 + 2, one_layer())
@@ -461,9 +483,9 @@ def test_short_form_reaches_to_where_the_tail_is_thin(law: int) -> None:
 
 
 def test_prefix_model_is_that_of_the_text() -> None:
-    assert sum(PREFIX) == 1 << 14
-    assert len(PREFIX) == 21
-    assert [PREFIX[0], *PREFIX[12:]] == [8186, 2, 1, 1, 1, 1, 1, 1, 1, 1]
+    assert sum(PREFIX.f) == 1 << 14
+    assert len(PREFIX.f) == 21
+    assert [PREFIX.f[0], *PREFIX.f[12:]] == [8186, 2, 1, 1, 1, 1, 1, 1, 1, 1]
 
 
 def coded_file(acc: list[int], model: tuple[int, ...], lanes: int) -> bytes:

@@ -1477,7 +1477,7 @@ def orders_in_head() -> list[Invalid]:
     """Clause 5.5: fields in their order, then CON-10, then rules by number, each for all records."""
     sine, frequency = Layer("SINE", 3, omega=2), Fourier(10, base=255)
     reserved = replace(sine, width=4, force={"tool_flags": 4})
-    kind1, flags1 = "HEAD.record1.kind", "HEAD.record1.tool_flags"
+    kind1, flags0 = "HEAD.record1.kind", "HEAD.record0.tool_flags"
 
     def two(name: str, title: str, error: str, at: str, records: tuple[Any, ...], **head: Any) -> Invalid:
         file = replace(with_head(parent("valid-kind-sine"), records=records, **head), passes=(), order=("HEAD",))
@@ -1491,13 +1491,13 @@ def orders_in_head() -> list[Invalid]:
     return [
         two("record-rules", "HED-5 of the second record before HED-6 of the first", bad_record, kind1, layers),
         two("grid-records", "HED-2 before HED-6", "BAD_DIMENSIONS", "HEAD.grid", (reserved, Layer()), grid=(0, 3)),
-        two("tool-equal", "HED-6 before HED-7", bad_record, flags1, (reserved, reserved, Layer())),
+        two("tool-equal", "HED-6 before HED-7", bad_record, flags0, (reserved, reserved, Layer())),
         two("limit-feature", "HED-8 before HED-9", "LIMIT_LAYERS", "HEAD.n_records", deep),
         two(
             "feature-unused",
             "HED-9 before HED-10",
             "FEATURE_MISMATCH",
-            "HEAD.record0.tool_flags",
+            flags0,
             (unseeded, Layer()),
             features_required=WIDE,
         ),

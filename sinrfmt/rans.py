@@ -142,8 +142,6 @@ class OneLaneDecoder(StreamDecoder):
             if x < STATE_LOW and position < left:
                 x = x << WORD_BITS | words[position]
                 position += 1
-                if x < STATE_LOW:
-                    raise StreamFault("BAD_STREAM", "a word was taken in state 0")
         self._state, self._next = x, position
         return symbols
 
@@ -164,8 +162,6 @@ class OneLaneDecoder(StreamDecoder):
             if x < STATE_LOW and position < left:
                 x = x << WORD_BITS | words[position]
                 position += 1
-                if x < STATE_LOW:
-                    raise StreamFault("BAD_STREAM", "a word was taken in state 0")
         self._state, self._next = x, position
         return values
 

@@ -50,13 +50,13 @@ SEED_LIMIT = 1 << 32
 # A search for the size that reaches a PSNR: what an octave of bytes brings, what the full training adds to a probe, and
 # the loss to quantisation at which a size is best.
 PSNR_PER_OCTAVE = 3.0
-PROBE_GAIN = 1.2
+PROBE_GAIN = 2.5
 BEST_DROP = 0.35
 MAX_PROBES = 5
 MAX_SIZES = 3
 LARGER, SMALLER = 1.3, 0.8
 MAX_DROP = 1.0
-"""Loss to quantisation, in dB, from which on a smaller network is tried for a budget of bytes."""
+"""Loss to quantisation, in dB, from which on a smaller network is tried."""
 MIN_BYTES, MAX_BYTES = 128, 400_000
 
 REFIT_STRIDE = 1.0 / 16.0
@@ -182,13 +182,19 @@ def _encode_for_bytes(job: Job, target: Target) -> EncodedField:
 
 
 def _encode_for_psnr(job: Job, min_psnr: float) -> EncodedField:
+    """Encode for a quality; with a larger network where it is missed, a smaller one where it is far exceeded."""
     max_bytes = _probe_size(job, min_psnr)
+    results: list[EncodedField] = []
     for _ in range(MAX_SIZES):
         encoded = quantise_module(job, _train(job, max_bytes), Target(min_psnr=min_psnr))
         if encoded is not None:
-            return encoded
-        max_bytes = round(max_bytes * LARGER)
-    raise error("USAGE", f"{min_psnr:g} dB were not reached with a network of {max_bytes} bytes")
+            results.append(encoded)
+        if results and (encoded is None or encoded.float_psnr - min_psnr <= MAX_DROP):
+            break
+        max_bytes = round(max_bytes * (LARGER if encoded is None else SMALLER))
+    if not results:
+        raise error("USAGE", f"{min_psnr:g} dB were not reached with a network of {max_bytes} bytes")
+    return min(results, key=lambda encoded: encoded.n_bytes)
 
 
 def _probe_size(job: Job, min_psnr: float) -> int:

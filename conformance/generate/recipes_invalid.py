@@ -75,7 +75,7 @@ def container() -> list[Invalid]:
     def sealed(
         name: str, title: str, clause: str, source: str, error: str, at: str, *edits: Any, **more: Any
     ) -> Invalid:
-        return Invalid(f"invalid-{name}", title, (clause,), source, error, at, edits, **more)
+        return Invalid(f"invalid-{name}", title, tuple(clause.split()), source, error, at, edits, **more)
 
     def bare(name: str, title: str, clause: str, source: str, error: str, at: str, *edits: Any, **more: Any) -> Invalid:
         return sealed(name, title, clause, source, error, at, *edits, reseal=(), **more)
@@ -351,7 +351,7 @@ def container() -> list[Invalid]:
         sealed(
             "limit-chunk-bytes-most",
             "a PASS of 2^24 - 1 bytes in a small file",
-            "CON-9",
+            "CON-9 LIM-2",
             P,
             "LIMIT_FILE_BYTES",
             "PASS0.length",
@@ -361,7 +361,7 @@ def container() -> list[Invalid]:
         sealed(
             "limit-chunk-bytes-ancillary",
             "an ancillary chunk of 2^24 - 1 bytes",
-            "CON-9",
+            "CON-9 LIM-2",
             meta,
             "LIMIT_FILE_BYTES",
             "META.length",
@@ -396,7 +396,7 @@ def heads() -> list[Invalid]:
             Invalid(
                 tag,
                 title or f"HEAD's {name} is {new.hex()} (hex)",
-                (clause,),
+                tuple(clause.split()),
                 source,
                 error,
                 f"HEAD.{name}",
@@ -410,7 +410,7 @@ def heads() -> list[Invalid]:
         file = with_head(parent(source), **head)
         if "in_dims" in head:  # the parent's passes do not fit; a decoder never comes to them
             file = replace(file, passes=(), order=("HEAD",))
-        out.append(Invalid(f"invalid-head-{name}", title, (clause,), source, error, at, (), file, **more))
+        out.append(Invalid(f"invalid-head-{name}", title, tuple(clause.split()), source, error, at, (), file, **more))
 
     field("version", u8(0x20), "UNSUPPORTED_VERSION", "6.1")
     field("version", u8(0x00), "UNSUPPORTED_VERSION", "6.1")
@@ -507,16 +507,16 @@ def head_records() -> list[Invalid]:
         tag = f"invalid-record-{source.removeprefix('valid-')}-{name.replace('.', '-').replace('_', '-')}-{new.hex()}"
         mark = f"HEAD.{name}"
         out.append(
-            Invalid(tag, title or f"{name} is {new.hex()} (hex)", (clause,), source, error, mark, (Edit(mark, new),))
+            Invalid(
+                tag,
+                title or f"{name} is {new.hex()} (hex)",
+                tuple(clause.split()),
+                source,
+                error,
+                mark,
+                (Edit(mark, new),),
+            )
         )
-
-    def records(
-        name: str, title: str, clause: str, source: str, error: str, at: str, records: tuple[Any, ...], **head: Any
-    ) -> None:
-        # the passes stay those of the parent: a decoder never comes to them
-        head_bytes = with_head(parent(source), records=records, **head)
-        file = replace(head_bytes, passes=(), order=("HEAD",))
-        out.append(Invalid(f"invalid-record-{name}", title, (clause,), source, error, at, (), file))
 
     for kind in (0, 8, 9, 10, 11, 32, 35, 64, 255):
         field("record0.kind", u8(kind), "UNKNOWN_ID", "CON-11", SINE)
@@ -557,6 +557,22 @@ def head_records() -> list[Invalid]:
     field("record0.n_features", u16(0), "BAD_RECORD", "6.4", FEATURES)
     for value in (0.0, -0.5, float("inf"), float("nan"), TWO_64):
         field("record0.scale", f32(value), "BAD_FLOAT", "6.4", FEATURES, f"scale is {value}")
+
+    return out + record_rules() + head_ends()
+
+
+def record_rules() -> list[Invalid]:
+    """Rules of clauses 6.4 to 6.6 that span fields."""
+    out: list[Invalid] = []
+    SINE, FOURIER, FEATURES = "valid-kind-sine", "valid-encoding-fourier", "valid-encoding-seeded"
+
+    def records(
+        name: str, title: str, clause: str, source: str, error: str, at: str, records: tuple[Any, ...], **head: Any
+    ) -> None:
+        # the passes stay those of the parent: a decoder never comes to them
+        head_bytes = with_head(parent(source), records=records, **head)
+        file = replace(head_bytes, passes=(), order=("HEAD",))
+        out.append(Invalid(f"invalid-record-{name}", title, tuple(clause.split()), source, error, at, (), file))
 
     sine = Layer("SINE", 3, omega=2)
     kind1 = "HEAD.record1.kind"
@@ -665,7 +681,7 @@ def head_records() -> list[Invalid]:
     records(
         "limit-parameters-most",
         "a million million parameters at level 5",
-        "HED-8",
+        "HED-8 LIM-2",
         "valid-limit-parameters",
         "LIMIT_PARAMETERS",
         where,
@@ -717,6 +733,12 @@ def head_records() -> list[Invalid]:
         **wide_seed,
     )
 
+    return out
+
+
+def head_ends() -> list[Invalid]:
+    """Optional blocks and the end of the payload."""
+    out: list[Invalid] = []
     quality = "valid-head-quality"
     for size in (0, 1, 3):
         edits = (Edit("HEAD.block0", u8(size) + bytes(size), 0, 3),)
@@ -798,10 +820,10 @@ def passes() -> list[Invalid]:
     P, R, TWO = PACKED_PARENT, RANS_PARENT, "valid-pass-2"
 
     def edit(name: str, title: str, clause: str, source: str, error: str, at: str, *edits: Any, **more: Any) -> None:
-        out.append(Invalid(f"invalid-pass-{name}", title, (clause,), source, error, at, edits, **more))
+        out.append(Invalid(f"invalid-pass-{name}", title, tuple(clause.split()), source, error, at, edits, **more))
 
     def built(name: str, title: str, clause: str, source: str, error: str, at: str, file: File, **more: Any) -> None:
-        out.append(Invalid(f"invalid-pass-{name}", title, (clause,), source, error, at, (), file, **more))
+        out.append(Invalid(f"invalid-pass-{name}", title, tuple(clause.split()), source, error, at, (), file, **more))
 
     flags = "PASS0.flags"
     for coding in (5, 6, 7):
@@ -1179,10 +1201,10 @@ def bodies() -> list[Invalid]:
     body, end = "PASS0.body", "PASS0.crc32"
 
     def edit(name: str, title: str, clause: str, source: str, error: str, at: str, *edits: Any, **more: Any) -> None:
-        out.append(Invalid(f"invalid-body-{name}", title, (clause,), source, error, at, edits, **more))
+        out.append(Invalid(f"invalid-body-{name}", title, tuple(clause.split()), source, error, at, edits, **more))
 
     def built(name: str, title: str, clause: str, source: str, error: str, at: str, file: File, **more: Any) -> None:
-        out.append(Invalid(f"invalid-body-{name}", title, (clause,), source, error, at, (), file, **more))
+        out.append(Invalid(f"invalid-body-{name}", title, tuple(clause.split()), source, error, at, (), file, **more))
 
     edit(
         "packed-short", "a packed body without its last byte", "11", P, "PAYLOAD_TOO_SHORT", end, Edit(end, b"", -1, 1)
@@ -1242,7 +1264,7 @@ def bodies() -> list[Invalid]:
     )
     edit("zlib-twice", "two zlib streams", "CMP-1", Z, bad, body, Edit(end, zlib_body, 0, 0))
     edit("zlib-raw", "a raw deflate stream", "CMP-1", Z, bad, body, Edit(body, zlib_body[2:-4]))
-    edit("zlib-bomb", "8 MiB of zeros in 52 kB", "CMP-1", Z, bad, body, Edit(body, zlib_fixed(bytes(1 << 23))))
+    edit("zlib-bomb", "8 MiB of zeros in 52 kB", "CMP-1 LIM-2", Z, bad, body, Edit(body, zlib_fixed(bytes(1 << 23))))
     preset = b"\x78\x20" + struct.pack(">I", zlib_adler(b"sinr")) + zlib_body[2:]
     edit("zlib-dictionary", "a preset dictionary is named", "CMP-1", Z, bad, body, Edit(body, preset))
     wide = "valid-zlib-padding"
@@ -1396,7 +1418,7 @@ def zstandard() -> list[Invalid]:
         Invalid(
             f"invalid-body-zstandard-{name}",
             title,
-            ("CMP-1",),
+            ("CMP-1", "LIM-2") if name == "huge-size" else ("CMP-1",),
             source,
             "BAD_COMPRESSED_DATA",
             "PASS0.body",
@@ -1634,8 +1656,8 @@ def calls() -> list[Call]:
         """Arguments that are wrong whatever the file holds: it is not read."""
         words = tuple(args.split())
         return [
-            Call(f"call-{name}", title, (clause,), P, words, coords),
-            Call(f"call-{name}-unread", f"{title}; the file is not read", (clause,), early, words, coords),
+            Call(f"call-{name}", title, tuple(clause.split()), P, words, coords),
+            Call(f"call-{name}-unread", f"{title}; the file is not read", tuple(clause.split()), early, words, coords),
         ]
 
     return [

@@ -181,6 +181,16 @@ def container() -> list[Invalid]:
             Flip("META.payload", 1, 2),
         ),
         bare(
+            "crc-between",
+            "a bit of META between two passes",
+            "DEC-5",
+            "valid-pass-ancillary",
+            "CHUNK_CRC_MISMATCH",
+            "META.crc32",
+            Flip("META.payload", 1, 2),
+            whole_passes=1,
+        ),
+        bare(
             "crc-unknown",
             "a bit of an ancillary chunk that is not known",
             "CON-3",
@@ -1635,7 +1645,15 @@ def ancillary() -> list[Invalid]:
 
     return [
         digest("last", "a bit of the digest, HASH last", "valid-hash", 32, 0, whole_passes=1),
-        digest("before", "a bit of the digest, HASH before the pass", "valid-hash-before", 1, 0),
+        digest(
+            "before",
+            "a bit of the digest, HASH before the pass",
+            "valid-hash-before",
+            1,
+            0,
+            also=("--passes 1", "--partial", "--passes 1 --partial"),
+        ),
+        digest("before-second", "the entry of a pass that may not be read", "valid-hash-two", 40, 33, whole_passes=1),
         digest("second", "the second entry", "valid-pass-ancillary", 40, 33, whole_passes=2),
         digest("first", "the first entry of two", "valid-pass-ancillary", 5, 0, whole_passes=2),
     ]

@@ -709,6 +709,18 @@ def passes() -> list[Valid]:
             prefixes=True,
         ),
         Valid(
+            "valid-hash-two",
+            "HASH of two passes before both",
+            ("ANC-1", "DEC-5"),
+            File(
+                two,
+                (first, refined(two, 1, 61)),
+                (Ancillary("HASH", HASH_TYPE, hash_passes=(0, 1)),),
+                ("HEAD", "HASH", "PASS0", "PASS1"),
+            ),
+            each_pass=True,
+        ),
+        Valid(
             "valid-pass-some",
             "a refinement of some tensors, by different numbers of bits",
             ("PAS-5",),

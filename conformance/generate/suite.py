@@ -195,6 +195,7 @@ def _invalid_vector(fault: Invalid, source: tuple[Valid, Built], files: Files, e
     args, coords = _sampling_again(recipe, files)
     failure = _failure(errors, fault.error, offset)
     cases = [_case("whole", failure, args, coords=coords)]
+    cases += [_case(_case_name(options), failure, [*args, *options.split()], coords=coords) for options in fault.also]
     if fault.whole_passes:
         whole = _success(parent, fault.whole_passes, None)
         if fault.file is not None:
@@ -212,6 +213,10 @@ def _invalid_vector(fault: Invalid, source: tuple[Valid, Built], files: Files, e
         "reseal": list(fault.reseal) if patches else [],
     }
     return vector
+
+
+def _case_name(options: str) -> str:
+    return options.replace("--", "").replace(" ", "-")
 
 
 def _with_digests(built: Built, digests: list[str]) -> Built:

@@ -57,7 +57,7 @@ def _zstandard_decompress(data: bytes, size: int) -> bytes | None:
     frame = zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW).decompressobj()
     out = bytearray()
     try:
-        if zstandard.frame_content_size(data) not in (-1, size):
+        if zstandard.frame_content_size(data) not in (-1, size):  # before the library makes room for its window
             return None
         for start in range(0, len(data), ZSTANDARD_PIECE):
             if frame.eof or len(out) > size:

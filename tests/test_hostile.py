@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import sinrfmt
-from sinrfmt import registry
+from sinrfmt import payload, registry
 from sinrfmt.container import build_file, crc8
 from sinrfmt.errors import SinrError
 from sinrfmt.head import build_head
+from sinrfmt.models import LongModel
 from sinrfmt.network import LayerRecord, Network
 from sinrfmt.registry import LEVELS, ChunkKind, Coding, RecordKind, Tool
 from tests.strategies import (
@@ -48,7 +49,7 @@ def traced_peak(data: bytes, **options: Any) -> tuple[int, str]:
 
 def bound(data: bytes, n_parameters: int) -> int:
     """LIM-2 of a file that is read whole."""
-    largest = max(len(payload) + 9 for _, payload in split(data))
+    largest = max(len(content) + 9 for _, content in split(data))
     return (
         registry.MEMORY_BYTES_PER_PARAMETER_LIMIT * n_parameters
         + registry.MEMORY_CHUNKS_LIMIT * largest
@@ -68,10 +69,10 @@ def wide_values(network: Network) -> Made:
     rng = np.random.default_rng(0)
     body = rng.integers(1 - (1 << 31), 1 << 31, n).astype("<i4")
     table = [((0, 1), (0, 7), (31, 5)) for _ in network.tensors]
-    payload = pass_payload(
+    one_pass = pass_payload(
         [field for entry in table for field in entry], body.tobytes(), acc_crc=zlib.crc32(body.tobytes())
     )
-    return Made(build_file(build_head(header), [(ChunkKind.PASS, payload)]), header, ())
+    return Made(build_file(build_head(header), [(ChunkKind.PASS, one_pass)]), header, ())
 
 
 ONE = [(Coding.RANS, 0)]
@@ -105,6 +106,17 @@ def test_memory_for_valid_files(case: str) -> None:
     assert peak <= bound(made.data, network.n_parameters)
 
 
+@pytest.mark.parametrize("n_passes", [1, 2])
+def test_memory_where_every_value_is_an_escape(n_passes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LongModel(R=1, p0=0, tb=0, rb=0, heavy=False, b=0, esc=True)
+    monkeypatch.setattr(payload, "fit_model", lambda values: (model, 0.0))
+    network = square(720, 2)
+    made = make_file(header_of(network), LANES * n_passes, scale=5000.0, n_bits=3)
+    peak, name = traced_peak(made.data)
+    assert name == "decoded"
+    assert peak <= bound(made.data, network.n_parameters)
+
+
 def test_memory_for_packed_values_of_32_bits() -> None:
     made = wide_values(square(720, 2))
     peak, name = traced_peak(made.data)
@@ -121,8 +133,8 @@ STEP = [(0, 1), (20, 7)]
 def hostile(network: Network, flags: int, values: list[tuple[int, int]], body: bytes, level: int) -> bytes:
     """A base pass whose every tensor has the same values parameters."""
     header = replace(header_of(network), level=LEVELS[level])
-    payload = pass_payload([*STEP, *values] * len(network.tensors), body, flags=flags)
-    return seal([(HEAD, build_head(header)), (PASS, payload)])
+    one_pass = pass_payload([*STEP, *values] * len(network.tensors), body, flags=flags)
+    return seal([(HEAD, build_head(header)), (PASS, one_pass)])
 
 
 def test_more_parameters_than_the_level_allows() -> None:
@@ -186,12 +198,12 @@ def test_many_small_chunks_do_not_add_up() -> None:
 def seal_fast(chunks: list[tuple[int, bytes]]) -> bytes:
     """seal() with the library's framing and parts that are joined once."""
     parts, start = [b"SIN\xd2"], 0
-    for position, (kind, payload) in enumerate(chunks):
-        header = bytes([kind | (0x10 if position == len(chunks) - 1 else 0)]) + len(payload).to_bytes(3, "little")
+    for position, (kind, content) in enumerate(chunks):
+        header = bytes([kind | (0x10 if position == len(chunks) - 1 else 0)]) + len(content).to_bytes(3, "little")
         header += bytes([crc8(header)])
-        crc = zlib.crc32(header + payload, start)
+        crc = zlib.crc32(header + content, start)
         start = start or crc
-        parts += [header, payload, crc.to_bytes(4, "little")]
+        parts += [header, content, crc.to_bytes(4, "little")]
     return b"".join(parts)
 
 
@@ -211,5 +223,5 @@ def test_the_hand_made_table_is_one() -> None:
     n = network.n_parameters
     body = bit_string(*[(0, 32)] * n)
     header = header_of(network)
-    payload = pass_payload([*STEP, (31, 5)] * len(network.tensors), body, [0] * n)
-    sinrfmt.loads(seal([(HEAD, build_head(header)), (PASS, payload)]))
+    one_pass = pass_payload([*STEP, (31, 5)] * len(network.tensors), body, [0] * n)
+    sinrfmt.loads(seal([(HEAD, build_head(header)), (PASS, one_pass)]))

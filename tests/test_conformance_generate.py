@@ -127,15 +127,15 @@ def test_annex_a_is_a_vector():
     assert (SUITE / "vectors" / "valid-example-wave.sinr").read_bytes() == EXAMPLE.read_bytes()
 
 
-def test_every_requirement_is_cited_or_said_to_be_out_of_reach(manifest):
+def test_every_requirement_is_cited_or_said_to_be_beyond_files(manifest):
     text = (ROOT / "spec" / "sinr-1.md").read_text("utf-8")
     known = set(re.findall(r"\*\*\[([A-Z]{3}-\d+)\]", text))
     answers = json.loads((SUITE / "known-answers.json").read_text("utf-8"))
     cited = {clause for vector in manifest["vectors"] for clause in vector["clauses"]}
-    cited |= {table["clause"] for table in answers["dictionary"]}
     section = (SUITE / "README.md").read_text("utf-8").split("## What no file shows")[1]
     excused = set(re.findall(r"^\| ([A-Z]{3}-\d+) \|", section, re.MULTILINE))
     assert known - cited == excused
+    assert {table["clause"] for table in answers["dictionary"]} == excused - {"LIM-3"}
 
 
 @pytest.mark.parametrize("write", [zlib_fixed, zlib_stored])

@@ -101,6 +101,10 @@ def _succeeding(**changes: Any) -> Callable[[Reply], Reply]:
     return spoil
 
 
+def _capitals(reply: Reply) -> Reply:
+    return _succeeding(weights_sha256=(reply.line or {})["weights_sha256"].upper())(reply)
+
+
 def _hang(reply: Reply) -> Reply:
     time.sleep(3600)
     return reply
@@ -129,6 +133,7 @@ MUTANTS: dict[str, Callable[[Reply], Reply]] = {
     "offset-as-text": _failing(offset=lambda line: str(line["offset"])),
     "wrong-digest": _succeeding(weights_sha256="0" * 64),
     "wrong-acc-crc": _succeeding(acc_crc=["00000000"]),
+    "digest-in-capitals": lambda reply: _capitals(reply) if reply.status == 0 else reply,
     "no-acc-crc": _succeeding(acc_crc=[]),
     "passes-true": _succeeding(passes=True),
     "zeros": _values(lambda values: [0.0] * len(values)),

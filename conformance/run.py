@@ -1,25 +1,28 @@
-"""Runs any SINR decoder on the conformance vectors and judges what it answers (clause 15, level A).
+"""Runs any SINR decoder on the conformance vectors and judges what it answers (clause 15).
 
 Usage: python conformance/run.py [options] -- COMMAND...
 
-The command is called as `COMMAND IN.sinr OUT.npy [--coords C.npy] [--size WxH] [--passes N] [--partial]`. Needs the
-standard library and NumPy; imports no decoder. Standard error of the command is kept for the report and never judged.
+The command is called as `COMMAND IN.sinr OUT.npy [--coords C.npy] [--size WxH] [--passes N] [--partial]` (level A).
+With `--worker` it is started once and gets the arguments of each call as a line of JSON (level B, see worker.py). Needs
+the standard library and NumPy; imports no decoder. Standard error is kept for the report and never judged.
 Exit status: 0 when every claim holds, 1 otherwise.
 """
 
 import argparse
 import hashlib
 import json
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 from xml.etree import ElementTree
 
@@ -29,9 +32,10 @@ ROOT = Path(__file__).resolve().parent
 HARNESS_VERSION = 1
 CONTRACT_EXITS = {0, 2, 3, 4, 5}
 UNSUPPORTED_EXIT = 4
+CRASHED = 1  # an exit status outside the contract
 PROFILES = ("CORE", "MAIN")
 STDERR_KEPT = 2000
-MEBIBYTE = 1 << 20
+KIBIBYTES = 1 << 10  # of a MiB
 
 PASS, NOT_RUN, CRASH, TIMEOUT, OVER_MEMORY = "pass", "not_run", "crash", "timeout", "over_memory"
 WRONG_OUTPUT, ACCEPTED_INVALID, REJECTED_VALID = "wrong_output", "accepted_invalid", "rejected_valid"
@@ -74,13 +78,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to run: claimed profile, seconds a case, address space in MiB (0: no limit), processes at a time."""
+    """How to run: claimed profile, seconds a case, address space in MiB (0: no limit), processes at a time, level B."""
 
     profile: str = "CORE"
     grade: str = "X"
     timeout: float = 60.0
     memory: int = 0
     jobs: int = 1
+    worker: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,58 +146,35 @@ def _is_intact(root: Path, record: Json) -> bool:
     return bool(len(data) == record["bytes"] and hashlib.sha256(data).hexdigest() == record["sha256"])
 
 
-# --- one case --------------------------------------------------------------------------------------
+# --- calls -----------------------------------------------------------------------------------------
+
+Call = Callable[[Sequence[str], Settings], Answer]  # of a decoder with the arguments of a case
 
 
-def run_case(command: Sequence[str], root: Path, vector: Json, case: Json, settings: Settings) -> Result:
-    """Call the command once and judge its answer."""
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        source = root / vector["file"]["path"]
-        if case["cut"] is not None:
-            cut = Path(folder) / "in.sinr"
-            cut.write_bytes(source.read_bytes()[: case["cut"]])
-            source = cut
-        out = Path(folder) / "out.npy"
-        arguments = [str(source), str(out), *case["args"]]
-        if case["coords"]:
-            arguments += ["--coords", str(root / case["coords"]["path"])]
-        answer = _call([*command, *arguments], settings)
-        verdict, detail = _judge(answer, case["expect"], out, root)
-        if settings.memory and verdict == CRASH:
-            verdict, detail = _crash_or_memory([*command, *arguments], settings, detail)
-    if answer.status == UNSUPPORTED_EXIT and verdict != PASS and not _is_claimed(vector, settings):
-        verdict = UNSUPPORTED
-    seconds = round(time.monotonic() - start, 3)
-    return Result(
-        vector["name"], case["name"], vector["kind"], vector["profile"], verdict, detail, seconds, answer.stderr
-    )
+def process_for_each(command: Sequence[str]) -> Call:
+    """Level A: every call starts the command."""
+
+    def call(arguments: Sequence[str], settings: Settings) -> Answer:
+        try:
+            done = subprocess.run(
+                _limited([*command, *arguments], settings.memory),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=settings.timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Answer(None, None, "")
+        return Answer(done.returncode, _json_line(done.stdout), done.stderr[-STDERR_KEPT:].decode("utf-8", "replace"))
+
+    return call
 
 
-def _is_claimed(vector: Json, settings: Settings) -> bool:
-    return PROFILES.index(vector["profile"]) <= PROFILES.index(settings.profile)
-
-
-def _call(command: Sequence[str], settings: Settings) -> Answer:
-    limit = settings.memory * MEBIBYTE
-    prepare: Callable[[], None] | None = None
-    if limit:
-
-        def prepare() -> None:
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=settings.timeout,
-            check=False,
-            preexec_fn=prepare,
-        )
-    except subprocess.TimeoutExpired:
-        return Answer(None, None, "")
-    return Answer(done.returncode, _json_line(done.stdout), done.stderr[-STDERR_KEPT:].decode("utf-8", "replace"))
+def _limited(command: Sequence[str], memory: int) -> list[str]:
+    """The command under a limit of its address space in MiB; as it is without one."""
+    if not memory:
+        return list(command)
+    return ["/bin/sh", "-c", f'ulimit -v {memory * KIBIBYTES} && exec "$0" "$@"', *command]
 
 
 def _json_line(stdout: bytes) -> Json | None:
@@ -207,9 +189,137 @@ def _json_line(stdout: bytes) -> Json | None:
     return reply if isinstance(reply, dict) else None
 
 
-def _crash_or_memory(command: Sequence[str], settings: Settings, detail: str) -> tuple[str, str]:
+class Worker:
+    """Level B: a process that answers call after call; started again after it crashed or hung."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = list(command)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._memory = 0
+        self._n_calls = 0
+
+    def __call__(self, arguments: Sequence[str], settings: Settings) -> Answer:
+        """One answer. Where a worker breaks off, an earlier call may be to blame: a new one is asked once more."""
+        was_running = self._process is not None
+        answer = self._ask(arguments, settings)
+        if answer is None and was_running:
+            answer = self._ask(arguments, settings)
+        return answer or Answer(CRASHED, None, "the worker gave no answer")
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _ask(self, arguments: Sequence[str], settings: Settings) -> Answer | None:
+        """The answer, or None if the worker gave none that is one."""
+        process = self._running(settings)
+        self._n_calls += 1
+        request = json.dumps({"id": self._n_calls, "args": list(arguments)}).encode() + b"\n"
+        is_late = threading.Event()
+
+        def give_up() -> None:
+            is_late.set()
+            process.kill()
+
+        timer = threading.Timer(settings.timeout, give_up)
+        timer.start()
+        reply = _exchange(process, request) or {}
+        timer.cancel()
+        if reply.get("id") == self._n_calls and isinstance(reply.get("status"), int):
+            stderr = str(reply.get("stderr", ""))[-STDERR_KEPT:]
+            return Answer(reply["status"], _json_line(str(reply.get("stdout", "")).encode()), stderr)
+        self.stop()
+        return Answer(None, None, "") if is_late.is_set() else None
+
+    def _running(self, settings: Settings) -> subprocess.Popen[bytes]:
+        """The process, started if there is none under this limit of memory."""
+        if self._process is None or self._memory != settings.memory:
+            self.stop()
+            self._memory = settings.memory
+            self._process = subprocess.Popen(
+                _limited(self._command, settings.memory),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        return self._process
+
+
+def _exchange(process: subprocess.Popen[bytes], request: bytes) -> Json | None:
+    """Write a line, read a line; None if the other side has gone."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(request)
+        process.stdin.flush()
+    except BrokenPipeError:
+        return None
+    return _json_line(process.stdout.readline())
+
+
+@contextmanager
+def calling(command: Sequence[str], settings: Settings) -> Iterator[Call]:
+    """How to call a decoder; the workers of level B, one for each job, end with the context."""
+    if not settings.worker:
+        yield process_for_each(command)
+        return
+    workers = [Worker(command) for _ in range(settings.jobs)]
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def call(arguments: Sequence[str], settings: Settings) -> Answer:
+        worker = idle.get()
+        try:
+            return worker(arguments, settings)
+        finally:
+            idle.put(worker)
+
+    try:
+        yield call
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+# --- one case --------------------------------------------------------------------------------------
+
+
+def run_case(call: Call, root: Path, vector: Json, case: Json, settings: Settings) -> Result:
+    """Call the decoder once and judge its answer."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        source = root / vector["file"]["path"]
+        if case["cut"] is not None:
+            cut = Path(folder) / "in.sinr"
+            cut.write_bytes(source.read_bytes()[: case["cut"]])
+            source = cut
+        out = Path(folder) / "out.npy"
+        arguments = [str(source), str(out), *case["args"]]
+        if case["coords"]:
+            arguments += ["--coords", str(root / case["coords"]["path"])]
+        answer = call(arguments, settings)
+        verdict, detail = _judge(answer, case["expect"], out, root)
+        if settings.memory and verdict == CRASH:
+            verdict, detail = _crash_or_memory(call, arguments, settings, detail)
+    if answer.status == UNSUPPORTED_EXIT and verdict != PASS and not _is_claimed(vector, settings):
+        verdict = UNSUPPORTED
+    seconds = round(time.monotonic() - start, 3)
+    return Result(
+        vector["name"], case["name"], vector["kind"], vector["profile"], verdict, detail, seconds, answer.stderr
+    )
+
+
+def _is_claimed(vector: Json, settings: Settings) -> bool:
+    return PROFILES.index(vector["profile"]) <= PROFILES.index(settings.profile)
+
+
+def _crash_or_memory(call: Call, arguments: Sequence[str], settings: Settings, detail: str) -> tuple[str, str]:
     """A crash under the memory limit counts as over_memory if there is none without the limit."""
-    free = _call(command, Settings(timeout=settings.timeout))
+    free = call(arguments, replace(settings, memory=0))
     if free.status in CONTRACT_EXITS:
         return OVER_MEMORY, f"needs more than {settings.memory} MiB"
     return CRASH, detail
@@ -261,9 +371,9 @@ def _judge_success(reply: Json | None, expect: Json, out: Path, root: Path) -> t
         return WRONG_OUTPUT, "no line of JSON on standard output"
     if not _is_equal(reply.get("passes"), expect["passes"]):
         return WRONG_OUTPUT, f"passes {reply.get('passes')}, expected {expect['passes']}"
-    for key in ("weights_sha256", "acc_crc"):
-        if _lower(reply.get(key)) != expect[key]:
-            return WRONG_OUTPUT, f"{key} {reply.get(key)}, expected {expect[key]}"
+    other = [key for key in ("weights_sha256", "acc_crc") if reply.get(key) != expect[key]]
+    if other:
+        return WRONG_OUTPUT, "; ".join(f"{key} {reply.get(key)}, expected {expect[key]}" for key in other)
     try:
         values = np.load(out, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -271,12 +381,6 @@ def _judge_success(reply: Json | None, expect: Json, out: Path, root: Path) -> t
     if values.dtype != np.dtype("<f4"):
         return WRONG_OUTPUT, f"output of type {values.dtype}, not binary32"
     return _judge_values(values, expect["output"], root) if expect["output"] else (PASS, "")
-
-
-def _lower(value: object) -> object:
-    if isinstance(value, list):
-        return [_lower(item) for item in value]
-    return value.lower() if isinstance(value, str) else value
 
 
 def _judge_values(values: Any, output: Json, root: Path) -> tuple[str, str]:
@@ -309,10 +413,10 @@ def run_suite(
         if damaged[vector["name"]]:
             detail = f"missing or damaged: {', '.join(damaged[vector['name']])}"
             return Result(vector["name"], case["name"], vector["kind"], vector["profile"], NOT_RUN, detail, 0.0)
-        return run_case(command, root, vector, case, settings)
+        return run_case(call, root, vector, case, settings)
 
     jobs = [(vector, case) for vector in vectors for case in vector["cases"]]
-    with ThreadPoolExecutor(settings.jobs) as pool:
+    with calling(command, settings) as call, ThreadPoolExecutor(settings.jobs) as pool:
         return manifest, list(pool.map(run, jobs))
 
 
@@ -380,6 +484,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--grade", choices=GRADES, default="X", help="R rejects, C right class, X right code and offset"
     )
+    parser.add_argument("--worker", action="store_true", help="the command is a worker, see worker.py")
     parser.add_argument("--filter", default="", help="only vectors whose name contains this")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds a case")
@@ -388,7 +493,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--junit", type=Path, help="write the report as JUnit XML")
     parser.add_argument("command", nargs="+", help="the decoder, behind --")
     given = parser.parse_args(argv)
-    settings = Settings(given.profile, given.grade, given.timeout, given.memory, given.jobs)
+    settings = Settings(given.profile, given.grade, given.timeout, given.memory, given.jobs, given.worker)
     try:
         manifest, results = run_suite(given.command, settings, name_filter=given.filter)
     except (SuiteError, OSError) as error:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from conformance.mutants import MUTANTS
-from conformance.run import ROOT, Settings, is_passed, load_manifest, run_case
+from conformance.run import ROOT, Settings, is_passed, load_manifest, process_for_each, run_case
 
 # Vectors of every kind of answer: values, several passes, a prefix, each class of refusal, a wrong call.
 SAMPLE = (
@@ -30,7 +30,8 @@ def survives(name: str) -> bool:
     command = [sys.executable, str(Path(__file__).with_name("mutants.py")), name]
     vectors = [vector for vector in load_manifest()["vectors"] if vector["name"] in SAMPLE]
     cases = ((vector, case) for vector in vectors for case in vector["cases"])
-    return all(is_passed([run_case(command, ROOT, vector, case, settings)], settings) for vector, case in cases)
+    call = process_for_each(command)
+    return all(is_passed([run_case(call, ROOT, vector, case, settings)], settings) for vector, case in cases)
 
 
 def main() -> int:

@@ -137,5 +137,63 @@ def test_unsupported_is_allowed_outside_the_claimed_profile(claimed, holds):
 def test_too_little_memory_is_told_from_a_crash():
     vector = run.load_manifest()["vectors"][0]
     settings = run.Settings(memory=8)  # MiB: no interpreter starts in that
-    answer = run.run_case(ORACLE, SUITE, vector, vector["cases"][0], settings)
+    answer = run.run_case(run.process_for_each(ORACLE), SUITE, vector, vector["cases"][0], settings)
     assert answer.verdict == run.OVER_MEMORY
+
+
+# --- workers (level B) -------------------------------------------------------------------------------
+
+WORKER = [sys.executable, "-m", "conformance.worker", "conformance.mutants"]
+ONE_ANSWER = """
+import io, sys
+from conformance import worker
+sys.stdin = io.StringIO(sys.stdin.readline())
+worker.main(["conformance.mutants", "oracle"])
+"""
+WRONG_ID = """
+import json, sys
+for line in sys.stdin:
+    print(json.dumps({"id": json.loads(line)["id"] + 1, "status": 3, "stdout": "", "stderr": ""}), flush=True)
+"""
+
+
+def verdicts(command: list[str], name_filter: str = "valid-min", **settings: object) -> list[str]:
+    """The verdicts of a worker."""
+    _, results = run.run_suite(command, run.Settings(worker=True, **settings), name_filter=name_filter)
+    return [result.verdict for result in results]
+
+
+def test_the_oracle_passes_as_a_worker():
+    found = verdicts([*WORKER, "oracle"], "real", jobs=2)
+    assert found and set(found) == {run.PASS}
+
+
+def test_a_worker_is_judged_by_status_and_lines():
+    assert set(verdicts([*WORKER, "two-lines"])) == {run.WRONG_OUTPUT}
+    assert set(verdicts([*WORKER, "refuses-everything"])) == {run.REJECTED_VALID}
+
+
+def test_a_worker_that_ends_is_started_again():
+    assert set(verdicts([sys.executable, "-c", ONE_ANSWER])) == {run.PASS}
+
+
+@pytest.mark.parametrize("command", [["/bin/true"], [sys.executable, "-c", WRONG_ID]])
+def test_a_worker_without_an_answer_has_crashed(command):
+    assert set(verdicts(command)) == {run.CRASH}
+
+
+def test_a_worker_that_hangs_is_stopped():
+    assert set(verdicts([*WORKER, "hangs"], timeout=0.5)) == {run.TIMEOUT}
+
+
+def test_a_worker_without_memory_is_told_from_a_crash():
+    assert set(verdicts([*WORKER, "oracle"], memory=8)) == {run.OVER_MEMORY}
+
+
+def test_what_a_library_prints_does_not_come_between_the_replies(tmp_path, monkeypatch):
+    (tmp_path / "noisy.py").write_text("import os, sys\nos.write(1, b'noise')\nprint('{}')\nsys.exit(5)\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:.")
+    answer = run.Worker([sys.executable, "-m", "conformance.worker", "noisy"])
+    found = answer([], run.Settings())
+    answer.stop()
+    assert found.status == 5 and found.reply == {}

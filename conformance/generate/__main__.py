@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from conformance.generate.known_answers import known_answers
 from conformance.generate.suite import make
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +34,7 @@ def main() -> int:
 def everything() -> dict[str, bytes]:
     """Every generated file by its path: vectors, expected values, manifest, sums."""
     files, manifest = make()
+    files["known-answers.json"] = (json.dumps(known_answers(), indent=1) + "\n").encode()
     files["manifest.json"] = (json.dumps(manifest, indent=1) + "\n").encode()
     lines = [f"{record['sha256']}  {record['path']}" for record in _records(manifest)]
     files[SUMS] = ("\n".join(sorted(set(lines), key=lambda line: line[66:])) + "\n").encode()

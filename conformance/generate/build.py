@@ -337,8 +337,7 @@ def apply_pass(number: int, coded: Pass, states: list[TensorState], seed: int) -
             if entry.prior is not None:
                 m, exponent = entry.prior
                 for n in range(len(state.acc)):
-                    u = philox.signed_number(n, state.tensor.ordinal, seed)
-                    state.acc[n] += (u * m + (1 << (exponent - 1))) >> exponent
+                    state.acc[n] += philox.prior(n, state.tensor.ordinal, seed, m, exponent)
         elif entry.refine is None:
             continue
         else:
@@ -388,6 +387,8 @@ def pass_section(number: int, coded: Pass, tensors: list[Tensor], crc: int) -> S
     out.put("pass", "B", coded.force.get("pass", number))
     out.put("acc_crc", "I", coded.force.get("acc_crc", crc))
     table, lists = table_and_lists(number, coded, tensors)
+    if "table_padding" in coded.force:
+        table.bits.put(coded.force["table_padding"], -table.bits.length % 8)
     out.put_section("", _bit_section(table.bits, table.marks, "table_padding"))
     out.put_section("", _body_section(coded, lists))
     return out

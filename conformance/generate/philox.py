@@ -3,6 +3,7 @@
 import hashlib
 
 MASK = 0xFFFFFFFF
+TAG_DICTIONARY = 0
 TAG_PRIOR = 1
 TAG_FOURIER = 2
 
@@ -14,7 +15,7 @@ T8_UPPER = (
 )
 _UPPER = [int(word) for word in T8_UPPER.split()]
 T8 = [-v for v in reversed(_UPPER)] + _UPPER
-T8_SHA256_START = "b25218facf6f7bfe"
+T8_SHA256 = "b25218facf6f7bfe92125bc3a3b6dd9e199b110d728d7205ac1b73562cb9426b"
 
 
 def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -46,6 +47,11 @@ def signed_number(number: int, tensor: int, seed: int) -> int:
     return (bits - (1 << 32) if bits >> 31 else bits) >> 8
 
 
+def prior(number: int, tensor: int, seed: int, m: int, exponent: int) -> int:
+    """The prior of an entry (clause 9.7)."""
+    return (signed_number(number, tensor, seed) * m + (1 << (exponent - 1))) >> exponent
+
+
 def fourier_integer(row: int, column: int, in_dims: int, seed: int) -> int:
     """Entry of the Fourier matrix before its scale: the sum of T8 over the four bytes of a word (RNG-6)."""
     bits = word(row * in_dims + column, 0, TAG_FOURIER, seed)
@@ -55,3 +61,16 @@ def fourier_integer(row: int, column: int, in_dims: int, seed: int) -> int:
 def t8_digest() -> str:
     """SHA-256 of T8 as int8."""
     return hashlib.sha256(bytes(v & 255 for v in T8)).hexdigest()
+
+
+def rademacher(row: int, atom: int, tensor: int, seed: int) -> int:
+    """Entry of the dictionary under law 0 (RNG-7)."""
+    words = philox((row >> 7, atom, tensor, TAG_DICTIONARY), (seed & MASK, seed >> 32))
+    return 1 if words[(row & 127) >> 5] >> (row & 31) & 1 else -1
+
+
+def t8_entry(row: int, atom: int, tensor: int, seed: int) -> int:
+    """Entry of the dictionary under law 1 (RNG-8)."""
+    words = philox((row >> 4, atom, tensor, TAG_DICTIONARY), (seed & MASK, seed >> 32))
+    byte = row & 15
+    return T8[words[byte >> 2] >> 8 * (byte & 3) & 255]

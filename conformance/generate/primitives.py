@@ -138,15 +138,36 @@ def zlib_fixed(data: bytes) -> bytes:
     return ZLIB_HEADER + out.to_bytes() + struct.pack(">I", zlib.adler32(data))
 
 
+# --- Brotli streams of one stored meta-block (RFC 7932) ----------------------------------------------
+
+
+def brotli_stored(data: bytes, large_window: int = 0) -> bytes:
+    """A stream that is not compressed; `large_window`: bits of the window in the form that the RFC does not have."""
+    out = BitWriter()
+    if large_window:
+        out.put(0x11, 8)  # invalid in the RFC; other decoders read six bits more
+        out.put(large_window, 6)
+    else:
+        out.put(0, 1)  # a window of 16 bits
+    out.put(0, 3)  # not the last meta-block; its length less 1 in 16 bits
+    out.put(len(data) - 1, 16)
+    out.put(1, 1)  # stored
+    return out.to_bytes() + data + b"\x03"  # the last meta-block, empty
+
+
 # --- Zstandard frames of one raw block (RFC 8878) ----------------------------------------------------
 
 ZSTANDARD_MAGIC = b"\x28\xb5\x2f\xfd"
-WINDOW_1_KIB = b"\x00"
+WINDOW_1_KIB, WINDOW_8_MIB, WINDOW_9_MIB = b"\x00", b"\x68", b"\x69"
 
 
-def zstandard_raw(data: bytes, size_field: bytes | None = None) -> bytes:
+def zstandard_raw(
+    data: bytes, size_field: bytes | None = None, *, window: bytes = WINDOW_1_KIB, dictionary: int = 0
+) -> bytes:
     """A frame without checksum; `size_field`: content size in 8 bytes, None for a frame that does not say it."""
-    descriptor = b"\x00" + WINDOW_1_KIB if size_field is None else b"\xe0" + size_field
+    named = bytes([dictionary]) if dictionary else b""
+    flags = len(named) | (0xE0 if size_field is not None else 0)
+    descriptor = bytes([flags]) + (window if size_field is None else b"") + named + (size_field or b"")
     block = struct.pack("<I", 1 | len(data) << 3)[:3] + data
     return ZSTANDARD_MAGIC + descriptor + block
 

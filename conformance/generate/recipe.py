@@ -34,7 +34,8 @@ class Invalid:
     """A file with exactly one fault: a patched parent, or a description that is wrong in one place.
 
     `error` is a name of the registry; `at` a mark of the built file, `plus` bytes further. `whole_passes`: with
-    `--passes` up to this number the fault is not read, and with `--partial` it still is an error.
+    `--passes` up to this number the fault is not read, and with `--partial` it still is an error. `also`: options
+    under which the fault is read all the same.
     """
 
     name: str
@@ -48,17 +49,19 @@ class Invalid:
     plus: int = 0
     reseal: tuple[str, ...] = ("length", "hcheck", "crc32")
     whole_passes: int = 0
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Call:
-    """A valid file called wrongly: USAGE."""
+    """A file of another vector called wrongly: USAGE. `coords`: bytes of the file for `--coords`."""
 
     name: str
     title: str
     clauses: tuple[str, ...]
     parent: str
     args: tuple[str, ...]
+    coords: bytes | None = None
 
 
 Recipe = Valid | Invalid | Call

@@ -18,12 +18,30 @@ from conformance.generate.describe import (
     Zero,
 )
 from conformance.generate.faults import Bits, Edit, Flip
-from conformance.generate.primitives import zlib_fixed, zlib_stored, zstandard_raw, zstandard_skippable
+from conformance.generate.philox import prior
+from conformance.generate.primitives import (
+    WINDOW_9_MIB,
+    brotli_stored,
+    npy_bytes,
+    zlib_fixed,
+    zlib_stored,
+    zstandard_raw,
+    zstandard_skippable,
+)
 from conformance.generate.recipe import Call, Invalid, Valid, with_entry, with_head, with_pass
-from conformance.generate.recipes_valid import FROZEN, FROZEN_ENTRIES, packed_bytes, symbols_file, valid
+from conformance.generate.recipes_valid import (
+    FROZEN,
+    FROZEN_ENTRIES,
+    packed_bytes,
+    symbols_file,
+    unchanged_file,
+    unchanged_raw_file,
+    valid,
+)
 
 EVERYTHING = 1 << 24  # more bytes than any vector has: to the end of the file
 SEAL = ("hcheck", "crc32")  # the length stays wrong
+TWO_64 = 2.0**64
 
 PARENTS: dict[str, Valid] = {recipe.name: recipe for recipe in valid()}
 PACKED_PARENT, RANS_PARENT = "valid-min-packed", "valid-rans-one-lane"
@@ -57,7 +75,7 @@ def container() -> list[Invalid]:
     def sealed(
         name: str, title: str, clause: str, source: str, error: str, at: str, *edits: Any, **more: Any
     ) -> Invalid:
-        return Invalid(f"invalid-{name}", title, (clause,), source, error, at, edits, **more)
+        return Invalid(f"invalid-{name}", title, tuple(clause.split()), source, error, at, edits, **more)
 
     def bare(name: str, title: str, clause: str, source: str, error: str, at: str, *edits: Any, **more: Any) -> Invalid:
         return sealed(name, title, clause, source, error, at, *edits, reseal=(), **more)
@@ -161,6 +179,16 @@ def container() -> list[Invalid]:
             "CHUNK_CRC_MISMATCH",
             "META.crc32",
             Flip("META.payload", 1, 2),
+        ),
+        bare(
+            "crc-between",
+            "a bit of META between two passes",
+            "DEC-5",
+            "valid-pass-ancillary",
+            "CHUNK_CRC_MISMATCH",
+            "META.crc32",
+            Flip("META.payload", 1, 2),
+            whole_passes=1,
         ),
         bare(
             "crc-unknown",
@@ -333,7 +361,7 @@ def container() -> list[Invalid]:
         sealed(
             "limit-chunk-bytes-most",
             "a PASS of 2^24 - 1 bytes in a small file",
-            "CON-9",
+            "CON-9 LIM-2",
             P,
             "LIMIT_FILE_BYTES",
             "PASS0.length",
@@ -343,7 +371,7 @@ def container() -> list[Invalid]:
         sealed(
             "limit-chunk-bytes-ancillary",
             "an ancillary chunk of 2^24 - 1 bytes",
-            "CON-9",
+            "CON-9 LIM-2",
             meta,
             "LIMIT_FILE_BYTES",
             "META.length",
@@ -378,7 +406,7 @@ def heads() -> list[Invalid]:
             Invalid(
                 tag,
                 title or f"HEAD's {name} is {new.hex()} (hex)",
-                (clause,),
+                tuple(clause.split()),
                 source,
                 error,
                 f"HEAD.{name}",
@@ -392,7 +420,7 @@ def heads() -> list[Invalid]:
         file = with_head(parent(source), **head)
         if "in_dims" in head:  # the parent's passes do not fit; a decoder never comes to them
             file = replace(file, passes=(), order=("HEAD",))
-        out.append(Invalid(f"invalid-head-{name}", title, (clause,), source, error, at, (), file, **more))
+        out.append(Invalid(f"invalid-head-{name}", title, tuple(clause.split()), source, error, at, (), file, **more))
 
     field("version", u8(0x20), "UNSUPPORTED_VERSION", "6.1")
     field("version", u8(0x00), "UNSUPPORTED_VERSION", "6.1")
@@ -489,16 +517,16 @@ def head_records() -> list[Invalid]:
         tag = f"invalid-record-{source.removeprefix('valid-')}-{name.replace('.', '-').replace('_', '-')}-{new.hex()}"
         mark = f"HEAD.{name}"
         out.append(
-            Invalid(tag, title or f"{name} is {new.hex()} (hex)", (clause,), source, error, mark, (Edit(mark, new),))
+            Invalid(
+                tag,
+                title or f"{name} is {new.hex()} (hex)",
+                tuple(clause.split()),
+                source,
+                error,
+                mark,
+                (Edit(mark, new),),
+            )
         )
-
-    def records(
-        name: str, title: str, clause: str, source: str, error: str, at: str, records: tuple[Any, ...], **head: Any
-    ) -> None:
-        # the passes stay those of the parent: a decoder never comes to them
-        head_bytes = with_head(parent(source), records=records, **head)
-        file = replace(head_bytes, passes=(), order=("HEAD",))
-        out.append(Invalid(f"invalid-record-{name}", title, (clause,), source, error, at, (), file))
 
     for kind in (0, 8, 9, 10, 11, 32, 35, 64, 255):
         field("record0.kind", u8(kind), "UNKNOWN_ID", "CON-11", SINE)
@@ -507,8 +535,15 @@ def head_records() -> list[Invalid]:
     field("record1.kind", u8(8), "UNKNOWN_ID", "CON-11", SINE, "the last record is of a reserved kind")
     for flags in (0x81, 0xE1):
         field("record0.tool_flags", u8(flags), "RESERVED_NOT_ZERO", "CON-11", SINE)
-    for tool in (2, 3, 4, 5, 7):
+    for tool in (5, 6, 7):
         field("record0.tool_flags", u8(tool), "UNKNOWN_ID", "CON-11", SINE)
+    for flags, record in ((0x04, 0), (0x0C, 0), (0x24, 0), (0x04, 1)):
+        field(f"record{record}.tool_flags", u8(flags), "BAD_RECORD", "HED-6", SINE, "tool 4 in a layer")
+    for flags in (0x42, 0x43):
+        field("record0.tool_flags", u8(flags), "BAD_RECORD", "HED-6", SINE, "bit 6 with a reserved tool")
+    for flags, record in ((0x02, 0), (0x03, 0), (0x1A, 0), (0x33, 0), (0x02, 1), (0x03, 1)):
+        title = f"tool {flags & 7} without its feature"
+        field(f"record{record}.tool_flags", u8(flags), "FEATURE_MISMATCH", "HED-9", SINE, title)
     field("record1.tool_flags", u8(0x07), "UNKNOWN_ID", "CON-11", SINE)
     for flags in (0x08, 0x10, 0x41):
         field("record0.tool_flags", u8(flags), "BAD_RECORD", "HED-6", SINE)
@@ -519,7 +554,7 @@ def head_records() -> list[Invalid]:
     )
     field("record0.width", u16(0), "BAD_RECORD", "6.4", SINE)
     field("record0.repeat", u8(0), "BAD_RECORD", "6.4", SINE)
-    for value in (0.0, -0.0, -1.5, float("inf"), float("nan"), 1.0, 30.0, 255.0):
+    for value in (0.0, -0.0, -1.5, float("inf"), float("nan"), 1.0, 30.0, 255.0, TWO_64):
         field("record0.omega_binary32", f32(value), "BAD_FLOAT", "6.4", SINE, f"omega as binary32 is {value}")
     field("record1.omega_binary32", f32(2.0), "BAD_FLOAT", "6.4", SINE, "omega of the last record as binary32 is 2.0")
     for flags in (0x04, 0x81):
@@ -527,11 +562,27 @@ def head_records() -> list[Invalid]:
     for octaves in (0, 33):
         field("record0.octaves", u8(octaves), "BAD_RECORD", "6.4", FOURIER)
     field("record0.base", u8(1), "BAD_RECORD", "6.4", FOURIER)
-    for value in (0.0, -1.5, float("inf"), float("nan"), 2.0, 255.0):
+    for value in (0.0, -1.5, float("inf"), float("nan"), 1.0, 2.0, 255.0, TWO_64):
         field("record0.base_binary32", f32(value), "BAD_FLOAT", "6.4", BASE, f"base as binary32 is {value}")
     field("record0.n_features", u16(0), "BAD_RECORD", "6.4", FEATURES)
-    for value in (0.0, -0.5, float("inf"), float("nan")):
+    for value in (0.0, -0.5, float("inf"), float("nan"), TWO_64):
         field("record0.scale", f32(value), "BAD_FLOAT", "6.4", FEATURES, f"scale is {value}")
+
+    return out + record_rules() + head_ends()
+
+
+def record_rules() -> list[Invalid]:
+    """Rules of clauses 6.4 to 6.6 that span fields."""
+    out: list[Invalid] = []
+    SINE, FOURIER, FEATURES = "valid-kind-sine", "valid-encoding-fourier", "valid-encoding-seeded"
+
+    def records(
+        name: str, title: str, clause: str, source: str, error: str, at: str, records: tuple[Any, ...], **head: Any
+    ) -> None:
+        # the passes stay those of the parent: a decoder never comes to them
+        head_bytes = with_head(parent(source), records=records, **head)
+        file = replace(head_bytes, passes=(), order=("HEAD",))
+        out.append(Invalid(f"invalid-record-{name}", title, tuple(clause.split()), source, error, at, (), file))
 
     sine = Layer("SINE", 3, omega=2)
     kind1 = "HEAD.record1.kind"
@@ -558,6 +609,27 @@ def head_records() -> list[Invalid]:
     )
     repeated = (replace(sine, repeat=2), replace(sine, repeat=3), Layer())
     records("equal-repeat", "two records that differ in repeat alone", "HED-7", SINE, "BAD_RECORD", kind1, repeated)
+
+    most = (Layer("TANH", 1, repeat=255), Layer("TANH", 1), Layer())
+    title = "a record of 255 layers goes on in a second one; 257 layers come later"
+    records("equal-255", title, "HED-7", SINE, "BAD_RECORD", kind1, most, level=5)
+    same = (Layer("SINE", 3, omega=0.5), Layer("SINE", 3, repeat=4, omega=0.5), Layer())
+    records("equal-binary32", "two equal records, omega as binary32", "HED-7", SINE, "BAD_RECORD", kind1, same)
+    third = (Fourier(), sine, replace(sine, repeat=7), Layer())
+    records("equal-third", "the second and third record", "HED-7", FOURIER, "BAD_RECORD", "HEAD.record2.kind", third)
+
+    ratio = "HEAD.record0.base"
+    for name, encoding in (
+        ("integer", Fourier(10, base=255)),
+        ("2-64", Fourier(17, base=16)),
+        ("binary32", Fourier(3, base=2.0**33)),
+        ("most", Fourier(32, base=2.0**63)),
+        ("just", Fourier(32, base=4.1875)),
+    ):
+        title = f"{encoding.base} to the power of {encoding.octaves - 1} is 2^64 or more"
+        records(
+            f"frequency-{name}", title, "HED-12", FOURIER, "BAD_FLOAT", ratio, (encoding, Layer("SINE", 3), Layer())
+        )
 
     where = "HEAD.n_records"
     records(
@@ -619,7 +691,7 @@ def head_records() -> list[Invalid]:
     records(
         "limit-parameters-most",
         "a million million parameters at level 5",
-        "HED-8",
+        "HED-8 LIM-2",
         "valid-limit-parameters",
         "LIMIT_PARAMETERS",
         where,
@@ -671,6 +743,12 @@ def head_records() -> list[Invalid]:
         **wide_seed,
     )
 
+    return out
+
+
+def head_ends() -> list[Invalid]:
+    """Optional blocks and the end of the payload."""
+    out: list[Invalid] = []
     quality = "valid-head-quality"
     for size in (0, 1, 3):
         edits = (Edit("HEAD.block0", u8(size) + bytes(size), 0, 3),)
@@ -685,6 +763,13 @@ def head_records() -> list[Invalid]:
                 edits,
             )
         )
+
+    # 2 * 128 is 0 in one byte
+    many = with_head(parent(quality), n_passes=128, features_optional=1, optional_blocks=(b"",))
+    title = "QUALITY of 0 bytes for 128 passes"
+    error, at = "BAD_OPTIONAL_BLOCK", "HEAD.block0"
+    file = replace(many, passes=(), order=("HEAD",))
+    out.append(Invalid("invalid-head-quality-128-passes", title, ("HED-11",), quality, error, at, (), file))
 
     def payload(name: str, title: str, error: str, at: str, source: str, *edits: Edit, plus: int = 0) -> None:
         out.append(Invalid(f"invalid-head-{name}", title, ("CON-10",), source, error, at, edits, plus=plus))
@@ -745,10 +830,10 @@ def passes() -> list[Invalid]:
     P, R, TWO = PACKED_PARENT, RANS_PARENT, "valid-pass-2"
 
     def edit(name: str, title: str, clause: str, source: str, error: str, at: str, *edits: Any, **more: Any) -> None:
-        out.append(Invalid(f"invalid-pass-{name}", title, (clause,), source, error, at, edits, **more))
+        out.append(Invalid(f"invalid-pass-{name}", title, tuple(clause.split()), source, error, at, edits, **more))
 
     def built(name: str, title: str, clause: str, source: str, error: str, at: str, file: File, **more: Any) -> None:
-        out.append(Invalid(f"invalid-pass-{name}", title, (clause,), source, error, at, (), file, **more))
+        out.append(Invalid(f"invalid-pass-{name}", title, tuple(clause.split()), source, error, at, (), file, **more))
 
     flags = "PASS0.flags"
     for coding in (5, 6, 7):
@@ -1024,6 +1109,24 @@ def passes() -> list[Invalid]:
         "PASS127.tensor0.refined",
         symbols_file(row_steps=True),
     )
+    built(
+        "limit-symbols-nothing",
+        "the last of 129 passes, all without a change, has more than 2^24 symbols",
+        "TAB-5",
+        "valid-limit-symbols-nothing",
+        "LIMIT_SYMBOLS",
+        "PASS128.tensor0.refined",
+        unchanged_file(129),
+    )
+    built(
+        "limit-symbols-no-table",
+        "129 passes of raw tensors: no table, no body, more than 2^24 symbols",
+        "TAB-5",
+        "valid-limit-symbols-no-table",
+        "LIMIT_SYMBOLS",
+        "PASS128.crc32",
+        unchanged_raw_file(129),
+    )
 
     acc = "PASS0.acc_crc"
     edit("acc-crc", "a bit of acc_crc", "PAS-5", R, "ACC_CRC_MISMATCH", acc, Flip(acc, 2, 1))
@@ -1052,6 +1155,13 @@ def passes() -> list[Invalid]:
         whole_passes=1,
     )
     return out
+
+
+def zlib_adler(data: bytes) -> int:
+    """The Adler-32 by which a zlib stream names a dictionary."""
+    import zlib
+
+    return zlib.adler32(data)
 
 
 def pass_bytes(name: str) -> int:
@@ -1101,10 +1211,10 @@ def bodies() -> list[Invalid]:
     body, end = "PASS0.body", "PASS0.crc32"
 
     def edit(name: str, title: str, clause: str, source: str, error: str, at: str, *edits: Any, **more: Any) -> None:
-        out.append(Invalid(f"invalid-body-{name}", title, (clause,), source, error, at, edits, **more))
+        out.append(Invalid(f"invalid-body-{name}", title, tuple(clause.split()), source, error, at, edits, **more))
 
     def built(name: str, title: str, clause: str, source: str, error: str, at: str, file: File, **more: Any) -> None:
-        out.append(Invalid(f"invalid-body-{name}", title, (clause,), source, error, at, (), file, **more))
+        out.append(Invalid(f"invalid-body-{name}", title, tuple(clause.split()), source, error, at, (), file, **more))
 
     edit(
         "packed-short", "a packed body without its last byte", "11", P, "PAYLOAD_TOO_SHORT", end, Edit(end, b"", -1, 1)
@@ -1164,7 +1274,9 @@ def bodies() -> list[Invalid]:
     )
     edit("zlib-twice", "two zlib streams", "CMP-1", Z, bad, body, Edit(end, zlib_body, 0, 0))
     edit("zlib-raw", "a raw deflate stream", "CMP-1", Z, bad, body, Edit(body, zlib_body[2:-4]))
-    edit("zlib-bomb", "8 MiB of zeros in 52 kB", "CMP-1", Z, bad, body, Edit(body, zlib_fixed(bytes(1 << 23))))
+    edit("zlib-bomb", "8 MiB of zeros in 52 kB", "CMP-1 LIM-2", Z, bad, body, Edit(body, zlib_fixed(bytes(1 << 23))))
+    preset = b"\x78\x20" + struct.pack(">I", zlib_adler(b"sinr")) + zlib_body[2:]
+    edit("zlib-dictionary", "a preset dictionary is named", "CMP-1", Z, bad, body, Edit(body, preset))
     wide = "valid-zlib-padding"
     edit(
         "zlib-padding",
@@ -1308,12 +1420,15 @@ def zstandard() -> list[Invalid]:
         "one-more": (zstandard_raw(data + b"\0"), "one byte more than the table says"),
         "huge-size": (zstandard_raw(data, huge), "a frame that says it has 2^60 bytes"),
         "magic": (b"\x27" + zstandard_raw(data)[1:], "another magic number"),
+        "window": (zstandard_raw(data, window=WINDOW_9_MIB), "a window of 9 MiB"),
+        "window-most": (zstandard_raw(data, window=b"\xff"), "the largest window that a frame can name"),
+        "dictionary": (zstandard_raw(data, dictionary=7), "a dictionary is named"),
     }
     out = [
         Invalid(
             f"invalid-body-zstandard-{name}",
             title,
-            ("CMP-1",),
+            ("CMP-1", "LIM-2") if name == "huge-size" else ("CMP-1",),
             source,
             "BAD_COMPRESSED_DATA",
             "PASS0.body",
@@ -1338,8 +1453,26 @@ def zstandard() -> list[Invalid]:
     return out
 
 
+def brotli() -> list[Invalid]:
+    """Coding 3: exactly one stream of exactly the right bytes."""
+    source = "valid-main-brotli-stored"
+    data = packed_bytes(FROZEN, FROZEN_ENTRIES)
+    wrong = {
+        "one-less": (brotli_stored(data[:-1]), "one byte less than the table says"),
+        "one-more": (brotli_stored(data + b"\0"), "one byte more than the table says"),
+        "twice": (brotli_stored(data) * 2, "two streams"),
+        "none": (b"", "no stream"),
+        "large-window": (brotli_stored(data, large_window=22), "a stream of the large window form"),
+    }
+    error, at = "BAD_COMPRESSED_DATA", "PASS0.body"
+    return [
+        Invalid(f"invalid-body-brotli-{name}", title, ("CMP-1",), source, error, at, (Edit("PASS0.body", body),))
+        for name, (body, title) in wrong.items()
+    ]
+
+
 def orders() -> list[Invalid]:
-    """Clause 5.4: of two faults the first in the order of checks counts. The only vectors with two faults."""
+    """Clauses 5.4, 5.5 and 7.5: of two faults the first in the order of checks counts. No other vector has two."""
     P, hashed = PACKED_PARENT, "valid-hash"
 
     def two(
@@ -1367,7 +1500,104 @@ def orders() -> list[Invalid]:
             trailing,
             plus=-1,
         ),
+        *orders_in_head(),
+        *orders_in_pass(),
     ]
+
+
+def orders_in_head() -> list[Invalid]:
+    """Clause 5.5: fields in their order, then CON-10, then rules by number, each for all records."""
+    sine, frequency = Layer("SINE", 3, omega=2), Fourier(10, base=255)
+    reserved = replace(sine, width=4, force={"tool_flags": 4})
+    kind1, flags0 = "HEAD.record1.kind", "HEAD.record0.tool_flags"
+
+    def two(name: str, title: str, error: str, at: str, records: tuple[Any, ...], **head: Any) -> Invalid:
+        file = replace(with_head(parent("valid-kind-sine"), records=records, **head), passes=(), order=("HEAD",))
+        return Invalid(f"invalid-order-{name}", title, ("5.5",), "valid-kind-sine", error, at, (), file)
+
+    unseeded = replace(sine, prior=True)
+    wrong_block = {"features_optional": 1, "optional_blocks": (b"",)}
+    required, bad_record = "HEAD.features_required", "BAD_RECORD"
+    layers = (reserved, Fourier(), Layer())
+    deep = (Layer("SINE", 1, repeat=9, prior=True), Layer())
+    return [
+        two("record-rules", "HED-5 of the second record before HED-6 of the first", bad_record, kind1, layers),
+        two("grid-records", "HED-2 before HED-6", "BAD_DIMENSIONS", "HEAD.grid", (reserved, Layer()), grid=(0, 3)),
+        two("tool-equal", "HED-6 before HED-7", bad_record, flags0, (reserved, reserved, Layer())),
+        two("limit-feature", "HED-8 before HED-9", "LIMIT_LAYERS", "HEAD.n_records", deep),
+        two(
+            "feature-unused",
+            "HED-9 before HED-10",
+            "FEATURE_MISMATCH",
+            flags0,
+            (unseeded, Layer()),
+            features_required=WIDE,
+        ),
+        two(
+            "unused-block",
+            "HED-10 before HED-11",
+            "FEATURE_MISMATCH",
+            required,
+            (sine, Layer()),
+            features_required=WIDE,
+            **wrong_block,
+        ),
+        two(
+            "block-frequency",
+            "HED-11 before HED-12",
+            "BAD_OPTIONAL_BLOCK",
+            "HEAD.block0",
+            (frequency, sine, Layer()),
+            **wrong_block,
+        ),
+        two(
+            "field-record",
+            "a field of the second record before HED-6 of the first",
+            "BAD_RECORD",
+            "HEAD.record1.repeat",
+            (reserved, replace(sine, force={"repeat": 0}), Layer()),
+        ),
+    ]
+
+
+def orders_in_pass() -> list[Invalid]:
+    """Clause 7.5."""
+    import zlib
+
+    source, wide = "valid-limit-symbols-nothing", "valid-zlib-padding"
+    crowded = unchanged_file(129)
+    last = crowded.passes[-1]
+    padding = Invalid(
+        "invalid-order-padding-symbols",
+        "the padding of the table before TAB-5",
+        ("7.5",),
+        source,
+        "PADDING_NOT_ZERO",
+        "PASS128.tensor0.refined",
+        (),
+        with_pass(crowded, 128, force={**last.force, "table_padding": 1}),
+    )
+    surplus = Invalid(
+        "invalid-order-symbols-body",
+        "TAB-5 before the body",
+        ("7.5",),
+        source,
+        "LIMIT_SYMBOLS",
+        "PASS128.tensor0.refined",
+        (),
+        with_pass(crowded, 128, body_hex="00"),
+    )
+    longer = zlib_fixed(zlib.decompress(zlib_padding(wide)) + b"\0")
+    size = Invalid(
+        "invalid-order-size-padding",
+        "the size of decompressed bytes before their padding",
+        ("CMP-1",),
+        wide,
+        "BAD_COMPRESSED_DATA",
+        "PASS0.body",
+        (Edit("PASS0.body", longer),),
+    )
+    return [padding, surplus, size]
 
 
 def zlib_padding(name: str) -> bytes:
@@ -1383,12 +1613,9 @@ def zlib_padding(name: str) -> bytes:
 
 def prior_overflow() -> File:
     """Integers that reach 2^31 only with the prior."""
-    from conformance.generate.philox import signed_number
-
     file = parent("valid-prior-large")
-    seed = file.head.seed
     m, exponent = file.passes[0].entries[0].prior or (0, 0)
-    priors = [(signed_number(n, 0, seed) * m + (1 << (exponent - 1))) >> exponent for n in range(2)]
+    priors = [prior(n, 0, file.head.seed, m, exponent) for n in range(2)]
     values = tuple((2**31 if p > 0 else -(2**31)) - p if i == 0 else 0 for i, p in enumerate(priors))
     return with_entry(file, 0, values=values)
 
@@ -1418,7 +1645,15 @@ def ancillary() -> list[Invalid]:
 
     return [
         digest("last", "a bit of the digest, HASH last", "valid-hash", 32, 0, whole_passes=1),
-        digest("before", "a bit of the digest, HASH before the pass", "valid-hash-before", 1, 0),
+        digest(
+            "before",
+            "a bit of the digest, HASH before the pass",
+            "valid-hash-before",
+            1,
+            0,
+            also=("--passes 1", "--partial", "--passes 1 --partial"),
+        ),
+        digest("before-second", "the entry of a pass that may not be read", "valid-hash-two", 40, 33, whole_passes=1),
         digest("second", "the second entry", "valid-pass-ancillary", 40, 33, whole_passes=2),
         digest("first", "the first entry of two", "valid-pass-ancillary", 5, 0, whole_passes=2),
     ]
@@ -1426,12 +1661,46 @@ def ancillary() -> list[Invalid]:
 
 def invalid() -> list[Invalid]:
     """Every invalid vector."""
-    return container() + heads() + passes() + bodies() + zstandard() + ancillary() + orders()
+    return container() + heads() + passes() + bodies() + brotli() + zstandard() + ancillary() + orders()
 
 
 def calls() -> list[Call]:
-    """Valid files called wrongly."""
+    """Files called wrongly: USAGE by the arguments alone, or when HEAD is read."""
+    P, TWO, SOUND = PACKED_PARENT, "valid-pass-2", "valid-modality-audio"
+    square = npy_bytes((0.5, -0.5), (1, 2))
+    early, late = "invalid-signature-first", "invalid-crc-pass"
+
+    def alone(name: str, title: str, clause: str, args: str, coords: bytes | None = None) -> list[Call]:
+        """Arguments that are wrong whatever the file holds: it is not read."""
+        words = tuple(args.split())
+        return [
+            Call(f"call-{name}", title, tuple(clause.split()), P, words, coords),
+            Call(f"call-{name}-unread", f"{title}; the file is not read", tuple(clause.split()), early, words, coords),
+        ]
+
     return [
-        Call("call-passes-above", "--passes above n_passes", ("DEC-5", "DEC-2"), "valid-pass-2", ("--passes", "3")),
+        Call("call-passes-above", "--passes above n_passes", ("DEC-5", "DEC-2"), TWO, ("--passes", "3")),
+        Call("call-passes-above-damaged", "HEAD is read, the damage is not", ("DEC-5",), late, ("--passes", "2")),
+        Call("call-passes-above-partial", "--partial does not help", ("DEC-5",), TWO, ("--passes", "3", "--partial")),
+        *alone("passes-0", "--passes 0", "DEC-5", "--passes 0"),
+        *alone("passes-negative", "--passes -1", "DEC-5", "--passes=-1"),
+        *alone("passes-word", "--passes all", "DEC-5", "--passes all"),
+        *alone("size-zero", "a size of 0", "DEC-4", "--size 3x0"),
+        *alone("size-negative", "a negative size", "DEC-4", "--size=-3x3"),
+        *alone("size-fraction", "a size that is not a whole number", "DEC-4", "--size 3.5x3"),
+        *alone("size-empty", "a size without its second number", "DEC-4", "--size 3x"),
+        *alone("size-word", "a size that is no number", "DEC-4", "--size WxH"),
+        *alone("coords-size", "--coords with --size", "DEC-4", "--size 3x3", square),
+        Call("call-size-axes", "one size for two axes", ("DEC-4",), P, ("--size", "3")),
+        Call("call-size-axes-3", "three sizes for two axes", ("DEC-4",), P, ("--size", "3x3x3")),
+        Call("call-size-axes-1", "two sizes for one axis", ("DEC-4",), SOUND, ("--size", "3x3")),
+        Call("call-size-axes-damaged", "HEAD is read, the damage is not", ("DEC-4",), late, ("--size", "3")),
+        Call("call-coords-columns", "points of 3 coordinates for 2", ("DEC-4",), P, (), npy_bytes((0.5,) * 6, (2, 3))),
+        Call("call-coords-flat", "an array of one axis", ("DEC-4",), P, (), npy_bytes((0.5,) * 2, (2,))),
+        Call("call-coords-deep", "an array of three axes", ("DEC-4",), P, (), npy_bytes((0.5,) * 4, (2, 1, 2))),
+        Call("call-coords-damaged", "HEAD is read, the damage is not", ("DEC-4",), late, (), npy_bytes((0.5,), (1, 1))),
+        Call("call-coords-not-npy", "the file of --coords is no array", ("DEC-4",), P, (), b"0.5 0.5\n"),
+        Call("call-coords-cut", "the file of --coords ends early", ("DEC-4",), P, (), square[:-1]),
         Call("call-no-grid", "no native grid, no --size, no --coords", ("DEC-4",), "valid-head-no-grid", ()),
+        Call("call-unknown", "an argument that the contract does not have", ("DEC-2",), P, ("--no-such-option",)),
     ]

@@ -1,6 +1,7 @@
 """Recipes of the valid vectors: a ladder from the smallest file to every tool, form and option."""
 
 from dataclasses import replace
+from typing import Any
 
 from conformance.generate.build import SHORT_STEPS, build, step_code
 from conformance.generate.describe import (
@@ -28,12 +29,14 @@ from conformance.generate.describe import (
     Long,
     Model,
     Pass,
+    Record,
     Same,
     Short,
     Zero,
 )
-from conformance.generate.primitives import zstandard_raw
-from conformance.generate.recipe import Valid, base, entries, numbers, packed, points, with_entry
+from conformance.generate.philox import prior
+from conformance.generate.primitives import WINDOW_8_MIB, brotli_stored, zstandard_raw
+from conformance.generate.recipe import Valid, base, entries, numbers, packed, points, with_entry, with_pass
 
 META_TYPE, INDX_TYPE, HASH_TYPE = 0xA4, 0x83, 0x85
 TEXT_HEAD = Head()  # 2 coordinates, one linear layer, 3 x 3 samples
@@ -42,6 +45,8 @@ SIREN = Head(records=HIDDEN)
 META = b"\x06author\x04\x00Anna\x05title\x0a\x00Two\nlines."
 HALF = Layer(tool=RAW, half=True)
 SINGLE = Layer(tool=RAW)
+MOST_FLOAT = 2.0**64 - 2.0**40  # the largest binary32 below 2^64
+LEAST_FLOAT = 2.0**-149  # the least above 0
 
 
 def minimal() -> list[Valid]:
@@ -100,6 +105,18 @@ def heads() -> list[Valid]:
             "QUALITY, and an unknown block behind it",
             ("HED-11",),
             packed(Head(features_optional=0x03, optional_blocks=(b"\xb8\x0b", b"\x01"))),
+        ),
+        Valid(
+            "valid-head-quality-127",
+            "QUALITY of 127 passes: 254 bytes, the most there can be",
+            ("HED-11",),
+            unchanging(
+                Head(
+                    n_passes=127,
+                    features_optional=0x01,
+                    optional_blocks=(b"".join(bytes([i, 10]) for i in range(127)),),
+                )
+            ),
         ),
         Valid(
             "valid-head-wide",
@@ -237,7 +254,31 @@ def records() -> list[Valid]:
         out.append(
             Valid(f"valid-encoding-{name}", f"seeded Fourier features in {in_dims} dimensions", ("RNG-6",), base(head))
         )
+    ends: dict[str, tuple[Record, ...]] = {
+        "omega-most": (Layer("SINE", 3, omega=MOST_FLOAT), Layer("GAUSSIAN", omega=MOST_FLOAT)),
+        "omega-least": (Layer("SINE", 3, omega=LEAST_FLOAT), Layer("GAUSSIAN", omega=LEAST_FLOAT)),
+        "base-most": (Fourier(2, base=MOST_FLOAT, times_pi=True), Layer()),
+        "base-least": (Fourier(32, base=LEAST_FLOAT), Layer()),
+        "base-frequency": (Fourier(9, base=255), Layer()),
+        "base-4": (Fourier(32, base=4), Layer()),
+        "scale-most": (FourierSeeded(3, MOST_FLOAT), Layer()),
+        "scale-least": (FourierSeeded(3, LEAST_FLOAT), Layer()),
+    }
+    for name, chosen in ends.items():
+        clauses = ("6.4", "HED-12") if name.startswith("base") else ("6.4",)
+        spread = 0 if name.startswith("omega") else 12
+        file = base(Head(records=chosen, features_required=SEEDED if name.startswith("scale") else 0), spread)
+        title = f"{name.replace('-', ' ')}: the field at the origin"
+        out.append(Valid(f"valid-record-{name}", title, clauses, file, coords=((0.0, 0.0),)))
     out += [
+        Valid(
+            "valid-record-repeat-255",
+            "a record of 255 layers at level 5",
+            ("HED-7", "HED-8"),
+            base(
+                Head(level=5, records=(Layer("TANH", 1, repeat=255), Layer()), grid=(2, 1)), model=Short("LAPLACE", 20)
+            ),
+        ),
         Valid(
             "valid-record-repeat",
             "a record of three layers",
@@ -361,16 +402,15 @@ def codings() -> list[Valid]:
                 optional=True,
             )
         )
-    raw_frame = zstandard_raw(packed_bytes(FROZEN, FROZEN_ENTRIES))
-    out.append(
-        Valid(
-            "valid-main-zstandard-no-size",
-            "profile MAIN: a Zstandard frame that does not say its size",
-            ("CMP-1",),
-            File(replace(FROZEN, profile=2), (Pass(FROZEN_ENTRIES, ZSTANDARD, body_hex=raw_frame.hex()),)),
-            optional=True,
-        )
-    )
+    data = packed_bytes(FROZEN, FROZEN_ENTRIES)
+    stored = {
+        "zstandard-no-size": (ZSTANDARD, zstandard_raw(data), "a Zstandard frame that does not say its size"),
+        "zstandard-window": (ZSTANDARD, zstandard_raw(data, window=WINDOW_8_MIB), "a Zstandard window of 8 MiB"),
+        "brotli-stored": (BROTLI, brotli_stored(data), "a Brotli stream that is not compressed"),
+    }
+    for name, (coding, body, title) in stored.items():
+        file = File(replace(FROZEN, profile=2), (Pass(FROZEN_ENTRIES, coding, body_hex=body.hex()),))
+        out.append(Valid(f"valid-main-{name}", f"profile MAIN: {title}", ("CMP-1",), file, optional=True))
     out.append(
         Valid("valid-main-rans", "profile MAIN with a coding of CORE", ("PAS-1",), base(Head(profile=2)), optional=True)
     )
@@ -557,6 +597,12 @@ def steps_and_priors() -> list[Valid]:
             with_entry(base(seeded), 0, prior=short),
         ),
         Valid("valid-prior-edge-shift", "E = 38 and m = 2^15", ("9.7",), base(seeded, prior=(1 << 15, 38))),
+        Valid(
+            "valid-prior-packed-least",
+            "a packed value of -2^31, and a prior that brings the integer into range",
+            ("ENT-1", "WGT-4", "9.7"),
+            packed_least(),
+        ),
         Valid("valid-prior-large", "E = 8: prior of magnitude near 2^31", ("9.7", "WGT-4"), PRIOR_LARGE),
         Valid(
             "valid-prior-rows",
@@ -604,6 +650,13 @@ PRIOR_LARGE = base(
     model=Long(1, 0, 100, 0, 0, 14, 1),
     step=step_code(-29),
 )
+
+
+def packed_least() -> File:
+    """-2^31 where the prior is positive, 0 elsewhere."""
+    head = replace(PRIOR_LARGE.head, out_channels=2)
+    values = tuple(-(2**31) if prior(n, 0, head.seed, 1 << 15, 9) > 0 else 0 for n in range(4))
+    return with_entry(packed(head, prior=(1 << 15, 9), step=step_code(-29)), 0, values=values)
 
 
 def passes() -> list[Valid]:
@@ -656,6 +709,18 @@ def passes() -> list[Valid]:
             prefixes=True,
         ),
         Valid(
+            "valid-hash-two",
+            "HASH of two passes before both",
+            ("ANC-1", "DEC-5"),
+            File(
+                two,
+                (first, refined(two, 1, 61)),
+                (Ancillary("HASH", HASH_TYPE, hash_passes=(0, 1)),),
+                ("HEAD", "HASH", "PASS0", "PASS1"),
+            ),
+            each_pass=True,
+        ),
+        Valid(
             "valid-pass-some",
             "a refinement of some tensors, by different numbers of bits",
             ("PAS-5",),
@@ -698,6 +763,13 @@ def passes() -> list[Valid]:
             each_pass=True,
         ),
         Valid(
+            "valid-pass-row-steps",
+            "the step code falls below 0 and those of the rows do not",
+            ("TAB-4", "WGT-2"),
+            ROWS_ABOVE,
+            each_pass=True,
+        ),
+        Valid(
             "valid-pass-lanes",
             "a refinement with 64 lanes",
             ("ENT-6",),
@@ -712,6 +784,13 @@ def passes() -> list[Valid]:
     ]
 
 
+ROWS_ABOVE = File(
+    Head(records=(Layer(row_steps=True, bias=False),), out_channels=3, n_passes=2),
+    (
+        Pass((Entry(values=numbers(6, 9), step=10, row_steps=(6, 10, 900)),)),
+        Pass((Entry(values=numbers(6, 2, 1), refine=2),)),
+    ),
+)
 EIGHT_BITS = File(
     Head(n_passes=2),
     (
@@ -824,6 +903,18 @@ def limits() -> list[Valid]:
             ("TAB-5", "LIM-1", "CNV-4"),
             symbols_file(row_steps=False),
         ),
+        Valid(
+            "valid-limit-symbols-nothing",
+            "exactly 2^24 symbols at level 2, all but the first pass without a change",
+            ("TAB-5",),
+            unchanged_file(128),
+        ),
+        Valid(
+            "valid-limit-symbols-no-table",
+            "exactly 2^24 symbols at level 2, raw tensors alone",
+            ("TAB-5", "7.2"),
+            unchanged_raw_file(128),
+        ),
     ]
 
 
@@ -846,6 +937,48 @@ def symbols_file(*, row_steps: bool) -> File:
     )
     later = Pass(tuple(Entry((0,) * n, refine=1, width=1) for n in sizes), ZLIB)
     return File(head, (first, *(later,) * 127))
+
+
+def unchanging(head: Head, coding: int = RANS, **fields: Any) -> File:
+    """All passes of a head, none but the first with a change."""
+    first = Pass(entries(head, **fields), coding)
+    return File(head, (first, *(Pass(tuple(Entry() for _ in head.tensors()), PACKED),) * (head.n_passes - 1)))
+
+
+def unchanged_file(n_passes: int) -> File:
+    """131072 integers that are 0, and passes that leave them."""
+    head = replace(symbols_file(row_steps=False).head, n_passes=n_passes)
+    return unchanging(head, spread=0, model=Zero())
+
+
+def unchanged_raw_file(n_passes: int) -> File:
+    """131072 weights as binary16, and passes that have nothing to say."""
+    records = (Layer("RELU", 8192, bias=False, tool=RAW, half=True), Layer(bias=False, tool=RAW, half=True))
+    head = replace(symbols_file(row_steps=False).head, records=records, n_passes=n_passes)
+    file = unchanging(head, ZLIB)
+    return with_pass(file, 0, entries=tuple(Entry(values=(0,) * t.size) for t in head.tensors()))
+
+
+def example() -> list[Valid]:
+    """The file of Annex A."""
+    head = Head(
+        records=(Layer("SINE", 3, omega=5, prior=True), Layer()),
+        features_required=SEEDED,
+        modality=3,
+        in_dims=1,
+        values=1,
+        grid=(8,),
+        seed=26,
+    )
+    m, exponent = (128 + 32) << 8, 25 + 8
+    first = tuple(acc - prior(n, 0, head.seed, m, exponent) for n, acc in enumerate((34, -30, 8)))
+    rows = (
+        Entry(first, 768, prior=(m, exponent), model=Short("FLAT", 16)),
+        Entry((0, 0, 0), 768, model=Zero()),
+        Entry((40, -25, 18), 760, model=Short("FLAT", 45)),
+        Entry((1,), 760, model=Short("FLAT", 6)),
+    )
+    return [Valid("valid-example-wave", "the example of Annex A", ("7.3", "9.7"), File(head, (Pass(rows),)))]
 
 
 def real() -> list[Valid]:
@@ -891,5 +1024,5 @@ def real() -> list[Valid]:
 
 def valid() -> list[Valid]:
     """Every valid vector in the order of the ladder."""
-    groups = (minimal, heads, records, codings, models, steps_and_priors, passes, ancillary, limits, real)
+    groups = (minimal, example, heads, records, codings, models, steps_and_priors, passes, ancillary, limits, real)
     return [recipe for group in groups for recipe in group()]

@@ -3,6 +3,7 @@
 import hashlib
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def make() -> tuple[Files, Record]:
         parents[recipe.name] = recipe, build(recipe.file, weights_from=_first_state(recipe))
         vectors.append(_valid_vector(recipe, parents[recipe.name][1], files, errors))
     vectors += [_invalid_vector(fault, parents[fault.parent], files, errors) for fault in invalid()]
-    vectors += [_call_vector(call, parents[call.parent][0], parents[call.parent][1], errors) for call in calls()]
+    by_name = {vector["name"]: vector for vector in vectors}
+    vectors += [_call_vector(call, by_name[call.parent], files, errors) for call in calls()]
     names = [vector["name"] for vector in vectors]
     if len(set(names)) != len(names):
         raise ValueError(f"two vectors of one name: {sorted(n for n in names if names.count(n) > 1)}")
@@ -63,7 +65,7 @@ def _add(files: Files, path: str, data: bytes) -> Record:
     return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
-def _vector(recipe: Valid | Invalid | Call, kind: str, profile: int, file: Record, cases: list[Record]) -> Record:
+def _vector(recipe: Valid | Invalid, kind: str, profile: int, file: Record, cases: list[Record]) -> Record:
     return {
         "name": recipe.name,
         "title": recipe.title,
@@ -161,7 +163,21 @@ def _prefix_cases(
         if n_passes:
             arguments = [*args, "--passes", str(n_passes)]
             yield _case(f"cut-{cut}-passes", _success(built, n_passes, None), arguments, cut=cut, coords=coords)
+    yield from _both_cases(built, ends, args, coords, errors)
     yield _case("whole-partial", _success(built, len(ends), None), [*args, "--partial"], coords=coords)
+
+
+def _both_cases(
+    built: Built, ends: list[int], args: list[str], coords: Record | None, errors: Record
+) -> Iterator[Record]:
+    """`--passes N --partial` of cuts in the middle: the last whole pass of the first N."""
+    edges = [built.chunk_end("HEAD"), *ends]
+    for i, (start, end) in enumerate(pairwise(edges)):
+        cut = (start + end) // 2  # i passes are whole
+        for n in range(1, len(ends) + 1):
+            expect = _success(built, min(i, n), None) if i else _failure(errors, "TRUNCATED", cut)
+            arguments = [*args, "--passes", str(n), "--partial"]
+            yield _case(f"cut-{cut}-passes-{n}-partial", expect, arguments, cut=cut, coords=coords)
 
 
 def _is_boundary(name: str) -> bool:
@@ -179,6 +195,7 @@ def _invalid_vector(fault: Invalid, source: tuple[Valid, Built], files: Files, e
     args, coords = _sampling_again(recipe, files)
     failure = _failure(errors, fault.error, offset)
     cases = [_case("whole", failure, args, coords=coords)]
+    cases += [_case(_case_name(options), failure, [*args, *options.split()], coords=coords) for options in fault.also]
     if fault.whole_passes:
         whole = _success(parent, fault.whole_passes, None)
         if fault.file is not None:
@@ -198,6 +215,10 @@ def _invalid_vector(fault: Invalid, source: tuple[Valid, Built], files: Files, e
     return vector
 
 
+def _case_name(options: str) -> str:
+    return options.replace("--", "").replace(" ", "-")
+
+
 def _with_digests(built: Built, digests: list[str]) -> Built:
     return Built(built.data, built.marks, built.acc_crcs, [], digests)
 
@@ -211,8 +232,16 @@ def _sampling_again(recipe: Valid, files: Files) -> tuple[list[str], Record | No
     return args, coords
 
 
-def _call_vector(call: Call, recipe: Valid, built: Built, errors: Record) -> Record:
-    path = f"vectors/{call.parent}.sinr"
-    file = {"path": path, "sha256": hashlib.sha256(built.data).hexdigest(), "bytes": len(built.data)}
-    case = _case("whole", _failure(errors, "USAGE", None), list(call.args))
-    return _vector(call, "call", recipe.file.head.profile, file, [case])
+def _call_vector(call: Call, source: Record, files: Files, errors: Record) -> Record:
+    """A wrong call of the file of a vector."""
+    coords = None if call.coords is None else _add(files, f"vectors/{call.name}.coords.npy", call.coords)
+    case = _case("whole", _failure(errors, "USAGE", None), list(call.args), coords=coords)
+    return {
+        "name": call.name,
+        "title": call.title,
+        "kind": "call",
+        "clauses": list(call.clauses),
+        "profile": source["profile"],
+        "file": source["file"],
+        "cases": [case],
+    }

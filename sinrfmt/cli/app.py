@@ -30,7 +30,10 @@ def main() -> NoReturn:
         status = command.main(prog_name="sinrfmt", standalone_mode=False)
     except SinrError as failure:
         sys.exit(_report(failure))
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort as stop:
+        # typer takes every EOFError for the end of its input; one of ours is a file that ends early.
+        status = _report(stop.__cause__) if isinstance(stop.__cause__, SinrError) else EXIT_INTERRUPTED
+    except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
     except BrokenPipeError:
         sys.exit(EXIT_STATUS["usage"])

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +28,8 @@ app = typer.Typer(
 )
 
 MODES_OF_OUTPUT = (".npy", ".png")
+
+Points = NDArray[np.float32]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing output.")]
@@ -175,13 +178,18 @@ def decode(
     if output.suffix not in MODES_OF_OUTPUT:
         raise error("USAGE", f"{output}: expected a name that ends with {' or '.join(MODES_OF_OUTPUT)}")
     _check_output(output, force)
-    if coords is not None and size is not None:
-        raise error("USAGE", "--coords and --size exclude each other")
+    if coords is not None and (size is not None or output.suffix == ".png"):
+        raise error("USAGE", "--coords goes neither with --size nor with a picture")
+    sizes = _sizes(size)
+    points = None if coords is None else _read_coords(coords)
+    _check_request(sinrfmt.read_header(source), output, sizes, points)
     result = sinrfmt.load(source, passes=passes, partial=partial)
     if output.suffix == ".png":
-        _write_picture(result, output, coords, size)
+        samples = evaluate.to_uint8(result.header.values, result.grid(sizes))
+        with writing(output) as temporary:
+            image.write_png(temporary, samples)
     else:
-        values = result.grid(_size(size)) if coords is None else result.sample(_read_coords(coords))
+        values = result.grid(sizes) if points is None else result.sample(points)
         with writing(output) as temporary, temporary.open("wb") as file:
             np.save(file, values)
     summary = report.summary(result)
@@ -189,7 +197,7 @@ def decode(
     _print(text, as_json=summary if json_output else None)
 
 
-def _size(size: str | None) -> tuple[int, ...] | None:
+def _sizes(size: str | None) -> tuple[int, ...] | None:
     if size is None:
         return None
     parts = size.split("x")
@@ -198,7 +206,7 @@ def _size(size: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in reversed(parts))
 
 
-def _read_coords(path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _read_coords(path: Path) -> Points:
     try:
         coords = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as failure:
@@ -208,15 +216,17 @@ def _read_coords(path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
     return coords.astype(np.float32)
 
 
-def _write_picture(result: sinrfmt.Field, output: Path, coords: Path | None, size: str | None) -> None:
-    network = result.header.network
-    if coords is not None:
-        raise error("USAGE", "values at coordinates are no picture: write them to a .npy file")
-    if network.in_dims != 2 or network.out_channels > 4 or result.header.values is Values.RAW:
+def _check_request(header: sinrfmt.Header, output: Path, sizes: tuple[int, ...] | None, points: Points | None) -> None:
+    """What the caller asks for against what HEAD says, before any weight is decoded (DEC-3, DEC-4)."""
+    network = header.network
+    if sizes is not None and len(sizes) != network.in_dims:
+        raise error("USAGE", f"--size has {len(sizes)} entries, the field has {network.in_dims} axes")
+    if points is not None and points.shape[1] != network.in_dims:
+        raise error("USAGE", f"--coords has {points.shape[1]} columns, the field has {network.in_dims} axes")
+    if output.suffix == ".png" and (network.in_dims != 2 or network.out_channels > 4 or header.values is Values.RAW):
         raise error("USAGE", "only two-dimensional fields of 1 to 4 channels in [0, 1] or [-1, 1] are pictures")
-    samples = evaluate.to_uint8(result.header.values, result.grid(_size(size)))
-    with writing(output) as temporary:
-        image.write_png(temporary, samples)
+    if sizes is None and points is None and not header.grid:
+        raise error("USAGE", "this field has no native grid: give --size or --coords")
 
 
 @app.command()

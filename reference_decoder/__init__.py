@@ -21,7 +21,7 @@ def decode(data: bytes | memoryview, *, passes: int | None = None, partial: bool
     "`--partial` takes the last whole pass of a file that ends early; if there is none, `TRUNCATED`. Damage is an error
     in any case."
 
-    "In both cases CON-7 and CON-8 are not checked where reading stops, clause 12.3 is."
+    "In both cases CON-7 and CON-8 are not checked where reading stops, not even for N = n_passes; clause 12.3 is."
 
     Raises DecodeError, and no other exception, whatever the bytes are.
     """
@@ -36,6 +36,15 @@ def decode(data: bytes | memoryview, *, passes: int | None = None, partial: bool
             raise
     check_hashes(file.hashes, file.digests)
     return file.field()
+
+
+def head_of(data: bytes | memoryview) -> Head:
+    """What HEAD says, without reading on. Raises DecodeError."""
+    file = File(memoryview(data), None)
+    check_signature(file.data)
+    chunk = read_chunk(file.data, 4, file.progress)
+    file.read_head(chunk.start, chunk.end, chunk.crc32)
+    return file.head
 
 
 class File:

@@ -11,9 +11,10 @@ from typing import BinaryIO, NoReturn
 
 import numpy as np
 
-from reference_decoder import DecodeError, Field, decode
+from reference_decoder import DecodeError, Field, decode, head_of
 from reference_decoder.errors import EXIT_STATUS
 from reference_decoder.field import Floats
+from reference_decoder.head import Head
 from reference_decoder.png import COLOUR_TYPE, encode_png
 
 
@@ -55,7 +56,11 @@ def parser() -> Parser:
 
 def read_size(text: str) -> tuple[int, ...]:
     """DEC-4 §15: "sizes in the order of the last axis first (so WxH for images, joined by `x`)"; in axis order here."""
-    return tuple(int(part) for part in reversed(text.split("x")))
+    found = tuple(int(part) for part in reversed(text.split("x")))
+    # DEC-4 §15: "a size is one positive number for each axis"
+    if min(found) < 1:
+        raise argparse.ArgumentTypeError("sizes are positive")
+    return found
 
 
 def run(options: argparse.Namespace) -> Field:
@@ -63,25 +68,35 @@ def run(options: argparse.Namespace) -> Field:
     suffix = options.output.suffix
     if suffix not in (".npy", ".png"):
         raise DecodeError("USAGE", None, "the output is an .npy or a .png file")
-    # DEC-4 §15: "`--coords` goes neither with `--size` nor with PNG (`USAGE`)."
+    # DEC-4 §15: "`--coords` goes neither with `--size` nor with PNG"
     if options.coords and (options.size or suffix == ".png"):
         raise DecodeError("USAGE", None, "coordinates have no size and no picture")
     coords = None if options.coords is None else read_coords(options.coords)
-    field = decode(read_file(options.input), passes=options.passes, partial=options.partial)
+    data = read_file(options.input)
+    # DEC-5 §15: "N below 1: `USAGE` before anything is read"
+    if options.passes is None or options.passes > 0:
+        check_request(head_of(data), suffix, options.size, coords)
+    field = decode(data, passes=options.passes, partial=options.partial)
     if suffix == ".png":
-        check_picture(field)
         content = encode_png(field.samples_8bit(options.size))
         write_file(options.output, lambda file: file.write(content))
         return field
-    values = field.grid(options.size) if coords is None else sample(field, coords)
+    values = field.grid(options.size) if coords is None else field.sample(coords)
     write_file(options.output, lambda file: np.save(file, values))
     return field
 
 
-def check_picture(field: Field) -> None:
-    """DEC-3 §15: "OUT.png (optional for a decoder) needs in_dims = 2, 1 to 4 channels and values 0 or 1"."""
-    head = field.head
-    if head.in_dims != 2 or head.out_channels not in COLOUR_TYPE or head.values not in (0, 1):
+def check_request(head: Head, suffix: str, size: tuple[int, ...] | None, coords: Floats | None) -> None:
+    """DEC-4 §15: "before the file is read where the arguments and the array alone say so, else when HEAD is read"."""
+    if size is not None and len(size) != head.in_dims:
+        raise DecodeError("USAGE", None, f"the field has {head.in_dims} axes")
+    if coords is not None and coords.shape[1] != head.in_dims:
+        raise DecodeError("USAGE", None, f"the field has {head.in_dims} coordinates")
+    # "Without `--size` and `--coords` and without a native grid: `USAGE`."
+    if size is None and coords is None and not any(head.grid):
+        raise DecodeError("USAGE", None, "the field has no native grid")
+    # DEC-3 §15: "OUT.png (optional for a decoder) needs in_dims = 2, 1 to 4 channels and values 0 or 1"
+    if suffix == ".png" and (head.in_dims != 2 or head.out_channels not in COLOUR_TYPE or head.values not in (0, 1)):
         raise DecodeError("USAGE", None, "the field is not a picture of 8-bit samples")
 
 
@@ -106,13 +121,6 @@ def read_coords(path: Path) -> Floats:
     if coords.ndim != 2 or coords.dtype.newbyteorder("=") != np.float32:
         raise DecodeError("USAGE", None, f"{path}: not an array (n, in_dims) of binary32")
     return coords.astype(np.float32)
-
-
-def sample(field: Field, coords: Floats) -> Floats:
-    """The field at the coordinates, if they have its dimensions."""
-    if coords.shape[1] != field.head.in_dims:
-        raise DecodeError("USAGE", None, f"the field has {field.head.in_dims} coordinates")
-    return field.sample(coords)
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -256,13 +256,13 @@ def read_layer(p: Payload, record: Record, last_width: int | None) -> None:
         record.width = last_width
     if record.kind in HAS_OMEGA:
         # "omega as an integer; 0: a binary32 follows"
-        record.omega = float(p.unsigned(1)) or read_float(p, 1)
+        record.omega = float(p.unsigned(1)) or read_float(p)
 
 
-def read_float(p: Payload, least: int) -> float:
-    """§6.4: "above 0, below 2^64, not an integer of 1 to 255" (of 2 to 255 for a base): those have a shorter form."""
+def read_float(p: Payload) -> float:
+    """§6.4: "above 0, below 2^64, not an integer of 1 to 255"."""
     value = p.f32()
-    p.require(0 < value < FLOAT_END and not (value.is_integer() and least <= value <= 255), "BAD_FLOAT")
+    p.require(0 < value < FLOAT_END and not (value.is_integer() and 1 <= value <= 255), "BAD_FLOAT")
     return value
 
 
@@ -275,7 +275,7 @@ def read_fourier(p: Payload, record: Record) -> None:
     base = p.unsigned(1)
     record.base_at = p.field
     p.require(base != 1, "BAD_RECORD")
-    record.base = float(base) or read_float(p, 2)
+    record.base = float(base) or read_float(p)
 
 
 def read_fourier_seeded(p: Payload, record: Record) -> None:
@@ -321,11 +321,11 @@ def check_records(head: Head) -> None:
         raw_only, others_only = record.is_half, record.has_prior or record.has_row_steps
         if record.tool == LATENT or (others_only if record.tool == RAW else raw_only):
             raise DecodeError("BAD_RECORD", record.tool_flags_at)
-    # HED-7: "Of two layer records that follow each other, neither of them the last record, with equal kind, tool_flags,
-    # width and omega, the first has repeat 255"
+    # HED-7: "Of two layer records that follow each other, neither of them the last record, kind, tool_flags, width or
+    # omega differ"
     inner = [record for record in head.records[:-1] if record.is_layer]
     for first, second in pairwise(inner):
-        if first.form == second.form and first.repeat != 255:
+        if first.form == second.form:
             raise DecodeError("BAD_RECORD", second.kind_at)
 
 

@@ -22,7 +22,7 @@ Decompress = Callable[[memoryview, int], bytes | None]
 def load_codec(coding: int, at: int) -> Decompress:
     """The decompressor of codings 2 to 4: it returns None for bytes that are not one stream of exactly the size asked.
 
-    PAS-1 §7.1: "A decoder without the library for it answers `CODEC_MISSING`, at flags."
+    PAS-1 §7.1: "A decoder without the library for it answers `CODEC_MISSING`, at flags, and not before."
     """
     try:
         library = importlib.import_module(LIBRARIES[coding])
@@ -65,14 +65,16 @@ def unbrotli(library: Any, body: memoryview, size: int) -> bytes | None:
 
 
 def unzstandard(library: Any, body: memoryview, size: int) -> bytes | None:
-    """§11: "A Zstandard frame is not a skippable one and names no dictionary, its content size may be absent"."""
+    """§11: "A Zstandard frame is not a skippable one and names no dictionary (id 0 names none), its content size may be absent"."""
     if body[:4] != FRAME_MAGIC:
         return None
     try:
         if library.frame_content_size(body) not in (-1, size):
             return None
+        # §11: "its window is at most 8 MiB"
+        decompressor = library.ZstdDecompressor(max_window_size=8 << 20)
         # an unknown content size with the size 0 would be refused by the library
-        found: bytes = library.ZstdDecompressor().decompress(body, max(size, 1), allow_extra_data=False)
+        found: bytes = decompressor.decompress(body, max(size, 1), allow_extra_data=False)
     except library.ZstdError:
         return None
     return found if len(found) == size else None

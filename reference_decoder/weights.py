@@ -42,7 +42,7 @@ def least_step(state: State) -> int:
 
 
 def check_row_steps(code: int, differences: Integers, at: int) -> npt.NDArray[np.int16]:
-    """WGT-3 §9.1: "A step code outside 0 … 1023, s + d_r included, is `STEP_OUT_OF_RANGE`"."""
+    """WGT-3 §9.1: "In pass 0 a step code s + d_r outside 0 … 1023 is `STEP_OUT_OF_RANGE`"."""
     if code + int(differences.min()) < 0 or code + int(differences.max()) > MAX_STEP_CODE:
         raise DecodeError("STEP_OUT_OF_RANGE", at)
     return differences.astype(np.int16)

@@ -3,7 +3,8 @@
 The last stage of encoding. Everything that is written is parsed back before it is given to the caller.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,8 @@ from sinrfmt.torch.presets import Preset, preset_of
 from sinrfmt.torch.signals import Signal, image_signal
 from sinrfmt.wire import Fault
 
+SMALL_SIGNAL = 1 << 17
+"""Samples; the network that suits so few has layers of less than about 64."""
 MAIN_CODINGS = (Coding.BROTLI, Coding.ZSTANDARD)
 
 
@@ -74,17 +77,30 @@ def encode(
     def size_of(network: Network, codes: Sequence[TensorCode], network_seed: int) -> int:
         return len(build(header_of(network, signal, network_seed), codes, coding))
 
-    chosen = encode_signal(
-        signal,
-        preset_of(preset) if isinstance(preset, str) else preset,
-        Target(max_bytes, min_psnr),
-        seed=seed,
-        device=device_of(device),
-        size_of=size_of,
-        on_progress=on_progress,
-    )
+    with _threads(signal.n_samples):
+        chosen = encode_signal(
+            signal,
+            preset_of(preset) if isinstance(preset, str) else preset,
+            Target(max_bytes, min_psnr),
+            seed=seed,
+            device=device_of(device),
+            size_of=size_of,
+            on_progress=on_progress,
+        )
     data = build(header_of(chosen.network, signal, chosen.seed), chosen.codes, coding)
     return Encoding(sinrfmt.loads(data), chosen.psnr, chosen.float_psnr, chosen.float_arrays)
+
+
+@contextmanager
+def _threads(n_samples: int) -> Iterator[None]:
+    """One torch thread for a small picture: its products are so small that two threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    if n_samples <= SMALL_SIGNAL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def device_of(name: str) -> torch.device:

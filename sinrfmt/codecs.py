@@ -12,7 +12,7 @@ from sinrfmt.wire import Fault
 
 ZSTANDARD_WINDOW = 8 << 20
 ZSTANDARD_MAGIC = bytes.fromhex("28b52ffd")
-ZSTANDARD_PIECE = 64  # bytes; they hold few blocks, each of at most 128 KiB
+READ_BYTES = 1 << 16  # CMP-1: no output grows further beyond its size
 
 
 def _import(library: str) -> Any:
@@ -50,22 +50,36 @@ def _brotli_decompress(data: bytes, size: int) -> bytes | None:
 
 
 def _zstandard_decompress(data: bytes, size: int) -> bytes | None:
-    """The library's one-shot call does not look at all bytes; a stream fed in small pieces does, and is bounded."""
     zstandard = _import("zstandard")
     if data[:4] != ZSTANDARD_MAGIC:
         return None  # a skippable frame
-    frame = zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW).decompressobj()
     out = bytearray()
     try:
-        if zstandard.frame_content_size(data) not in (-1, size):  # before the library makes room for its window
+        announced = zstandard.frame_content_size(data)
+        if announced not in (-1, size) or _frame_end(data, zstandard.frame_header_size(data)) != len(data):
             return None
-        for start in range(0, len(data), ZSTANDARD_PIECE):
-            if frame.eof or len(out) > size:
-                return None
-            out += frame.decompress(data[start : start + ZSTANDARD_PIECE])
+        reader = zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW).stream_reader(data)
+        while len(out) <= size and (piece := reader.read(min(READ_BYTES, size + 1 - len(out)))):
+            out += piece
     except zstandard.ZstdError:
         return None
-    return bytes(out) if frame.eof and not frame.unused_data else None
+    return bytes(out)
+
+
+def _frame_end(data: bytes, header_size: int) -> int | None:
+    """Where a Zstandard frame ends by the sizes of its blocks (RFC 8878, 3.1.1), or None where it is cut.
+
+    The library reads neither what follows a frame in every case nor complains where the last bytes are missing.
+    """
+    has_checksum = data[4] >> 2 & 1
+    at = header_size
+    while at + 3 <= len(data):
+        block = int.from_bytes(data[at : at + 3], "little")
+        is_last, repeats_one_byte, length = block & 1, block >> 1 & 3 == 1, block >> 3
+        at += 3 + (1 if repeats_one_byte else length)
+        if is_last:
+            return at + 4 * has_checksum
+    return None
 
 
 def _brotli_compress(data: bytes) -> bytes:

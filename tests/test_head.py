@@ -100,15 +100,16 @@ FIELD_RULES = [
     ({"records": [layer(width=0)]}, "BAD_RECORD", "records", 2),
     ({"records": [layer(repeat=0)]}, "BAD_RECORD", "records", 4),
     *[({"records": [layer(omega=b"\x00" + f32(omega))]}, "BAD_FLOAT", "records", 6)
-      for omega in (NAN, INF, -INF, 0.0, -0.0, -1.5, 1.0, 30.0, 255.0)],
+      for omega in (NAN, INF, -INF, 0.0, -0.0, -1.5, 1.0, 30.0, 255.0, 2.0**64)],
     *[({"records": [fourier(flags=1 << bit)]}, "RESERVED_NOT_ZERO", "records", 1) for bit in range(2, 8)],
     ({"records": [fourier(octaves=0)]}, "BAD_RECORD", "records", 2),
     ({"records": [fourier(octaves=33)]}, "BAD_RECORD", "records", 2),
     ({"records": [fourier(base=b"\x01")]}, "BAD_RECORD", "records", 3),
     *[({"records": [fourier(base=b"\x00" + f32(base))]}, "BAD_FLOAT", "records", 4)
-      for base in (NAN, INF, 0.0, -2.5, 2.0, 255.0)],
+      for base in (NAN, INF, 0.0, -2.5, 1.0, 2.0, 255.0, 2.0**64)],
     ({"records": [fourier_seeded(n_features=0)]}, "BAD_RECORD", "records", 1),
-    *[({"records": [fourier_seeded(scale=scale)]}, "BAD_FLOAT", "records", 3) for scale in (NAN, INF, 0.0, -1.0)],
+    *[({"records": [fourier_seeded(scale=scale)]}, "BAD_FLOAT", "records", 3)
+      for scale in (NAN, INF, 0.0, -1.0, 2.0**64)],
     *[({"last": bytes([kind, 1])}, "UNKNOWN_ID", "last", 0) for kind in (0, 8, 10, 35, 64)],
     *[({"last": bytes([kind, 1])}, "BAD_RECORD", "last", 0) for kind in (33, 34)],
     ({"last": b"\x01\x81"}, "RESERVED_NOT_ZERO", "last", 1),
@@ -121,7 +122,7 @@ RULES = [
     ({"grid": struct.pack("<2H", 4, 0)}, "BAD_DIMENSIONS", "grid", 0),
     ({"grid": struct.pack("<2H", 2048, 2049)}, "LIMIT_GRID", "grid", 0),  # HED-3
     ({"grid": struct.pack("<2H", 65535, 65535)}, "LIMIT_GRID", "grid", 0),
-    *[({"coords_values": BOX_COORDS, "box": f32(0, 1, *axis)}, "BAD_FLOAT", "box", 0)  # HED-4
+    *[({"coords_values": BOX_COORDS, "box": f32(0, axis[0], 1, axis[1])}, "BAD_FLOAT", "box", 0)  # HED-4
       for axis in ((NAN, 1), (0, NAN), (-INF, 1), (0, INF), (1, 1), (2, 1))],
     ({"records": [layer(), fourier()]}, "BAD_RECORD", "records1", 0),  # HED-5
     ({"records": [fourier(), fourier()]}, "BAD_RECORD", "records1", 0),
@@ -158,6 +159,9 @@ RULES = [
     ({"features_optional": 1, "blocks": b"\x01\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),  # HED-11
     ({"features_optional": 1, "blocks": b"\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),
     ({"features_optional": 3, "blocks": b"\x04" + bytes(4) + b"\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),
+    ({"records": [fourier(octaves=32, base=b"\x05")]}, "BAD_FLOAT", "records", 3),  # HED-12
+    ({"records": [fourier(octaves=9, base=b"\x00" + f32(256.0))]}, "BAD_FLOAT", "records", 3),
+    ({"records": [fourier(octaves=32, base=b"\x00" + f32(2.0**63))]}, "BAD_FLOAT", "records", 3),
 ]  # fmt: skip
 
 
@@ -196,11 +200,13 @@ ACCEPTED = [
     {"version": 0x1F},
     {"grid": GRID0},
     {"grid": struct.pack("<2H", 2048, 2048)},
-    {"coords_values": BOX_COORDS, "box": f32(-1, 1, 0, 0.5)},
+    {"coords_values": BOX_COORDS, "box": f32(-1, 0, 1, 0.5)},
     {"records": []},
     {"records": [fourier()]},
-    {"records": [fourier(base=b"\x00" + f32(1.0))]},
-    {"records": [fourier(flags=3, octaves=32, base=b"\x00" + f32(256.0))]},
+    {"records": [fourier(base=b"\x00" + f32(0.5))]},
+    {"records": [fourier(flags=3, octaves=32, base=b"\x04")]},
+    {"records": [fourier(octaves=8, base=b"\x00" + f32(256.0))]},
+    {"records": [fourier(octaves=1, base=b"\x00" + f32(2.0**63))]},
     {"records": [layer(repeat=7)]},
     {"records": [layer(width=4096, omega=b"\x00" + f32(256.0))], "in_dims": 1, "out_channels": 1, "grid": bytes(2)},
     {"records": [layer(), layer(flags=0x21), layer()]},
@@ -220,12 +226,16 @@ def test_borders_of_the_rules_are_accepted(fields: dict[str, Any]) -> None:
     parse_head(Bytes(**fields).payload)
 
 
-def test_equal_layers_after_255_are_a_second_record() -> None:
-    """HED-7, and HED-8 for the 256 layers of level 5."""
+def test_a_repeat_of_255_is_as_many_as_any_level_allows() -> None:
+    """HED-7 has no exception, and HED-8 allows 256 layers at level 5."""
     records = [layer(width=3, repeat=255)]
     assert parse_head(Bytes(profile_level=0x15, records=records).payload).network.n_layers == 256
-    made = Bytes(profile_level=0x15, records=[*records, layer(width=3)])
-    assert_fault("LIMIT_LAYERS", made.at["n_records"], parse_head, made.payload)
+    for more, name, field in (
+        (layer(width=3), "BAD_RECORD", "records1"),
+        (layer(width=4), "LIMIT_LAYERS", "n_records"),
+    ):
+        made = Bytes(profile_level=0x15, records=[*records, more])
+        assert_fault(name, made.at[field], parse_head, made.payload)
 
 
 def test_head_that_is_cut_is_too_short_at_its_end() -> None:
@@ -253,7 +263,7 @@ def test_head_says_what_its_bytes_say() -> None:
         coords_values=0x1F,
         n_passes=2,
         grid=struct.pack("<2I", 65536, 2),
-        box=f32(-1, 1, 0.25, 0.5),
+        box=f32(-1, 0.25, 1, 0.5),
         seeded=b"\x10" + struct.pack("<Q", (1 << 64) - 2),
         records=[fourier(3, 5, b"\x00" + f32(1.5)), layer(4, 0x39, 300, 2, b"\x00" + f32(0.5)), layer(7, 0x40, 9)],
         last=b"\x02\x01\x07",

@@ -183,13 +183,13 @@ def symbols_file(n_passes: int, form: Sequence[Field]) -> bytes:
 
 
 def test_tab_5_symbols_of_all_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The level's symbols count all passes; form 0 counts nothing; the error is at the table's first byte."""
+    """A pass counts all parameters, whatever it codes; the error is at the first byte after the sub-header."""
     certain = [(2, 2), (0, 10), (0, 8), (0, 8), (0, 8), (0, 1), (0, 4), (0, 1)]  # R = 0: one symbol
     monkeypatch.setitem(LEVELS, 2, replace(LEVELS[2], symbols=3 << 17))
-    sinrfmt.loads(symbols_file(3, certain))
-    sinrfmt.loads(symbols_file(5, [(0, 2)]))
-    data = symbols_file(4, certain)
-    assert_error("LIMIT_SYMBOLS", payload_offset(data, 4) + 6, sinrfmt.loads, data)
+    for form in (certain, [(0, 2)]):
+        sinrfmt.loads(symbols_file(3, form))
+        data = symbols_file(4, form)
+        assert_error("LIMIT_SYMBOLS", payload_offset(data, 4) + 6, sinrfmt.loads, data)
 
 
 def test_tab_5_is_checked_before_the_body(monkeypatch: pytest.MonkeyPatch) -> None:

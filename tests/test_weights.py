@@ -96,9 +96,9 @@ def test_row_steps_shift_the_code_of_a_row() -> None:
     assert [[Fraction(float(w)) for w in row] for row in state.weights()] == expected
 
 
-@pytest.mark.parametrize(("rows", "lowest"), [(None, 700), ([3, 5], 700), ([0, -7], 693)])
-def test_lowest_step_counts_the_tensor_and_its_rows(rows: list[int] | None, lowest: int) -> None:
-    """WGT-3: the step code itself and s + d_r."""
+@pytest.mark.parametrize(("rows", "lowest"), [(None, 700), ([3, 5], 703), ([0, -7], 693)])
+def test_lowest_step_is_that_of_a_weight(rows: list[int] | None, lowest: int) -> None:
+    """TAB-4: the step code, or that of every row where there are row steps."""
     row_steps = None if rows is None else np.array(rows, dtype=np.int16)
     assert TensorState(tensor_of((2, 1)), np.zeros(2, np.int32), 700, row_steps).lowest_step == lowest
 

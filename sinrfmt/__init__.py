@@ -24,7 +24,6 @@ from sinrfmt.head import Header
 from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
 from sinrfmt.registry import EXTENSION, MEDIA_TYPE
 
-__version__ = "0.1.0"
 __all__ = [
     "EXTENSION",
     "MEDIA_TYPE",

@@ -95,9 +95,7 @@ def test_wheel_holds_sinrfmt_and_nothing_else(wheel: Path) -> None:
 
 
 def test_wheel_decodes_where_only_numpy_and_construct_exist(wheel: Path, tmp_path: Path) -> None:
-    vectors = sorted(ROOT.glob("conformance/vectors/valid/*/input.sinr"))
-    if not vectors:
-        pytest.skip("no conformance vector to decode")
+    vector = ROOT / "conformance" / "vectors" / "valid-real-image.sinr"
     site = tmp_path / "site"
     process = run_python("-m", "pip", "install", "--no-deps", "--no-index", "--target", str(site), str(wheel))
     assert process.returncode == 0, process.stderr
@@ -106,9 +104,9 @@ sys.path.insert(0, {str(site)!r})
 import hashlib, importlib.metadata, pathlib, sinrfmt
 print(pathlib.Path(sinrfmt.__file__).parent.parent)
 print(importlib.metadata.version("sinrfmt"))
-print(hashlib.sha256(sinrfmt.load({str(vectors[0])!r}).grid().tobytes()).hexdigest())
+print(hashlib.sha256(sinrfmt.load({str(vector)!r}).grid().tobytes()).hexdigest())
 """
     process = run_python("-I", "-c", BARRIER.format(allowed={"sinrfmt", "numpy", "construct"}) + script, cwd=tmp_path)
-    here = hashlib.sha256(sinrfmt.load(vectors[0]).grid().tobytes()).hexdigest()
+    here = hashlib.sha256(sinrfmt.load(vector).grid().tobytes()).hexdigest()
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert process.stdout.split() == [str(site), version, here], process.stderr

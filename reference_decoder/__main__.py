@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> Field:
     suffix = options.output.suffix
     if suffix not in (".npy", ".png"):
         raise DecodeError("USAGE", None, "the output is an .npy or a .png file")
-    # DEC-4 §15: "`--coords` goes neither with `--size` nor with PNG (`USAGE`)."
+    # DEC-4 §15: "`--coords` goes neither with `--size` nor with PNG"
     if options.coords and (options.size or suffix == ".png"):
         raise DecodeError("USAGE", None, "coordinates have no size and no picture")
     coords = None if options.coords is None else read_coords(options.coords)

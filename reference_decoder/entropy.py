@@ -45,6 +45,11 @@ class Model:
         """The frequencies, made when the first list needs them."""
         return Table(frequencies(self.R, self.p0, self.theta, self.rho, self.heavy))
 
+    @cached_property
+    def one_sided_table(self) -> Table:
+        """As `table`, for the gaps of clause 9.5."""
+        return Table(one_sided_frequencies(self.R, self.p0, self.theta, self.rho, self.heavy))
+
 
 def mf8(c: int) -> int:
     """§10.2: "min((8 + (c & 7)) << (c >> 3), 2**24) if c > 0 else 0"."""
@@ -97,6 +102,25 @@ def frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) -> list[int]
     f = [1 + w * avail // total for w in u]
     f[R] += z
     f[R] += 2**14 - sum(f)
+    return f
+
+
+def one_sided_frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) -> list[int]:
+    """The frequencies of the symbols 0 … R.
+
+    §9.5: "g of clause 10.2 as always, u[k] = g[k] for k = 0 … R only, avail = 2^14 - (R + 1), T = max(1, sum of u),
+    f[k] = 1 + (u[k]·avail)/T, with p0 as in clause 10.2".
+    """
+    u = list(islice(decay(theta, rho, heavy), R + 1))
+    avail = 2**14 - (R + 1)
+    z = avail * p0 >> 8
+    avail -= z
+    if p0 > 0:
+        u[0] = 0
+    total = max(1, sum(u))
+    f = [1 + w * avail // total for w in u]
+    f[0] += z
+    f[0] += 2**14 - sum(f)
     return f
 
 
@@ -162,6 +186,34 @@ class OneLane:
             found[i] = slot // f
             self.advance(f * (self.x >> 14) + slot % f)
         return found
+
+    def bitmap(self, k2: int, s: int) -> list[int]:
+        """The s atoms of a vector from its bitmap over k2 slots.
+
+        §9.5: "for slot a = 0, 1, … with `left` = k2 - a and `rem` the ones still to come, stop when rem = 0; when rem =
+        left all slots that are left are ones; otherwise one binary symbol".
+        """
+        x, words, used = self.x, self.words, self.used
+        found: list[int] = []
+        left, rem = k2, s
+        while 0 < rem < left and x != 0:  # state 0 decodes as zeros until rem = left
+            # "with the frequency f1 = min(max((rem·2^14 + (left >> 1)) / left, 1), 2^14 - 1) of "one""; both bounds are
+            # written out for speed
+            f0 = 16384 - (((rem << 14) + (left >> 1)) // left or 1) or 1
+            slot = x & 16383
+            # ""zero" has cumulative frequency 0 and frequency 2^14 - f1"
+            if slot < f0:
+                x = f0 * (x >> 14) + slot
+            else:
+                x = (16384 - f0) * (x >> 14) + slot - f0
+                found.append(k2 - left)
+                rem -= 1
+            left -= 1
+            if x < STATE_LOW and used < len(words):
+                x = x << 16 | words[used]
+                used += 1
+        self.x, self.used = x, used
+        return [*found, *range(k2 - rem, k2)]
 
     def finish(self) -> None:
         """ENT-5 §10.4: "After the last symbol x = 0 and no word is left." """
@@ -248,7 +300,13 @@ class Values:
     count: int
     width: int = 0  # bits of a packed value or of a raw pattern; 0 for a model
     model: Model | None = None  # None with width 0: form ZERO
-    raw: bool = False  # bit patterns of tool 0
+    raw: bool = False  # without sign: bit patterns of tool 0, indices of tool 3
+    one_sided: bool = False  # gaps of tool 3
+
+    @property
+    def bits(self) -> int:
+        """Bits of the list in a packed body."""
+        return self.count * self.width
 
 
 class RansBody:
@@ -264,21 +322,34 @@ class RansBody:
             return raw_fields(self.coder, np.full(values.count, values.width, np.uint8)).view(np.int32)
         if values.model is None:
             return np.zeros(values.count, np.int32)
-        return decode_values(self.coder, values.model, values.count)
+        return decode_values(self.coder, values.model, values.count, values.one_sided)
+
+    def bitmaps(self, n_vectors: int, k2: int, s: int) -> Integers:
+        """The atoms of support 0, shape (n_vectors·s). §9.5: "All vectors' bitmaps are one run." """
+        assert isinstance(self.coder, OneLane)  # SPA-1
+        found = np.empty((n_vectors, s), np.int32)
+        for row in found:
+            row[:] = self.coder.bitmap(k2, s)
+        return found.reshape(-1)
 
     def finish(self) -> None:
         self.coder.finish()
 
 
-def decode_values(coder: Coder, model: Model, n: int) -> Integers:
-    """A list of n integer values, in the three steps of clause 10.1."""
+def decode_values(coder: Coder, model: Model, n: int, one_sided: bool = False) -> Integers:
+    """A list of n integer values, in the three steps of clause 10.1.
+
+    Of a one-sided model, §9.5: "v = u·2^b + low; an escape adds to u".
+    """
+    table = model.one_sided_table if one_sided else model.table
+    least = 0 if one_sided else -model.R
+    half = 0 if one_sided else (1 << model.b) >> 1
     v = np.empty(n, np.int32)
     # "1. a run of n model symbols u, -R <= u <= R"
     coder.begin_run()
     for block in blocks(n):
-        v[block] = coder.symbols(model.table, block.stop - block.start)
-        v[block] -= model.R
-    half = (1 << model.b) >> 1
+        v[block] = coder.symbols(table, block.stop - block.start)
+        v[block] += least
     if model.b > 0:
         # "2. if b > 0: n raw fields of b bits, `low`; then `v = u·2^b + low - 2^(b-1)`"
         low = raw_fields(coder, np.full(n, model.b, np.uint8))

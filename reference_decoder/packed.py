@@ -22,7 +22,7 @@ Decompress = Callable[[memoryview, int], bytes | None]
 def load_codec(coding: int, at: int) -> Decompress:
     """The decompressor of codings 2 to 4: it returns None for bytes that are not one stream of exactly the size asked.
 
-    PAS-1 §7.1: "A decoder without the library for it answers `CODEC_MISSING`, at flags."
+    PAS-1 §7.1: "A decoder without the library for it answers `CODEC_MISSING`, at flags, and not before."
     """
     try:
         library = importlib.import_module(LIBRARIES[coding])

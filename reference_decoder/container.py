@@ -131,7 +131,7 @@ def check_crc(data: memoryview, offset: int, end: int, start_value: int) -> int:
 
 
 class Payload:
-    """§5.5: "A payload is a sequence of fields without gaps. It is read field by field". All numbers little-endian."""
+    """§5.5: "A payload is a sequence of fields without gaps." All numbers little-endian."""
 
     def __init__(self, data: memoryview, start: int, end: int) -> None:
         self.data = data

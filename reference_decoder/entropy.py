@@ -352,9 +352,8 @@ def decode_values(coder: Coder, model: Model, n: int, one_sided: bool = False) -
         v[block] += least
     if model.b > 0:
         # "2. if b > 0: n raw fields of b bits, `low`; then `v = u·2^b + low - 2^(b-1)`"
-        low = raw_fields(coder, np.full(n, model.b, np.uint8))
         v <<= model.b
-        v += low.view(np.int32)
+        v += raw_fields(coder, np.full(n, model.b, np.uint8)).view(np.int32)  # not kept: LIM-2
         v -= half
     if model.esc:
         add_escapes(coder, model, v, half)

@@ -65,7 +65,8 @@ def unbrotli(library: Any, body: memoryview, size: int) -> bytes | None:
 
 
 def unzstandard(library: Any, body: memoryview, size: int) -> bytes | None:
-    """§11: "A Zstandard frame is not a skippable one and names no dictionary, its content size may be absent"."""
+    """§11: "A Zstandard frame is not a skippable one and names no dictionary (id 0 names none), its content size may be
+    absent"."""
     if body[:4] != FRAME_MAGIC:
         return None
     try:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from reference_decoder import DecodeError, decode, sparse
-from reference_decoder.entropy import decay, frequencies, long_model, mf8, one_sided_frequencies
+from reference_decoder.entropy import OneLane, decay, frequencies, long_model, mf8, one_sided_frequencies
 from reference_decoder.generator import T8_UPPER, dictionary, signed_numbers
 from reference_decoder.limits import LEVELS
 from tests.reference_writer import (
@@ -487,6 +487,13 @@ def test_bitmap_in_state_zero_has_its_atoms_at_the_end() -> None:
     table = bits(*FIRST, *sparse_fields(made), (0, 1), (0, 2))
     # zeros cost nothing where the state is 0, and the coefficients have form 0
     assert decode(file([pass_payload(table, bytes(4), int32_crc([0] * OUT * IN), flags=9)], head_of())).passes == 1
+
+
+@pytest.mark.parametrize(("k2", "atoms"), [(40001, list(range(1, 40001))), (40001, [39999]), (50, [0, 48])])
+def test_frequency_of_one_is_kept_from_both_ends(k2: int, atoms: list[int]) -> None:
+    coder = OneLane(memoryview(encode_one_lane([bitmap_run(atoms, k2)])), 0)
+    assert coder.bitmap(k2, len(atoms)) == atoms
+    coder.finish()
 
 
 def test_row_steps_out_of_range_come_before_the_sum_of_the_coefficients() -> None:

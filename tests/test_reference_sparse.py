@@ -491,8 +491,10 @@ def test_bitmap_in_state_zero_has_its_atoms_at_the_end() -> None:
 
 @pytest.mark.parametrize(("k2", "atoms"), [(40001, list(range(1, 40001))), (40001, [39999]), (50, [0, 48])])
 def test_frequency_of_one_is_kept_from_both_ends(k2: int, atoms: list[int]) -> None:
-    coder = OneLane(memoryview(encode_one_lane([bitmap_run(atoms, k2)])), 0)
+    # another vector follows, so that the state is not 0
+    coder = OneLane(memoryview(encode_one_lane([bitmap_run(atoms, k2), bitmap_run([1, 4], 9)])), 0)
     assert coder.bitmap(k2, len(atoms)) == atoms
+    assert coder.bitmap(9, 2) == [1, 4]
     coder.finish()
 
 

@@ -1,7 +1,7 @@
 """Entropy coding: models, the two coders, values (clause 10)."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, islice
@@ -44,6 +44,11 @@ class Model:
     def table(self) -> Table:
         """The frequencies, made when the first list needs them."""
         return Table(frequencies(self.R, self.p0, self.theta, self.rho, self.heavy))
+
+    @cached_property
+    def one_sided_table(self) -> Table:
+        """As `table`, for the gaps of clause 9.5."""
+        return Table(one_sided_frequencies(self.R, self.p0, self.theta, self.rho, self.heavy))
 
 
 def mf8(c: int) -> int:
@@ -100,10 +105,30 @@ def frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) -> list[int]
     return f
 
 
+def one_sided_frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) -> list[int]:
+    """The frequencies of the symbols 0 … R.
+
+    §9.5: "g of clause 10.2 as always, u[k] = g[k] for k = 0 … R only, avail = 2^14 - (R + 1), T = max(1, sum of u),
+    f[k] = 1 + (u[k]·avail)/T, with p0 as in clause 10.2".
+    """
+    u = list(islice(decay(theta, rho, heavy), R + 1))
+    avail = 2**14 - (R + 1)
+    z = avail * p0 >> 8
+    avail -= z
+    if p0 > 0:
+        u[0] = 0
+    total = max(1, sum(u))
+    f = [1 + w * avail // total for w in u]
+    f[0] += z
+    f[0] += 2**14 - sum(f)
+    return f
+
+
 # --- 10.3 Fixed models -------------------------------------------------------------------------------------------
 
 # §10.3: "Escape prefix p: f[p] = max(1, 2^(13-p)) for p = 1 … 20, f[0] = 2^14 - (f[1] + … + f[20]) = 8186"
-PREFIX = Table([8186] + [max(1, (1 << 13) >> p) for p in range(1, 21)])
+MAX_PREFIX = 20
+PREFIX = Table([8186] + [max(1, (1 << 13) >> p) for p in range(1, MAX_PREFIX + 1)])
 
 
 # --- 10.4 The coder ----------------------------------------------------------------------------------------------
@@ -162,6 +187,34 @@ class OneLane:
             found[i] = slot // f
             self.advance(f * (self.x >> 14) + slot % f)
         return found
+
+    def bitmap(self, k2: int, s: int) -> list[int]:
+        """The s atoms of a vector from its bitmap over k2 slots.
+
+        §9.5: "for slot a = 0, 1, … with `left` = k2 - a and `rem` the ones still to come, stop when rem = 0; when rem =
+        left all slots that are left are ones; otherwise one binary symbol".
+        """
+        x, words, used = self.x, self.words, self.used
+        found: list[int] = []
+        left, rem = k2, s
+        while 0 < rem < left and x != 0:  # state 0 decodes as zeros until rem = left
+            # "with the frequency f1 = min(max((rem·2^14 + (left >> 1)) / left, 1), 2^14 - 1) of "one""; both bounds are
+            # written out for speed
+            f0 = 16384 - (((rem << 14) + (left >> 1)) // left or 1) or 1
+            slot = x & 16383
+            # ""zero" has cumulative frequency 0 and frequency 2^14 - f1"
+            if slot < f0:
+                x = f0 * (x >> 14) + slot
+            else:
+                x = (16384 - f0) * (x >> 14) + slot - f0
+                found.append(k2 - left)
+                rem -= 1
+            left -= 1
+            if x < STATE_LOW and used < len(words):
+                x = x << 16 | words[used]
+                used += 1
+        self.x, self.used = x, used
+        return [*found, *range(k2 - rem, k2)]
 
     def finish(self) -> None:
         """ENT-5 §10.4: "After the last symbol x = 0 and no word is left." """
@@ -248,7 +301,13 @@ class Values:
     count: int
     width: int = 0  # bits of a packed value or of a raw pattern; 0 for a model
     model: Model | None = None  # None with width 0: form ZERO
-    raw: bool = False  # bit patterns of tool 0
+    raw: bool = False  # without sign: bit patterns of tool 0, indices of tool 3
+    one_sided: bool = False  # gaps of tool 3
+
+    @property
+    def bits(self) -> int:
+        """Bits of the list in a packed body."""
+        return self.count * self.width
 
 
 class RansBody:
@@ -261,29 +320,41 @@ class RansBody:
         """The next list of the body."""
         if values.raw:
             # §9.2: "Coding 1 writes them as raw fields (clause 10.5)"
-            return raw_fields(self.coder, np.full(values.count, values.width, np.uint8)).view(np.int32)
+            return raw_fields(self.coder, values.count, values.width).view(np.int32)
         if values.model is None:
             return np.zeros(values.count, np.int32)
-        return decode_values(self.coder, values.model, values.count)
+        return decode_values(self.coder, values.model, values.count, values.one_sided)
+
+    def bitmaps(self, n_vectors: int, k2: int, s: int) -> Integers:
+        """The atoms of support 0, shape (n_vectors·s). §9.5: "All vectors' bitmaps are one run." """
+        assert isinstance(self.coder, OneLane)  # SPA-1
+        found = np.empty((n_vectors, s), np.int32)
+        for row in found:
+            row[:] = self.coder.bitmap(k2, s)
+        return found.reshape(-1)
 
     def finish(self) -> None:
         self.coder.finish()
 
 
-def decode_values(coder: Coder, model: Model, n: int) -> Integers:
-    """A list of n integer values, in the three steps of clause 10.1."""
+def decode_values(coder: Coder, model: Model, n: int, one_sided: bool = False) -> Integers:
+    """A list of n integer values, in the three steps of clause 10.1.
+
+    Of a one-sided model, §9.5: "v = u·2^b + low; an escape adds to u".
+    """
+    table = model.one_sided_table if one_sided else model.table
+    least = 0 if one_sided else -model.R
+    half = 0 if one_sided else (1 << model.b) >> 1
     v = np.empty(n, np.int32)
     # "1. a run of n model symbols u, -R <= u <= R"
     coder.begin_run()
     for block in blocks(n):
-        v[block] = coder.symbols(model.table, block.stop - block.start)
-        v[block] -= model.R
-    half = (1 << model.b) >> 1
+        v[block] = coder.symbols(table, block.stop - block.start)
+        v[block] += least
     if model.b > 0:
         # "2. if b > 0: n raw fields of b bits, `low`; then `v = u·2^b + low - 2^(b-1)`"
-        low = raw_fields(coder, np.full(n, model.b, np.uint8))
         v <<= model.b
-        v += low.view(np.int32)
+        v += raw_fields(coder, n, model.b).view(np.int32)  # not kept: LIM-2
         v -= half
     if model.esc:
         add_escapes(coder, model, v, half)
@@ -296,19 +367,14 @@ def add_escapes(coder: Coder, model: Model, v: Integers, half: int) -> None:
     v holds the values without escapes. u is the rounded quotient of v and 2^b, so enlarging u by e adds e·2^b to |v|.
     """
     k = sum(int(np.count_nonzero(at_edge(v[block], model, half))) for block in blocks(v.size))
-    # "a run of k prefix symbols p (0 to 20, the fixed model of clause 10.3), then one raw field of p bits, x, for each
-    # escape with p > 0"
-    prefixes = np.empty(k, np.uint8)
-    coder.begin_run()
-    for block in blocks(k):
-        prefixes[block] = coder.symbols(PREFIX, block.stop - block.start)
-    fields = raw_fields(coder, prefixes)
+    prefixes_and_fields = escapes(coder, k)
     used = 0
     for block in blocks(v.size):
         edge = at_edge(v[block], model, half)
         count = int(np.count_nonzero(edge))
         # "`e = 2^p - 1 + x`"; "u becomes `u + e` if u > 0 and `u - e` if u < 0"
-        e = (1 << prefixes[used : used + count].astype(np.int64)) - 1 + fields[used : used + count]
+        p, x = np.divmod(prefixes_and_fields[used : used + count].astype(np.int64), 1 << MAX_PREFIX)
+        e = (1 << p) - 1 + x
         old = v[block][edge].astype(np.int64)
         new = np.where(old + half >= 0, old + (e << model.b), old - (e << model.b))
         # ENT-1: "|v| MUST be below 2^31"
@@ -318,24 +384,52 @@ def add_escapes(coder: Coder, model: Model, v: Integers, half: int) -> None:
         used += count
 
 
+def escapes(coder: Coder, k: int) -> npt.NDArray[np.uint32]:
+    """§10.1: "a run of k prefix symbols p (0 to 20, the fixed model of clause 10.3), then one raw field of p bits, x,
+    for each escape with p > 0".
+
+    Each as p·2^20 + x: the four bytes of an escape are the last of the sixteen that LIM-2 allows.
+    """
+    found = np.empty(k, np.uint32)
+    coder.begin_run()
+    for block in blocks(k):
+        found[block] = coder.symbols(PREFIX, block.stop - block.start)
+        found[block] <<= MAX_PREFIX
+    for block, more, width, piece in pieces(coder, k, lambda block: (found[block] >> MAX_PREFIX).astype(np.uint8)):
+        old = found[block][more]
+        x = old & ((1 << MAX_PREFIX) - 1)
+        found[block][more] = old - x + ((x << width) | piece)
+    return found
+
+
 def at_edge(v: Integers, model: Model, half: int) -> npt.NDArray[np.bool_]:
     """Which values have |u| = R."""
     edge: npt.NDArray[np.bool_] = np.abs((v + half) >> model.b) == model.R
     return edge
 
 
-def raw_fields(coder: Coder, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
-    """A list of raw fields of 0 to 32 bits.
+def raw_fields(coder: Coder, n: int, width: int) -> npt.NDArray[np.uint32]:
+    """A list of n raw fields of the same width."""
+    fields = np.zeros(n, np.uint32)
+    for block, _, bits, piece in pieces(coder, n, lambda block: np.full(block.stop - block.start, width, np.uint8)):
+        if piece.size:
+            fields[block] = (fields[block] << bits) | piece
+    return fields
+
+
+def pieces(
+    coder: Coder, n: int, widths: Callable[[slice], npt.NDArray[np.uint8]]
+) -> Iterator[tuple[slice, npt.NDArray[np.bool_], npt.NDArray[np.uint8], npt.NDArray[np.uint16]]]:
+    """The pieces of n raw fields of 0 to 32 bits: a slice, which of its fields have a further piece, its bits, itself.
 
     §10.5: "A list of raw fields, each of a width of 0 to 32 bits, is coded 14 bits at a time from the top: first a run
     with the top min(q, 14) bits of every field with q > 0, then, for the fields with q > 14, a run with the next
     min(q - 14, 14) bits, then likewise for those with q > 28."
     """
-    fields = np.zeros(widths.size, np.uint32)
     for done in (0, 14, 28):
         coder.begin_run()
-        for block in blocks(widths.size):
-            more = widths[block] > done
-            width = np.minimum(widths[block][more] - np.uint8(done), 14).astype(np.uint8)
-            fields[block][more] = (fields[block][more] << width) | coder.fields(width)
-    return fields
+        for block in blocks(n):
+            width = widths(block)
+            more = width > done
+            width = np.minimum(width[more] - np.uint8(done), 14).astype(np.uint8)
+            yield block, more, width, coder.fields(width)

@@ -1,4 +1,4 @@
-"""The seeded generator (clause 8). The dictionary of clause 8.3 belongs to a reserved tool and is not here."""
+"""The seeded generator and the dictionary (clause 8)."""
 
 from typing import Any
 
@@ -7,8 +7,10 @@ import numpy.typing as npt
 
 from reference_decoder.limits import blocks
 
-PRIOR, FOURIER_FEATURES = 1, 2  # tags, RNG-2
+DICTIONARY, PRIOR, FOURIER_FEATURES = range(3)  # tags, RNG-2
+RADEMACHER = 0  # a dictionary law; the other is T8
 LOW_WORD = np.uint64(0xFFFFFFFF)
+PHILOX_BLOCKS = 1 << 12  # of the dictionary made at once: their words stay in the processor's cache
 
 # §8.3: "`T8[128 + i]` for i = 0 … 127 is the table below"
 T8_UPPER = (
@@ -21,8 +23,11 @@ UPPER = np.array(T8_UPPER.split(), np.int8)
 T8 = np.concatenate([-UPPER[::-1], UPPER])  # "`T8[127 - i] = -T8[128 + i]`"
 
 
-def philox(c0: npt.NDArray[np.uint64], c1: int, c2: int, c3: int, k0: int, k1: int) -> npt.NDArray[np.uint64]:
-    """§8.1: Philox4x32-10 of a vector of blocks; the four words of each, shape (blocks, 4).
+def philox(
+    c0: npt.NDArray[np.uint64], c1: npt.NDArray[np.uint64] | int, c2: int, c3: int, k0: int, k1: int
+) -> npt.NDArray[np.uint64]:
+    """§8.1: Philox4x32-10 of an array of blocks; the four words of each, shape (…, 4). c1 has the shape of c0, or one
+    that is stretched to it.
 
     "All arithmetic is on unsigned 32-bit words." They are kept in 64 bits, which hold the products.
     """
@@ -73,3 +78,37 @@ def fourier_integers(n_features: int, in_dims: int, seed: int) -> npt.NDArray[np
         word = words(block.start, block.stop - block.start, 0, FOURIER_FEATURES, seed)
         sums[block] = T8[word.view(np.uint8).reshape(-1, 4)].sum(axis=1, dtype=np.int16)
     return sums.reshape(n_features, in_dims)
+
+
+def dictionary(
+    atoms: npt.NDArray[np.int64], first: int, rows: int, ordinal: int, law: int, seed: int
+) -> npt.NDArray[np.int8]:
+    """Entries (row, atom) of the dictionary of a tensor for some atoms, shape (atoms, rows); rows from `first`, a
+    multiple of 128.
+
+    §8.3: "Entry (row, atom) of the dictionary of tensor ordinal `t` comes from blocks `philox(block, atom, t, 0, k0,
+    k1)`."
+    """
+    # RNG-7: "Law 0 (RADEMACHER): 128 rows a block"; RNG-8: "Law 1 (T8): 16 rows a block"
+    rows_per_block = 128 if law == RADEMACHER else 16
+    first_block, n_blocks = first // rows_per_block, -(-rows // rows_per_block)
+    block = np.arange(first_block, first_block + n_blocks, dtype=np.uint64)
+    found = np.empty((atoms.size, rows), np.int8)
+    for start in range(0, atoms.size, step := max(1, PHILOX_BLOCKS // n_blocks)):
+        atom = atoms[start : start + step].astype(np.uint64)[:, np.newaxis]
+        c0 = np.broadcast_to(block, (atom.size, n_blocks))
+        words = philox(c0, atom, ordinal, DICTIONARY, seed % 2**32, seed >> 32)
+        # RNG-3 §8.1: "The four words of a block are numbered 0 to 3 in the order returned; their bytes are taken least
+        # significant first."
+        content = words.astype("<u4").reshape(atom.size, -1).view(np.uint8)
+        entries = signs(content) if law == RADEMACHER else T8[content]
+        found[start : start + step] = entries[:, :rows]
+    return found
+
+
+def signs(content: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
+    """RNG-7 §8.3: "row r is bit `r & 31` (bit 0 least significant) of word `(r & 127) >> 5` of block `r >> 7`; 1 means
+    +1, 0 means -1."
+    """
+    bits = np.unpackbits(content, axis=1, bitorder="little").view(np.int8)
+    return 2 * bits - np.int8(1)

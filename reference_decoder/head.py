@@ -9,8 +9,8 @@ from reference_decoder.errors import DecodeError
 from reference_decoder.limits import LEVELS, Level
 
 CORE, MAIN = 1, 2
-WIDE, SEEDED = 1 << 0, 1 << 1
-KNOWN_FEATURES = WIDE | SEEDED  # the others of clause 6.1 are reserved
+WIDE, SEEDED, HAS_SPARSE = 1 << 0, 1 << 1, 1 << 3
+KNOWN_FEATURES = WIDE | SEEDED | HAS_SPARSE  # the others of clause 6.1 are reserved
 QUALITY = 0
 MODALITIES = range(1, 9)
 COORDS = (0, 1, 2, 3, 15)
@@ -59,8 +59,8 @@ class Record:
 
     @property
     def needs_seed(self) -> bool:
-        """Of tools 0 and 1: tool 3 is refused with its feature."""
-        return self.has_prior or self.kind == FOURIER_SEEDED
+        """Whether the record takes numbers from the generator."""
+        return self.has_prior or self.tool == SPARSE or self.kind == FOURIER_SEEDED
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,11 @@ class Tensor:
     @property
     def has_row_steps(self) -> bool:
         return self.record.has_row_steps and len(self.shape) == 2
+
+    @property
+    def is_sparse(self) -> bool:
+        """§9.5: "Biases of a layer with tool 3 are coded with tool 1." """
+        return self.record.tool == SPARSE and len(self.shape) == 2
 
 
 @dataclass
@@ -340,15 +345,16 @@ def check_limits(head: Head) -> None:
 
 
 def check_features(head: Head) -> None:
-    """HED-9 and HED-10 §6.5. A file with TRELLIS or SPARSE does not get here (§6.1), so tools 2 and 3 do not pass.
+    """HED-9 and HED-10 §6.5. A file with TRELLIS does not get here (§6.1), so tool 2 does not pass.
 
     HED-9: "`FEATURE_MISMATCH`, at tool_flags: tool 2 without TRELLIS, tool 3 without SPARSE, bit 3 without SEEDED; at
     its kind: a FOURIER_SEEDED record without SEEDED; at rng_dictionary: a dictionary law other than 0 without SPARSE."
     """
     for record in head.records:
-        if record.tool in (TRELLIS, SPARSE) or (record.needs_seed and not head.features & SEEDED):
+        needed = (SEEDED if record.needs_seed else 0) | (HAS_SPARSE if record.tool == SPARSE else 0)
+        if record.tool == TRELLIS or needed & ~head.features:
             raise DecodeError("FEATURE_MISMATCH", record.tool_flags_at if record.is_layer else record.kind_at)
-    if head.dictionary_law != 0:
+    if head.dictionary_law != 0 and not head.features & HAS_SPARSE:
         raise DecodeError("FEATURE_MISMATCH", head.rng_dictionary_at)
     # HED-10: "SEEDED, and no record has bit 3, tool 3 or kind FOURIER_SEEDED; WIDE, and every grid entry is below 2^16
     # and the seed, if there is one, below 2^32."

@@ -2,11 +2,23 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from reference_decoder.container import Chunk, Payload
 from reference_decoder.entropy import Integers, Model, RansBody, Values, long_model, short_model
 from reference_decoder.errors import DecodeError
 from reference_decoder.head import CORE, RAW, Head, Tensor
 from reference_decoder.packed import Decompress, Packed, load_codec, open_compressed, open_packed
+from reference_decoder.sparse import (
+    BITMAP,
+    GAPS,
+    Codes,
+    SparseCode,
+    check_coefficients,
+    read_codes,
+    synthesise,
+    vectors_of,
+)
 from reference_decoder.weights import State, acc_crc, add_prior, check_finite, check_row_steps, least_step, refine
 
 PACKED, RANS = 0, 1
@@ -40,11 +52,11 @@ class Entry:
     """An entry of the tensor table of a tensor that the pass codes."""
 
     tensor: Tensor
-    values: Values
+    values: Values | SparseCode
     step: int = 0
     row_steps: Values | None = None
     prior: tuple[int, int] | None = None  # m and E of clause 9.7
-    refine: int = 0  # n, the bits that the integers gain; 0 in pass 0
+    refine: int = 0  # n, the bits that the integers gain
     state: State | None = None  # before a later pass
 
 
@@ -58,19 +70,23 @@ def decode_pass(data: memoryview, chunk: Chunk, head: Head, decoded: Decoded, nu
     p = Payload(data, chunk.start, chunk.end)
     sub = read_sub_header(p, head, number)
     bits = Bits(data, p.at, p.end)
-    reader = EntryReader(bits, sub.coding)
+    reader = EntryReader(bits, sub.coding, sub.log2_lanes)
     entries = reader.later_pass(decoded.states) if number else reader.first_pass(head.tensors)
     body_at = bits.finish()
     # TAB-5 §7.3: "A PASS chunk counts all parameters of the network, whatever it codes, and one symbol for each row of
     # an entry with has_row_steps = 1."
     decoded.symbols += sum(tensor.size for tensor in head.tensors)
     decoded.symbols += sum(entry.row_steps.count for entry in entries if entry.row_steps)
+    # SPA-3 §9.5: "Symbols, beside those of TAB-5"
+    decoded.symbols += sum(entry.values.symbols for entry in entries if isinstance(entry.values, SparseCode))
     if decoded.symbols > head.level.symbols:
         raise DecodeError("LIMIT_SYMBOLS", bits.start)
     body = open_body(data[body_at : p.end], body_at, sub, entries)
-    lists = [(body.read(entry.row_steps) if entry.row_steps else None, body.read(entry.values)) for entry in entries]
+    lists = [read_lists(body, entry, body_at) for entry in entries]
     body.finish()
-    coded = [finish_entry(e, d, v, head, body_at) for e, (d, v) in zip(entries, lists, strict=True)]
+    # the lists of an entry go as its integers come, so that both are not there in full
+    lists.reverse()
+    coded = [finish_entry(entry, *lists.pop(), head, body_at) for entry in entries]
     # PAS-5: "in pass 0 all tensors, later those with refined = 1"
     if acc_crc(coded) != sub.acc_crc:
         raise DecodeError("ACC_CRC_MISMATCH", sub.acc_crc_at)
@@ -138,9 +154,10 @@ class Bits:
 class EntryReader:
     """§7.3: "Fields are read in the order given here"; one method for each line of that list."""
 
-    def __init__(self, bits: Bits, coding: int) -> None:
+    def __init__(self, bits: Bits, coding: int, log2_lanes: int) -> None:
         self.bits = bits
         self.coding = coding
+        self.log2_lanes = log2_lanes
         self.last_model: Model | None = None  # given by form 1 or 2 in this table
 
     def first_pass(self, tensors: list[Tensor]) -> list[Entry]:
@@ -154,20 +171,25 @@ class EntryReader:
             step = self.step()
             row_steps = self.row_steps(tensor.shape[0]) if tensor.has_row_steps else None
             prior = self.prior() if tensor.record.has_prior else None
-            entries.append(Entry(tensor, self.values(tensor.size), step, row_steps, prior))
+            values = self.sparse_code(tensor) if tensor.is_sparse else self.values(tensor.size)
+            entries.append(Entry(tensor, values, step, row_steps, prior))
         return entries
 
     def later_pass(self, states: list[State]) -> list[Entry]:
-        """`entry in a later pass: refined [refined = 1: refine_bits values]`."""
+        """`entry in a later pass: refined [refined = 1: refine_bits values]`.
+
+        Of a matrix with tool 3, §9.5: "refined [refined = 1: add_bits, then a sparse code]".
+        """
         entries = []
         for state in states:
             if state.tensor.record.tool == RAW or not self.bits.take(1):
                 continue
-            n = self.bits.take(3) + 1
+            is_sparse = state.tensor.is_sparse
+            n = self.add_bits() if is_sparse else self.bits.take(3) + 1
             # TAB-4: "In a later pass the step code, or that of every row where there are row steps, stays at 0 or
-            # above"; WGT-2 §9.1: "and s by s - 8n"
+            # above"; WGT-2 §9.1: "and s by s - 8n"; SPA-4 §9.5: "TAB-4 applies, at add_bits."
             self.bits.require(least_step(state) - 8 * n >= 0, "STEP_OUT_OF_RANGE")
-            values = self.values(state.tensor.size)
+            values = self.sparse_code(state.tensor) if is_sparse else self.values(state.tensor.size)
             entries.append(Entry(state.tensor, values, state.step - 8 * n, refine=n, state=state))
         return entries
 
@@ -198,19 +220,52 @@ class EntryReader:
         self.bits.require(shift != 31, "BAD_TABLE")
         return m, shift + 8
 
-    def values(self, count: int) -> Values:
-        """`values, coding 1: form …` or `values, other codings: width`."""
+    def add_bits(self) -> int:
+        """SPA-1 §9.5: "add_bits is at most 8 (`BAD_TABLE`, at the field)"."""
+        n = self.bits.take(4)
+        self.bits.require(n <= 8, "BAD_TABLE")
+        return n
+
+    def sparse_code(self, tensor: Tensor) -> SparseCode:
+        """§9.5: "vectors n_atoms n_nonzero support [support = 1: values of the gaps] values of the coefficients", and
+        for the other codings, §9.5: "vectors n_atoms n_nonzero width of the indices, values of the coefficients".
+        """
+        vectors = self.bits.take(2)
+        # SPA-1: "vectors is not 3; n_nonzero is at most k1 and at most k2; support is 1 when log2_lanes is not 0"
+        self.bits.require(vectors != 3, "BAD_TABLE")
+        n_vectors, k1 = vectors_of(vectors, tensor.shape)
+        k2 = self.bits.take(20) + 1
+        s = self.bits.take(16)
+        self.bits.require(s <= min(k1, k2), "BAD_TABLE")
+        support = self.support(n_vectors * s)
+        return SparseCode(vectors, n_vectors, k1, k2, s, support, self.values(n_vectors * s))
+
+    def support(self, count: int) -> Values | None:
+        """How the gaps or indices stand in the body; None for a bitmap."""
+        if self.coding != RANS:
+            # §9.5: "each atom as an unsigned number of as many bits as the width says"
+            return Values(count, self.bits.take(5) + 1, raw=True)
+        support = self.bits.take(1)
+        self.bits.require(support == GAPS or self.log2_lanes == 0, "BAD_TABLE")
+        if support == BITMAP:
+            return None
+        return self.values(count, one_sided=True)
+
+    def values(self, count: int, one_sided: bool = False) -> Values:
+        """`values, coding 1: form …` or `values, other codings: width`; those of gaps are one-sided."""
         if self.coding != RANS:
             return Values(count, self.bits.take(5) + 1)
         form = self.bits.take(2)
         if form == ZERO:
+            # SPA-2 §9.5: "The gaps have no form 0 (`BAD_MODEL`, at form)."
+            self.bits.require(not one_sided, "BAD_MODEL")
             return Values(count)
         if form == SAME:
             # TAB-3: "form 3 repeats the values parameters last given by form 1 or 2 in this table"
             self.bits.require(self.last_model is not None, "BAD_MODEL")
         else:
             self.last_model = self.short() if form == SHORT else self.long()
-        return Values(count, model=self.last_model)
+        return Values(count, model=self.last_model, one_sided=one_sided)
 
     def short(self) -> Model | None:
         """`[form = 1: law scale]`."""
@@ -247,22 +302,42 @@ def open_body(body: memoryview, at: int, sub: SubHeader, entries: list[Entry]) -
     """
     if sub.coding == RANS:
         return RansBody(body, sub.log2_lanes, at)
-    lists = [values for entry in entries for values in (entry.row_steps, entry.values) if values]
-    bits = sum(values.count * values.width for values in lists)
+    bits = sum(values.bits for entry in entries for values in (entry.row_steps, entry.values) if values)
     if sub.decompress is None:
         return open_packed(body, at, bits)
     return open_compressed(body, at, bits, sub.decompress)
 
 
-def finish_entry(entry: Entry, differences: Integers | None, values: Integers, head: Head, at: int) -> State:
-    """Turn the values of an entry into the tensor's new state; `values` becomes its acc."""
+def read_lists(body: RansBody | Packed, entry: Entry, at: int) -> tuple[Integers | None, Integers | Codes]:
+    """§7.4: "For each entry: first its row step differences, one for each row, if it has them; then its values in C
+    order."
+    """
+    differences = body.read(entry.row_steps) if entry.row_steps else None
+    if isinstance(entry.values, SparseCode):
+        return differences, read_codes(body, entry.values, at)
+    return differences, body.read(entry.values)
+
+
+def finish_entry(entry: Entry, differences: Integers | None, found: Integers | Codes, head: Head, at: int) -> State:
+    """Turn what was read for an entry into the tensor's new state.
+
+    SPA-5 §9.5: "checked before the prior is added or acc is formed".
+    """
+    row_steps = None if differences is None else check_row_steps(entry.step, differences, at)
+    values = found if isinstance(found, np.ndarray) else expand(entry, found, head, at)
     if entry.state is not None:
         refine(values, entry.state.acc, entry.refine, at)
         entry.state.acc, entry.state.step = values, entry.step
         return entry.state
-    row_steps = None if differences is None else check_row_steps(entry.step, differences, at)
-    if entry.values.raw:
+    if entry.tensor.record.tool == RAW:
         check_finite(entry.tensor, values, at)
     else:
         add_prior(values, entry.tensor.ordinal, head.seed, entry.prior, at)
     return State(entry.tensor, values, entry.step, row_steps)
+
+
+def expand(entry: Entry, codes: Codes, head: Head, at: int) -> Integers:
+    """The integers r of a sparse code."""
+    assert isinstance(entry.values, SparseCode)
+    check_coefficients(entry.values, codes, at)
+    return synthesise(entry.tensor, entry.values, codes, head)

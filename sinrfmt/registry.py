@@ -152,7 +152,6 @@ class Law(IntEnum):
 RESERVED_FEATURES = frozenset(
     {
         Feature.TRELLIS,
-        Feature.SPARSE,
         Feature.GRID,
         Feature.PARTS,
         Feature.WIDTHS,
@@ -172,7 +171,6 @@ RESERVED_RECORD_KINDS = frozenset(
 RESERVED_TOOLS = frozenset(
     {
         Tool.TRELLIS,
-        Tool.SPARSE,
         Tool.LATENT,
     }
 )

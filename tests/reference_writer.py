@@ -13,7 +13,7 @@ SIGNATURE = b"SIN\xd2"
 HEAD, PASS, INDX, META, HASH = 0x01, 0x02, 0x83, 0xA4, 0x85
 LAST = 0x10
 CORE1, MAIN1 = 0x11, 0x21
-WIDE, SEEDED = 1, 2
+WIDE, SEEDED, SPARSE = 1, 2, 8
 
 
 def crc8(data: bytes) -> int:
@@ -151,21 +151,38 @@ def raw_runs(fields: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     return runs
 
 
-def value_runs(values: list[int], frequencies: list[int], b: int, esc: bool) -> list[list[tuple[int, int]]]:
-    """Runs of a list of values under a model with these frequencies of -R … R."""
-    R = len(frequencies) // 2
+def value_runs(
+    values: list[int], frequencies: list[int], b: int, esc: bool, *, one_sided: bool = False
+) -> list[list[tuple[int, int]]]:
+    """Runs of a list of values under a model with these frequencies of -R … R, or of 0 … R if it is one-sided."""
+    R = len(frequencies) - 1 if one_sided else len(frequencies) // 2
+    first, half = (0, 0) if one_sided else (R, 1 << b >> 1)
     cumulative = [sum(frequencies[:k]) for k in range(len(frequencies))]
     us, lows, prefixes, extras = [], [], [], []
     for v in values:
-        full = (v + (1 << b >> 1)) >> b
-        lows.append((v + (1 << b >> 1) - (full << b), b))
+        full = (v + half) >> b
+        lows.append((v + half - (full << b), b))
         u = max(-R, min(R, full))
         if esc and abs(u) == R:
             e = abs(full) - R
             p = (e + 1).bit_length() - 1
             prefixes.append(p)
             extras.append((e - (2**p - 1), p))
-        us.append((frequencies[u + R], cumulative[u + R]))
+        us.append((frequencies[u + first], cumulative[u + first]))
     fixed = [8186] + [max(1, 2**13 >> p) for p in range(1, 21)]
     prefix_run = [(fixed[p], sum(fixed[:p])) for p in prefixes]
     return [us, *raw_runs(lows), prefix_run, *raw_runs(extras)]
+
+
+def bitmap_run(atoms: list[int], k2: int) -> list[tuple[int, int]]:
+    """The binary symbols of a bitmap of k2 slots."""
+    run, rem = [], len(atoms)
+    for a in range(k2):
+        left = k2 - a
+        if rem in (0, left):
+            break
+        f1 = min(max((rem * 2**14 + left // 2) // left, 1), 2**14 - 1)
+        is_one = a in atoms
+        run.append((f1, 2**14 - f1) if is_one else (2**14 - f1, 0))
+        rem -= is_one
+    return run

@@ -10,7 +10,7 @@ import pytest
 from reference_decoder import DecodeError
 from reference_decoder.container import Payload
 from reference_decoder.head import Head, read_head
-from tests.reference_writer import SEEDED, SIGNATURE, WIDE, HeadFields, chunk, last, layer
+from tests.reference_writer import SEEDED, SIGNATURE, SPARSE, WIDE, HeadFields, chunk, last, layer
 
 FIXED = 10  # bytes before the grid
 N_RECORDS = FIXED + 4
@@ -46,7 +46,7 @@ def f32(x: float) -> bytes:
         ({"profile_level": 0x37}, "UNSUPPORTED_PROFILE", 1),
         ({"profile_level": 0x10}, "UNSUPPORTED_LEVEL", 1),
         ({"profile_level": 0x16}, "UNSUPPORTED_LEVEL", 1),
-        *[({"features": 1 << bit}, "UNSUPPORTED_FEATURE", 2) for bit in range(2, 16)],
+        *[({"features": 1 << bit}, "UNSUPPORTED_FEATURE", 2) for bit in range(2, 16) if 1 << bit != SPARSE],
         ({"modality": 0}, "UNKNOWN_ID", 5),
         ({"modality": 9}, "UNKNOWN_ID", 5),
         ({"in_dims": 0}, "BAD_DIMENSIONS", 6),
@@ -200,7 +200,7 @@ def test_limits_themselves_are_allowed() -> None:
 
 
 @pytest.mark.parametrize("flags", [2, 3, 0x0A, 0x1B])
-def test_reserved_tool_needs_its_feature_at_tool_flags(flags: int) -> None:
+def test_tool_that_is_not_in_every_file_needs_its_feature_at_tool_flags(flags: int) -> None:
     reserved, seeded = last(flags=flags), bytes([34, 1, 0]) + f32(1)
     assert failure(records=(layer(), reserved)) == ("FEATURE_MISMATCH", RECORDS + 6)
     # 5 bytes of the seed stand before the records
@@ -209,6 +209,21 @@ def test_reserved_tool_needs_its_feature_at_tool_flags(flags: int) -> None:
     assert failure(records=(seeded, reserved)) == ("FEATURE_MISMATCH", RECORDS)  # records in order
     assert failure(records=(layer(flags=flags, width=4097), last()))[0] == "LIMIT_WIDTH"  # HED-8 is before HED-9
     assert failure(records=(reserved,), features=4) == ("UNSUPPORTED_FEATURE", 2)
+
+
+def test_tool_3_needs_sparse_and_seeded_at_tool_flags() -> None:
+    records = (layer(), last(flags=3))
+    assert failure(records=records, features=SPARSE) == ("FEATURE_MISMATCH", RECORDS + 6)
+    assert failure(records=records, features=SEEDED) == ("FEATURE_MISMATCH", RECORDS + 5 + 6)
+    tensors = read(HeadFields(records=records, features=SEEDED | SPARSE)).tensors
+    assert [tensor.is_sparse for tensor in tensors] == [False, False, True, False]
+
+
+def test_dictionary_law_needs_sparse_at_rng_dictionary() -> None:
+    records = (layer(flags=9), last())
+    assert failure(records=records, features=SEEDED, rng_dictionary=0x11) == ("FEATURE_MISMATCH", N_RECORDS)
+    records = (layer(flags=3), last())
+    assert read(HeadFields(records=records, features=SEEDED | SPARSE, rng_dictionary=0x11)).dictionary_law == 1
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """The entropy coder: one static rANS stream with one lane or many, its encoder and its two decoders.
 
 Specification: clauses 10.3 to 10.5, bitmaps of clause 9.5. Method: Duda, "Asymmetric numeral systems", arXiv 1311.2540;
-lanes: Giesen, "Interleaved entropy coders", arXiv 1402.3392. A decoder meets hostile bytes with ``StreamFault`` only: its
-state stays inside its 32 bits whatever it reads, and it takes memory for the symbols asked of it and for 64 k symbols at a
-time.
+lanes: Giesen, "Interleaved entropy coders", arXiv 1402.3392. A decoder meets hostile bytes with ``StreamFault`` only:
+its state stays inside its 32 bits whatever it reads, and it takes memory for the symbols asked of it and for 64 k
+symbols at a time.
 """
 
 import math

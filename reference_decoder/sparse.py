@@ -42,9 +42,10 @@ class SparseCode:
     @property
     def symbols(self) -> int:
         """SPA-3: "n_vectors·s for the coefficients; n_vectors·k2 for the bitmaps of support 0, n_vectors·s for gaps and
-        indices."
+        indices; and (n_vectors·s·k1 + 63) / 64 for the products."
         """
-        return self.n_vectors * (self.s + (self.k2 if self.support is None else self.s))
+        products = (self.n_vectors * self.s * self.k1 + 63) // 64
+        return self.n_vectors * (self.s + (self.k2 if self.support is None else self.s)) + products
 
     @property
     def bits(self) -> int:

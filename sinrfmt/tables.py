@@ -92,7 +92,8 @@ class Entry:
         if self.sparse is None:
             return self.n_rows
         n_support = self.n_pairs if self.sparse.indices is not None else self.n_vectors * self.sparse.n_atoms
-        return self.n_rows + self.n_pairs + n_support
+        length = vectors_shape(self.sparse.vectors, self.tensor.shape)[1]
+        return self.n_rows + self.n_pairs + n_support + (self.n_pairs * length + 63) // 64
 
 
 LowestSteps = Mapping[int, int]

@@ -109,7 +109,7 @@ def one_sided_frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) ->
     """The frequencies of the symbols 0 … R.
 
     §9.5: "g of clause 10.2 as always, u[k] = g[k] for k = 0 … R only, avail = 2^14 - (R + 1), T = max(1, sum of u),
-    f[k] = 1 + (u[k]·avail)/T, with p0 as in clause 10.2".
+    f[k] = 1 + (u[k]·avail)/T, with p0, z and the remainder to 2^14 on f[0] as in clause 10.2".
     """
     u = list(islice(decay(theta, rho, heavy), R + 1))
     avail = 2**14 - (R + 1)

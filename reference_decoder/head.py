@@ -348,7 +348,8 @@ def check_features(head: Head) -> None:
     """HED-9 and HED-10 §6.5. A file with TRELLIS does not get here (§6.1), so tool 2 does not pass.
 
     HED-9: "`FEATURE_MISMATCH`, at tool_flags: tool 2 without TRELLIS, tool 3 without SPARSE or without SEEDED,
-    bit 3 without SEEDED; at its kind: a FOURIER_SEEDED record without SEEDED; at rng_dictionary: a dictionary law other than 0 without SPARSE."
+    bit 3 without SEEDED; at its kind: a FOURIER_SEEDED record without SEEDED; at rng_dictionary: a dictionary law other
+    than 0 without SPARSE."
     """
     for record in head.records:
         needed = (SEEDED if record.needs_seed else 0) | (HAS_SPARSE if record.tool == SPARSE else 0)
@@ -356,8 +357,8 @@ def check_features(head: Head) -> None:
             raise DecodeError("FEATURE_MISMATCH", record.tool_flags_at if record.is_layer else record.kind_at)
     if head.dictionary_law != 0 and not head.features & HAS_SPARSE:
         raise DecodeError("FEATURE_MISMATCH", head.rng_dictionary_at)
-    # HED-10: "SPARSE, and no record has tool 3; SEEDED, and no record has bit 3, tool 3 or kind FOURIER_SEEDED; WIDE, and every grid entry is below 2^16
-    # and the seed, if there is one, below 2^32."
+    # HED-10: "SPARSE, and no record has tool 3; SEEDED, and no record has bit 3, tool 3 or kind FOURIER_SEEDED; WIDE, and
+    # every grid entry is below 2^16 and the seed, if there is one, below 2^32."
     if head.features & HAS_SPARSE and not any(record.tool == SPARSE for record in head.records):
         raise DecodeError("FEATURE_MISMATCH", head.features_at)
     if head.features & SEEDED and not any(record.needs_seed for record in head.records):

@@ -74,7 +74,7 @@ def add_prior(values: Integers, ordinal: int, seed: int, prior: tuple[int, int] 
 def refine(values: Integers, old: Integers, n: int, at: int) -> None:
     """Turn the values of a later pass into acc, in place.
 
-    WGT-2 §9.1: "A later pass with n = refine_bits + 1 replaces acc by acc·2^n + r".
+    WGT-2 §9.1: "A later pass with n = refine_bits + 1 (tool 3: SPA-4) replaces acc by acc·2^n + r".
     """
     for block in blocks(values.size):
         store((old[block].astype(np.int64) << n) + values[block], values, block, at)

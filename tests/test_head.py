@@ -81,7 +81,7 @@ FIELD_RULES = [
     ({"profile_level": 0x10}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     ({"profile_level": 0x16}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     *[({"features_required": struct.pack("<H", 1 << bit)}, "UNSUPPORTED_FEATURE", "features_required", 0)
-      for bit in range(2, 16)],
+      for bit in range(2, 16) if bit != Feature.SPARSE],
     ({"modality": 0}, "UNKNOWN_ID", "modality", 0),
     ({"modality": 9}, "UNKNOWN_ID", "modality", 0),
     ({"in_dims": 0}, "BAD_DIMENSIONS", "in_dims", 0),

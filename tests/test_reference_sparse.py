@@ -393,7 +393,7 @@ def test_coefficients_may_all_be_zero() -> None:
 def test_atoms_and_coefficients_are_symbols(monkeypatch: pytest.MonkeyPatch, support: str, more: int) -> None:
     made = code(COLUMNS, 5, 100)
     data = payload(made, support, made.r(0))
-    symbols = OUT * IN + IN * more
+    symbols = OUT * IN + IN * more + (IN * 5 * OUT + 63) // 64
     monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=symbols))
     assert decode(file([data], head_of())).passes == 1
     nothing = pass_payload(bits((0, 1)), b"", 0, number=1)

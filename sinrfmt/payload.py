@@ -53,9 +53,10 @@ def unpack(
         message = f"{n_symbols} symbols, level {header.level.id} allows {header.level.symbols}"
         raise Fault("LIMIT_SYMBOLS", message, offset=PASS_HEADER_BYTES, path="table")
     try:
-        coded = zip(entries, _values(payload, body, entries, pass_header), strict=True)
-        values = [(rows, _integers(entry, value, header)) for entry, (rows, value) in coded]
-        states = [_apply(entry, value, header, before) for entry, value in zip(entries, values, strict=True)]
+        lists = list(_values(payload, body, entries, pass_header))
+        lists.reverse()
+        # Lists go as their integers come: of a sparse code both are large.
+        states = [_apply(entry, lists.pop(), header, before) for entry in entries]
     except StreamFault as fault:
         raise Fault(fault.name, str(fault), offset=body, path="body") from None
     except Fault as fault:
@@ -134,7 +135,6 @@ def _lowest_steps(before: States | None) -> LowestSteps | None:
     return None if before is None else {state.tensor.ordinal: state.lowest_step for state in before}
 
 
-Decoded = tuple[Acc | None, Acc]  # row step differences, integers
 Lists = tuple[Acc | None, Acc | SparseCode]  # row step differences, values as they are coded
 
 
@@ -254,8 +254,10 @@ def _packed_body(payload: bytes, body: int, size: int, coding: Coding) -> bytes:
     return payload[body:]
 
 
-def _apply(entry: Entry, decoded: Decoded, header: Header, before: States | None) -> TensorState:
-    rows, values = decoded
+def _apply(entry: Entry, lists: Lists, header: Header, before: States | None) -> TensorState:
+    rows, coded = lists
+    row_steps = None if rows is None else _row_codes(entry, rows)
+    values = _integers(entry, coded, header)
     if before is not None:
         state = next(state for state in before if state.tensor.ordinal == entry.tensor.ordinal)
         acc = refine(state.acc, entry.refine_bits, values)
@@ -263,7 +265,6 @@ def _apply(entry: Entry, decoded: Decoded, header: Header, before: States | None
     if entry.tensor.record.tool is Tool.RAW:
         return TensorState(entry.tensor, _finite(values, entry.tensor), step=0)
     assert entry.step is not None
-    row_steps = _row_codes(entry.step, rows)
     if entry.prior is not None:
         assert header.seed is not None
         values = add_prior(values, entry.prior, entry.tensor.ordinal, header.seed)
@@ -279,11 +280,10 @@ def _finite(patterns: Acc, tensor: Tensor) -> Acc:
     return patterns
 
 
-def _row_codes(step: int, rows: Acc | None) -> NDArray[np.int16] | None:
-    if rows is None:
-        return None
-    if int(rows.min()) + step < 0 or int(rows.max()) + step > STEP_LAST:
-        raise Fault("STEP_OUT_OF_RANGE", f"row steps around {step} leave 0 to {STEP_LAST}")
+def _row_codes(entry: Entry, rows: Acc) -> NDArray[np.int16]:
+    assert entry.step is not None
+    if int(rows.min()) + entry.step < 0 or int(rows.max()) + entry.step > STEP_LAST:
+        raise Fault("STEP_OUT_OF_RANGE", f"row steps around {entry.step} leave 0 to {STEP_LAST}")
     return rows.astype(np.int16)
 
 
@@ -296,7 +296,7 @@ class TensorCode:
 
     In pass 0 ``step`` is its step code and ``prior`` what ``values`` is the difference from; in a later pass
     ``refine_bits`` is 1 to 8 and the rest is not used. A weight matrix with tool SPARSE has ``sparse`` in place of
-    ``values``, and ``refine_bits`` 0 to 8; packed, its indices and its coefficients have at least ``least_width`` bits.
+    ``values``, and ``refine_bits`` 0 to 8. Packed values, indices and coefficients have at least ``least_width`` bits.
     """
 
     tensor: Tensor
@@ -341,7 +341,7 @@ def pack(
             entry,
             (
                 None if code.row_steps is None else code.row_steps.astype(np.int32),
-                _integers(entry, code.sparse or code.values.copy(), header),
+                code.sparse or code.values.copy(),
             ),
             header,
             before,

@@ -22,6 +22,7 @@ MASK_BLOCK = 1 << 16
 GROUP_ATOMS = 2048
 ROWS_STEP = 128
 """Rows of a block of the generator, by the law that has more of them (RNG-7)."""
+ROWS_LIMIT = 8192
 DICTIONARY_ENTRIES = GROUP_ATOMS * ROWS_STEP
 PAIRS_BLOCK = 1 << 15
 PRODUCTS_BLOCK = 1 << 17
@@ -167,7 +168,7 @@ def _used_atoms(code: SparseCode) -> Iterator[NDArray[np.int64]]:
 
 
 def _row_blocks(n_rows: int, n_atoms: int) -> Iterator[slice]:
-    return _flat_blocks(n_rows, DICTIONARY_ENTRIES // n_atoms // ROWS_STEP * ROWS_STEP)
+    return _flat_blocks(n_rows, min(DICTIONARY_ENTRIES // n_atoms // ROWS_STEP * ROWS_STEP, ROWS_LIMIT))
 
 
 def _add_products(

@@ -1,6 +1,6 @@
 """Lists of integer values in a stream: model symbols, raw low bits and escapes.
 
-Specification: clause 10.1, with the fixed model of clause 10.3.
+Specification: clause 10.1, with the fixed model of clause 10.3; one-sided lists by clause 9.5.
 """
 
 import numpy as np
@@ -26,9 +26,16 @@ ESCAPE_FREQUENCIES = _escape_frequencies()
 """int64[21]: frequencies of the escape prefixes 0 to 20."""
 
 
-def split_low_bits(values: NDArray[np.int64], b: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split v = (u << b) + low - 2^(b-1) into u and low, 0 <= low < 2^b; with b = 0 u = v."""
-    centred = values + ((1 << b) >> 1)
+def _low_centre(b: int, one_sided: bool) -> int:
+    """What is taken from (u << b) + low: half the range of low, so that u = 0 is around 0; nothing when one-sided."""
+    return 0 if one_sided else (1 << b) >> 1
+
+
+def split_low_bits(
+    values: NDArray[np.int64], b: int, *, one_sided: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split v = (u << b) + low - 2^(b-1) (one-sided: (u << b) + low) into u and low, 0 <= low < 2^b; b = 0: u = v."""
+    centred = values + _low_centre(b, one_sided)
     return centred >> b, centred & ((1 << b) - 1)
 
 
@@ -49,12 +56,13 @@ def encode_values(encoder: StreamEncoder, values: ArrayLike, model: Model) -> No
         ValueError: the model cannot hold one of the values.
     """
     v = np.asarray(values, dtype=np.int64).reshape(-1)
-    u, low = split_low_bits(v, model.b)
+    u, low = split_low_bits(v, model.b, one_sided=model.one_sided)
     escapes = np.abs(u) - model.R
     largest = ESCAPE_LIMIT if model.esc else 0
-    if escapes.max(initial=0) > largest or np.abs(v).max(initial=0) >= VALUE_LIMIT:
+    is_below = model.one_sided and v.min(initial=0) < 0
+    if is_below or escapes.max(initial=0) > largest or np.abs(v).max(initial=0) >= VALUE_LIMIT:
         raise ValueError(f"values from {v.min()} to {v.max()} do not fit {model}")
-    encoder.symbols(np.clip(u, -model.R, model.R) + model.R, model.frequencies())
+    encoder.symbols(np.clip(u, model.lowest, model.R) - model.lowest, model.frequencies())
     encoder.raw(low, model.b)
     if model.esc:
         e = escapes[escapes >= 0]
@@ -78,10 +86,10 @@ def decode_values(decoder: StreamDecoder, n: int, model: Model) -> NDArray[np.in
         StreamFault: BAD_STREAM, or ACC_OVERFLOW (ENT-1).
     """
     u = decoder.symbols(model.frequencies(), n)
-    u -= model.R
+    u += model.lowest
     low = decoder.raw(model.b, n)
     escapes = _decode_escapes(decoder, int(np.count_nonzero(np.abs(u) == model.R))) if model.esc else None
-    half = (1 << model.b) >> 1
+    centre = _low_centre(model.b, model.one_sided)
     values = np.empty(n, dtype=np.int32)
     used = 0
     # 64-bit intermediates of a block at a time: an escape times 2^b may pass 2^31.
@@ -93,7 +101,7 @@ def decode_values(decoder: StreamDecoder, n: int, model: Model) -> NDArray[np.in
             count = int(np.count_nonzero(escaped))
             wide[escaped] += np.sign(wide[escaped]) * escapes[used : used + count]
             used += count
-        wide = (wide << model.b) + low[block] - half
+        wide = (wide << model.b) + low[block] - centre
         if np.abs(wide).max() >= VALUE_LIMIT:
             raise StreamFault("ACC_OVERFLOW", "a coded value is not below 2^31 in magnitude")
         values[block] = wide

@@ -248,8 +248,8 @@ def _used_features_are_set(raw: Container, header: Header) -> None:
 
 
 def _features_of_flags(flags: int) -> list[Feature]:
-    by_tool = {Tool.TRELLIS: Feature.TRELLIS, Tool.SPARSE: Feature.SPARSE}
-    needed = [by_tool[Tool(flags & _TOOL)]] if Tool(flags & _TOOL) in by_tool else []
+    by_tool = {Tool.TRELLIS: [Feature.TRELLIS], Tool.SPARSE: [Feature.SPARSE, Feature.SEEDED]}
+    needed = by_tool.get(Tool(flags & _TOOL), [])
     return [*needed, Feature.SEEDED] if flags & _PRIOR else needed
 
 

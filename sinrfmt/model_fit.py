@@ -51,7 +51,28 @@ def values_cost_bits(values: ArrayLike, model: Model) -> float:
     Returns:
         bits; infinite when the model cannot hold one of the values.
     """
-    return _model_cost(_Magnitudes.of(_Levels.of(values), model.b), model)
+    return _model_cost(_Magnitudes.of(_Levels.of(values), model.b, one_sided=model.one_sided), model)
+
+
+def fit_one_sided(values: ArrayLike) -> tuple[ShortModel, float]:
+    """Find the short form that is cheapest as a one-sided model, of those near the scale of the values.
+
+    Args:
+        values: integers, at least 0 and below 2^31.
+
+    Returns:
+        The parameters, and the bits of the values together with those of the parameters.
+    """
+    levels = _Levels.of(values)
+    candidates = []
+    for b in _low_bits_to_try(levels) if levels.values.size else range(1):
+        magnitudes = _Magnitudes.of(levels, b, one_sided=True)
+        forms = [ShortModel(law, q) for law in Law for q in short_scale_range(law, b)]
+        costs = [_model_cost(magnitudes, replace(form.model(), one_sided=True)) for form in forms]
+        best = int(np.argmin(costs))
+        candidates.append((costs[best], forms[best]))
+    bits, short = min(candidates, key=lambda candidate: candidate[0])
+    return short, bits + short.parameter_bits
 
 
 def fit_model(values: ArrayLike) -> tuple[ModelParameters, float]:
@@ -111,8 +132,8 @@ class _Magnitudes:
     tail_counts: Floats
 
     @classmethod
-    def of(cls, levels: _Levels, b: int) -> "_Magnitudes":
-        magnitudes = np.abs(split_low_bits(levels.values, b)[0])
+    def of(cls, levels: _Levels, b: int, *, one_sided: bool = False) -> "_Magnitudes":
+        magnitudes = np.abs(split_low_bits(levels.values, b, one_sided=one_sided)[0])
         far = magnitudes > R_LIMIT
         counts = np.bincount(magnitudes[~far], levels.counts[~far], R_LIMIT + 1).astype(np.float64)
         return cls(b, counts, magnitudes[far], levels.counts[far])
@@ -154,7 +175,7 @@ def _model_cost(magnitudes: _Magnitudes, model: Model) -> float:
         return 0.0
     if not model.esc and magnitudes.largest > model.R:
         return float("inf")
-    symbol_bits = PROBABILITY_BITS - np.log2(model.frequencies()[model.R :])
+    symbol_bits = PROBABILITY_BITS - np.log2(model.frequencies()[-model.lowest :])
     escapes = magnitudes.escape_bits(model.R) if model.esc else 0.0
     return float(magnitudes.clipped(model.R) @ symbol_bits) + escapes + model.b * magnitudes.n
 

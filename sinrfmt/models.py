@@ -1,6 +1,6 @@
 """Model GL: the integer symbol models of the entropy coder and the forms in which a file gives their parameters.
 
-Specification: clause 10.2. Symbols keep the names of the specification (R, p0, theta, rho, heavy, b, esc, tb, rb, q).
+Specification: clauses 9.5 and 10.2. Symbols keep its names (R, p0, theta, rho, heavy, b, esc, tb, rb, q).
 Everything here is exact integer arithmetic: encoder and decoder on any machine build the same frequencies.
 """
 
@@ -66,6 +66,7 @@ class Model:
         heavy: the ratio drifts towards 1 instead of towards 0.
         b: number of raw low bits of a value.
         esc: a symbol of magnitude R is followed by an escape.
+        one_sided: symbols are 0 to R, for values that are not negative (clause 9.5).
     """
 
     R: int
@@ -75,46 +76,74 @@ class Model:
     heavy: bool
     b: int
     esc: bool
+    one_sided: bool = False
+
+    @property
+    def lowest(self) -> int:
+        """The first symbol: -R, or 0."""
+        return 0 if self.one_sided else -self.R
 
     def frequencies(self) -> NDArray[np.int64]:
-        """Frequencies of the symbols -R to R, read-only.
+        """Frequencies of the symbols -R to R or, one-sided, 0 to R, read-only.
 
         Returns:
-            int64[2 R + 1], every entry >= 1, sum 2^14.
+            int64[2 R + 1] or int64[R + 1], every entry >= 1, sum 2^14.
         """
-        return _frequencies(self.R, self.p0, self.theta, self.rho, self.heavy)
+        return _frequencies(self.R, self.p0, self.theta, self.rho, self.heavy, self.one_sided)
 
 
 # A bound keeps hostile files from filling memory: 32 tables of at most 16 kB.
 @lru_cache(maxsize=32)
-def _frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) -> NDArray[np.int64]:
+def _frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool, one_sided: bool) -> NDArray[np.int64]:
     g = np.fromiter(weights(theta, rho, heavy), dtype=np.int64, count=R + 1)
-    f = frequencies_of_weights(g, p0)
+    f = frequencies_of_weights(g, p0, one_sided=one_sided)
     f.flags.writeable = False
     return f
 
 
-def frequencies_of_weights(g: NDArray[np.int64], p0: int) -> NDArray[np.int64]:
-    """Turn weights g[0 … R] into frequencies of the symbols -R to R (clause 10.2).
+def frequencies_of_weights(g: NDArray[np.int64], p0: int, *, one_sided: bool = False) -> NDArray[np.int64]:
+    """Turn weights g[0 … R] into frequencies of the symbols -R to R (clause 10.2) or 0 to R (clause 9.5).
 
     Args:
         g: int64[R + 1]; not changed.
         p0: share of the zero symbol in 1/256, or 0.
+        one_sided: whether the symbols start at 0.
 
     Returns:
-        int64[2 R + 1], sum 2^14.
+        int64[2 R + 1] or int64[R + 1], sum 2^14.
     """
-    R = g.size - 1
-    avail = PROBABILITY_TOTAL - (2 * R + 1)
+    u = g.copy() if one_sided else np.concatenate([g[:0:-1], g])
+    zero = u.size - g.size
+    avail = PROBABILITY_TOTAL - u.size
     z = (avail * p0) >> 8
     avail -= z
-    u = np.concatenate([g[:0:-1], g])
     if p0:
-        u[R] = 0
+        u[zero] = 0
     f = 1 + (u * avail) // max(1, int(u.sum()))
-    f[R] += z
-    f[R] += PROBABILITY_TOTAL - int(f.sum())
+    f[zero] += z
+    f[zero] += PROBABILITY_TOTAL - int(f.sum())
     return f
+
+
+def bitmap_symbols(ones: NDArray[np.int32], n_slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The binary symbols of a bitmap whose number of ones is known (clause 9.5, support 0).
+
+    Args:
+        ones: int32[s], the slots that hold a one, strictly ascending.
+        n_slots: slots of the bitmap.
+
+    Returns:
+        int64[n] frequencies and int64[n] cumulative frequencies of the n symbols that are coded, n <= n_slots.
+    """
+    is_one = np.zeros(n_slots, dtype=np.int64)
+    is_one[ones] = 1
+    rem = ones.size - np.cumsum(is_one) + is_one
+    left = n_slots - np.arange(n_slots)
+    coded = (rem > 0) & (rem < left)
+    is_one, rem, left = is_one[coded], rem[coded], left[coded]
+    f1 = ((rem << PROBABILITY_BITS) + (left >> 1)) // left
+    zero = PROBABILITY_TOTAL - np.clip(f1, 1, PROBABILITY_TOTAL - 1)
+    return np.where(is_one, PROBABILITY_TOTAL - zero, zero), zero * is_one
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ class Tensor:
         return len(self.shape) == 1
 
     @property
+    def is_sparse(self) -> bool:
+        """A weight matrix with tool SPARSE; the bias of its layer is coded with tool SCALAR."""
+        return self.record.tool is Tool.SPARSE and not self.is_bias
+
+    @property
     def size(self) -> int:
         return self.shape[0] if self.is_bias else self.shape[0] * self.shape[1]
 

@@ -1,10 +1,10 @@
 """One PASS chunk: its payload to tensor states, and integers to its payload.
 
-Specification: clauses 7.2 to 7.5, 10.1 and 11. ``unpack`` checks in the order of clause 7; ``pack`` mirrors it.
+Specification: clauses 7.2 to 7.5, 9.5, 10.1 and 11. ``unpack`` checks in the order of clause 7; ``pack`` mirrors it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,13 @@ from sinrfmt import bits, codecs, tables
 from sinrfmt.container import PASS_HEADER_BYTES, PassHeader, build_pass_header
 from sinrfmt.entropy import decode_values, encode_values
 from sinrfmt.head import Header
-from sinrfmt.model_fit import fit_model, values_cost_bits
-from sinrfmt.models import StreamFault, ZeroModel
+from sinrfmt.model_fit import fit_model, fit_one_sided, values_cost_bits
+from sinrfmt.models import PROBABILITY_BITS, Model, StreamFault, ZeroModel, bitmap_symbols
 from sinrfmt.network import Tensor
-from sinrfmt.rans import StreamDecoder, StreamEncoder, open_stream
+from sinrfmt.rans import OneLaneDecoder, StreamDecoder, StreamEncoder, open_stream
 from sinrfmt.registry import Coding, Tool
-from sinrfmt.tables import STEP_LAST, Entry, LowestSteps, Prior, ValueParameters, Width
+from sinrfmt.sparse import SparseCode, accumulate, atoms_of_gaps, check_atoms, gaps_of
+from sinrfmt.tables import STEP_LAST, Entry, LowestSteps, Prior, SparseTable, ValueParameters, Width
 from sinrfmt.weights import Acc, TensorState, acc_crc, add_prior, refine
 from sinrfmt.wire import Fault
 
@@ -46,15 +47,14 @@ def unpack(
     Raises:
         Fault: the offset is in the payload.
     """
-    entries, body = tables.parse(
-        payload, PASS_HEADER_BYTES, header.network.tensors, pass_header.coding, _lowest_steps(before)
-    )
-    n_symbols += header.network.n_parameters + sum(entry.n_rows for entry in entries)
+    entries, body = _parse_table(payload, pass_header, header, _lowest_steps(before))
+    n_symbols += header.network.n_parameters + sum(entry.n_own_symbols for entry in entries)
     if n_symbols > header.level.symbols:
         message = f"{n_symbols} symbols, level {header.level.id} allows {header.level.symbols}"
         raise Fault("LIMIT_SYMBOLS", message, offset=PASS_HEADER_BYTES, path="table")
     try:
-        values = list(_values(payload, body, entries, pass_header))
+        coded = zip(entries, _values(payload, body, entries, pass_header), strict=True)
+        values = [(rows, _integers(entry, value, header)) for entry, (rows, value) in coded]
         states = [_apply(entry, value, header, before) for entry, value in zip(entries, values, strict=True)]
     except StreamFault as fault:
         raise Fault(fault.name, str(fault), offset=body, path="body") from None
@@ -69,20 +69,59 @@ def unpack(
     return tuple(changed.get(state.tensor.ordinal, state) for state in before), n_symbols
 
 
+def _parse_table(
+    payload: bytes, pass_header: PassHeader, header: Header, lowest_steps: LowestSteps | None
+) -> tuple[list[Entry], int]:
+    return tables.parse(
+        payload,
+        PASS_HEADER_BYTES,
+        header.network.tensors,
+        pass_header.coding,
+        lowest_steps,
+        log2_lanes=pass_header.log2_lanes,
+    )
+
+
 def coded_bits(
     payload: bytes, pass_header: PassHeader, header: Header, *, is_base: bool
-) -> Iterator[tuple[int, float]]:
-    """(ordinal, bits of the coded values) of every tensor of a PASS chunk that was decoded before.
+) -> Iterator[tuple[Entry, float]]:
+    """(entry, bits of the coded values) of every tensor of a PASS chunk that was decoded before.
 
     For coding RANS the cost under the models, for the others the width times the number of values.
     """
-    tensors = header.network.tensors
-    lowest_steps = None if is_base else tables.checked_steps(tensors)
-    entries, body = tables.parse(payload, PASS_HEADER_BYTES, tensors, pass_header.coding, lowest_steps)
+    lowest_steps = None if is_base else tables.checked_steps(header.network.tensors)
+    entries, body = _parse_table(payload, pass_header, header, lowest_steps)
     for entry, (rows, values) in zip(entries, _values(payload, body, entries, pass_header), strict=True):
         row_bits = 0.0 if rows is None or entry.row_steps is None else _list_bits(entry.row_steps, rows)
-        raw_bits = float(values.size * _raw_bits(entry.tensor))
-        yield entry.tensor.ordinal, row_bits + (raw_bits if entry.values is None else _list_bits(entry.values, values))
+        yield entry, row_bits + _value_bits(entry, values)
+
+
+def _value_bits(entry: Entry, values: "Acc | SparseCode") -> float:
+    if entry.values is None:
+        return float(entry.tensor.size * _raw_bits(entry.tensor))
+    if not isinstance(values, SparseCode):
+        return _list_bits(entry.values, values)
+    assert entry.sparse is not None
+    return _atom_bits(entry.sparse, values) + _list_bits(entry.values, values.coefficients)
+
+
+def _atom_bits(table: SparseTable, code: SparseCode) -> float:
+    """Bits of the supports of a sparse code."""
+    if table.indices is None:
+        return _bitmap_bits(code)
+    if isinstance(table.indices, Width):
+        return _list_bits(table.indices, code.atoms)
+    return values_cost_bits(gaps_of(code.atoms), _gap_model(table.indices))
+
+
+def _bitmap_bits(code: SparseCode) -> float:
+    frequencies = (bitmap_symbols(row, code.n_atoms)[0] for row in code.atoms)
+    return sum(float(np.sum(PROBABILITY_BITS - np.log2(f))) for f in frequencies)
+
+
+def _gap_model(parameters: ValueParameters) -> Model:
+    assert not isinstance(parameters, Width)
+    return replace(parameters.model(), one_sided=True)
 
 
 def _list_bits(parameters: ValueParameters, values: Acc) -> float:
@@ -95,16 +134,26 @@ def _lowest_steps(before: States | None) -> LowestSteps | None:
     return None if before is None else {state.tensor.ordinal: state.lowest_step for state in before}
 
 
-Decoded = tuple[Acc | None, Acc]  # row step differences, values
+Decoded = tuple[Acc | None, Acc]  # row step differences, integers
+Lists = tuple[Acc | None, Acc | SparseCode]  # row step differences, values as they are coded
 
 
-def _values(payload: bytes, body: int, entries: list[Entry], pass_header: PassHeader) -> Iterator[Decoded]:
+def _integers(entry: Entry, values: Acc | SparseCode, header: Header) -> Acc:
+    """What the tool makes of the values (clauses 9.2, 9.3 and 9.5)."""
+    if not isinstance(values, SparseCode):
+        return values
+    assert header.seed is not None
+    tensor = entry.tensor
+    return accumulate(values, tensor.shape, header.dictionary, tensor.ordinal, header.seed)
+
+
+def _values(payload: bytes, body: int, entries: list[Entry], pass_header: PassHeader) -> Iterator[Lists]:
     if pass_header.coding is Coding.RANS:
         return _rans_values(payload[body:], entries, pass_header.log2_lanes)
     return _packed_values(payload, body, entries, pass_header.coding)
 
 
-def _rans_values(data: bytes, entries: list[Entry], log2_lanes: int) -> Iterator[Decoded]:
+def _rans_values(data: bytes, entries: list[Entry], log2_lanes: int) -> Iterator[Lists]:
     stream = open_stream(data, log2_lanes)
     for entry in entries:
         rows = None
@@ -114,11 +163,29 @@ def _rans_values(data: bytes, entries: list[Entry], log2_lanes: int) -> Iterator
     stream.finish()
 
 
-def _rans_tensor(stream: StreamDecoder, entry: Entry) -> Acc:
+def _rans_tensor(stream: StreamDecoder, entry: Entry) -> Acc | SparseCode:
+    if entry.sparse is not None:
+        return _rans_sparse(stream, entry, entry.sparse)
     if entry.values is None:
         raw = stream.raw(_raw_bits(entry.tensor), entry.tensor.size)
         return raw.astype(np.uint32).view(np.int32)
     return _rans_list(stream, entry.values, entry.tensor.size)
+
+
+def _rans_sparse(stream: StreamDecoder, entry: Entry, table: SparseTable) -> SparseCode:
+    assert entry.values is not None
+    shape = (entry.n_vectors, table.n_nonzero)
+    if table.indices is None:
+        assert isinstance(stream, OneLaneDecoder)
+        atoms = np.empty(shape, dtype=np.int32)
+        for row in atoms:
+            row[:] = stream.bitmap(table.n_atoms, table.n_nonzero)
+        coefficients = _rans_list(stream, entry.values, entry.n_pairs)
+    else:
+        gaps = decode_values(stream, entry.n_pairs, _gap_model(table.indices))
+        coefficients = _rans_list(stream, entry.values, entry.n_pairs)
+        atoms = atoms_of_gaps(gaps.reshape(shape), table.n_atoms)
+    return SparseCode(table.vectors, table.n_atoms, atoms, coefficients.reshape(shape))
 
 
 def _rans_list(stream: StreamDecoder, parameters: ValueParameters, n: int) -> Acc:
@@ -132,36 +199,49 @@ def _raw_bits(tensor: Tensor) -> int:
     return 16 if tensor.record.half else 32
 
 
-def _packed_lists(entries: list[Entry]) -> Iterator[tuple[int, int]]:
-    """(number of values, bits of each) of every list of the body."""
-    for entry in entries:
-        if entry.row_steps is not None:
-            yield entry.tensor.shape[0], _width(entry.row_steps)
-        yield entry.tensor.size, _raw_bits(entry.tensor) if entry.values is None else _width(entry.values)
+def _packed_lists(entry: Entry) -> list[tuple[int, int]]:
+    """(number of values, bits of each) of every list of an entry."""
+    rows = [] if entry.row_steps is None else [(entry.tensor.shape[0], _width(entry.row_steps))]
+    if entry.values is None:
+        return [(entry.tensor.size, _raw_bits(entry.tensor))]
+    if entry.sparse is None:
+        return [*rows, (entry.tensor.size, _width(entry.values))]
+    return [*rows, (entry.n_pairs, _width(entry.sparse.indices)), (entry.n_pairs, _width(entry.values))]
 
 
-def _width(parameters: ValueParameters) -> int:
+def _width(parameters: ValueParameters | None) -> int:
     assert isinstance(parameters, Width)
     return parameters.n_bits
 
 
-def _packed_values(payload: bytes, body: int, entries: list[Entry], coding: Coding) -> Iterator[Decoded]:
-    n_bits = sum(n * width for n, width in _packed_lists(entries))
+def _packed_values(payload: bytes, body: int, entries: list[Entry], coding: Coding) -> Iterator[Lists]:
+    n_bits = sum(n * width for entry in entries for n, width in _packed_lists(entry))
     data = _packed_body(payload, body, (n_bits + 7) >> 3, coding)
     if n_bits & 7 and data[-1] >> (n_bits & 7):
         offset = len(payload) - 1 if coding is Coding.PACKED else body
         raise Fault("PADDING_NOT_ZERO", "padding bits of the body must be zero", offset=offset)
     position = 0
     for entry in entries:
-        rows = None
-        if entry.row_steps is not None:
-            n, width = entry.tensor.shape[0], _width(entry.row_steps)
-            rows = bits.unpack_values(data, position, width, n, signed=True)
+        lists = []
+        unsigned = _unsigned_list(entry)
+        for index, (n, width) in enumerate(_packed_lists(entry)):
+            lists.append(bits.unpack_values(data, position, width, n, signed=index != unsigned))
             position += n * width
-        n, is_raw = entry.tensor.size, entry.values is None
-        width = _raw_bits(entry.tensor) if entry.values is None else _width(entry.values)
-        yield rows, bits.unpack_values(data, position, width, n, signed=not is_raw)
-        position += n * width
+        rows = lists.pop(0) if entry.row_steps is not None else None
+        yield rows, lists[0] if entry.sparse is None else _packed_sparse(entry, entry.sparse, *lists)
+
+
+def _unsigned_list(entry: Entry) -> int | None:
+    """Which of its packed lists has no sign: raw numbers, or the indices of a sparse code, after the row steps."""
+    has_unsigned = entry.values is None or entry.sparse is not None
+    return int(entry.row_steps is not None) if has_unsigned else None
+
+
+def _packed_sparse(entry: Entry, table: SparseTable, atoms: Acc, coefficients: Acc) -> SparseCode:
+    shape = (entry.n_vectors, table.n_nonzero)
+    code = SparseCode(table.vectors, table.n_atoms, atoms.reshape(shape), coefficients.reshape(shape))
+    check_atoms(code.atoms, table.n_atoms)
+    return code
 
 
 def _packed_body(payload: bytes, body: int, size: int, coding: Coding) -> bytes:
@@ -215,15 +295,23 @@ class TensorCode:
     """Integers of one tensor to write: ``values`` is int32, flat, C order; bit patterns for tool RAW.
 
     In pass 0 ``step`` is its step code and ``prior`` what ``values`` is the difference from; in a later pass
-    ``refine_bits`` is 1 to 8 and the rest is not used.
+    ``refine_bits`` is 1 to 8 and the rest is not used. A weight matrix with tool SPARSE has ``sparse`` in place of
+    ``values``, and ``refine_bits`` 0 to 8; packed, its indices and its coefficients have at least ``least_width`` bits.
     """
 
     tensor: Tensor
-    values: Acc
+    values: Acc = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     step: int = 0
     row_steps: NDArray[np.int16] | None = None
     prior: Prior | None = None
     refine_bits: int = 0
+    sparse: SparseCode | None = None
+    least_width: int = 1
+
+    @property
+    def coded_values(self) -> Acc:
+        """The values or, of a sparse code, the coefficients."""
+        return self.values if self.sparse is None else self.sparse.coefficients.reshape(-1)
 
 
 def pack(
@@ -243,15 +331,18 @@ def pack(
         before: the tensors after the pass before it, or None for pass 0.
 
     Raises:
-        Fault: the integers cannot be written (ACC_OVERFLOW, STEP_OUT_OF_RANGE).
+        Fault: the integers cannot be written (ACC_OVERFLOW, STEP_OUT_OF_RANGE, BAD_TABLE).
     """
-    entries = [_entry(code, coding) for code in codes]
+    entries = [_entry(code, coding, log2_lanes) for code in codes]
     table = tables.build(entries, header.network.tensors, _lowest_steps(before))
     body = _rans_body(codes, entries, log2_lanes) if coding is Coding.RANS else _bits_body(codes, entries, coding)
     states = [
         _apply(
             entry,
-            (None if code.row_steps is None else code.row_steps.astype(np.int32), code.values.copy()),
+            (
+                None if code.row_steps is None else code.row_steps.astype(np.int32),
+                _integers(entry, code.sparse or code.values.copy(), header),
+            ),
             header,
             before,
         )
@@ -264,22 +355,36 @@ def pack(
     return build_pass_header(pass_header) + table + body, tuple(states)
 
 
-def _entry(code: TensorCode, coding: Coding) -> Entry:
+def _entry(code: TensorCode, coding: Coding, log2_lanes: int) -> Entry:
     is_raw = code.tensor.record.tool is Tool.RAW
     return Entry(
         tensor=code.tensor,
-        values=None if is_raw else _parameters(code.values, coding),
+        values=None if is_raw else _parameters(code.coded_values, coding, code.least_width),
         step=code.step,
         row_steps=None if code.row_steps is None else _parameters(code.row_steps, coding),
         prior=code.prior,
         refine_bits=code.refine_bits,
+        sparse=None if code.sparse is None else _sparse_table(code.sparse, coding, log2_lanes, code.least_width),
     )
 
 
-def _parameters(values: NDArray[np.int32] | NDArray[np.int16], coding: Coding) -> ValueParameters:
+def _parameters(values: NDArray[np.int32] | NDArray[np.int16], coding: Coding, least_width: int = 1) -> ValueParameters:
     if coding is Coding.RANS:
         return fit_model(values)[0]
-    return Width(bits.signed_width(values.astype(np.int32)))
+    return Width(max(bits.signed_width(values.astype(np.int32)), least_width))
+
+
+def _sparse_table(code: SparseCode, coding: Coding, log2_lanes: int, least_width: int) -> SparseTable:
+    check_atoms(code.atoms, code.n_atoms)
+    indices: ValueParameters | None = None
+    if coding is not Coding.RANS:
+        indices = Width(max((code.n_atoms - 1).bit_length(), least_width))
+    elif log2_lanes:
+        indices = fit_one_sided(gaps_of(code.atoms))[0]
+    else:
+        gaps, gap_bits = fit_one_sided(gaps_of(code.atoms))
+        indices = gaps if gap_bits < _bitmap_bits(code) else None
+    return SparseTable(code.vectors, code.n_atoms, code.n_nonzero, indices)
 
 
 def _rans_body(codes: Sequence[TensorCode], entries: list[Entry], log2_lanes: int) -> bytes:
@@ -289,9 +394,19 @@ def _rans_body(codes: Sequence[TensorCode], entries: list[Entry], log2_lanes: in
             _encode_list(stream, code.row_steps.astype(np.int32), entry.row_steps)
         if entry.values is None:
             stream.raw(code.values.view(np.uint32), _raw_bits(code.tensor))
-        else:
-            _encode_list(stream, code.values, entry.values)
+            continue
+        if code.sparse is not None and entry.sparse is not None:
+            _encode_atoms(stream, code.sparse, entry.sparse)
+        _encode_list(stream, code.coded_values, entry.values)
     return stream.encode(log2_lanes)
+
+
+def _encode_atoms(stream: StreamEncoder, code: SparseCode, table: SparseTable) -> None:
+    if table.indices is not None:
+        encode_values(stream, gaps_of(code.atoms), _gap_model(table.indices))
+        return
+    for row in code.atoms:
+        stream.bitmap(row, code.n_atoms)
 
 
 def _encode_list(stream: StreamEncoder, values: Acc, parameters: ValueParameters | None) -> None:
@@ -310,7 +425,9 @@ def _bits_body(codes: Sequence[TensorCode], entries: list[Entry], coding: Coding
     for code, entry in zip(codes, entries, strict=True):
         if code.row_steps is not None and entry.row_steps is not None:
             lists.append(bits.value_bits(code.row_steps.astype(np.int32), _width(entry.row_steps)))
+        if code.sparse is not None and entry.sparse is not None:
+            lists.append(bits.value_bits(code.sparse.atoms, _width(entry.sparse.indices)))
         width = _raw_bits(code.tensor) if entry.values is None else _width(entry.values)
-        lists.append(bits.value_bits(code.values, width))
+        lists.append(bits.value_bits(code.coded_values, width))
     packed = np.packbits(np.concatenate(lists), bitorder="little").tobytes()
     return packed if coding is Coding.PACKED else codecs.compress(coding, packed)

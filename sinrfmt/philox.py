@@ -144,21 +144,24 @@ def fourier_sums(n_features: int, in_dims: int, seed: int) -> NDArray[np.int32]:
     return sums
 
 
-def dictionary_columns(law: int, rows: int, atoms: ArrayLike, ordinal: int, seed: int) -> NDArray[np.int8]:
-    """The chosen columns of the seeded dictionary of a tensor (clause 8.3).
+def dictionary_columns(
+    law: int, rows: int, atoms: ArrayLike, ordinal: int, seed: int, *, first_row: int = 0
+) -> NDArray[np.int8]:
+    """The chosen columns of the seeded dictionary of a tensor, or a stretch of their rows (clause 8.3).
 
     Args:
         law: a ``Dictionary`` id.
-        rows: length of a column.
+        rows: number of rows.
         atoms: indices of the columns, each below 2^32, in any order.
         ordinal: tensor ordinal (clause 6.7).
         seed: 64-bit seed of the file.
+        first_row: the first of the rows, a multiple of 128.
 
     Returns:
         int8[rows, len(atoms)]; each column is contiguous in memory.
     """
     expand, rows_per_block = _DICTIONARY_LAWS[Dictionary(law)]
-    blocks = np.arange(-(-rows // rows_per_block), dtype=np.uint32)
+    blocks = np.arange(-(-rows // rows_per_block), dtype=np.uint32) + np.uint32(first_row // rows_per_block)
     atom_column = np.asarray(atoms, dtype=np.uint32).reshape(-1, 1)
     entries = expand(philox(blocks, atom_column, ordinal, Tag.DICTIONARY, *_key(seed)))
     return entries.reshape(atom_column.size, blocks.size * rows_per_block)[:, :rows].T

@@ -1,8 +1,9 @@
 """The entropy coder: one static rANS stream with one lane or many, its encoder and its two decoders.
 
-Specification: clauses 10.3 to 10.5. Method: Duda, "Asymmetric numeral systems", arXiv 1311.2540; lanes: Giesen,
-"Interleaved entropy coders", arXiv 1402.3392. A decoder meets hostile bytes with ``StreamFault`` only: its state stays
-inside its 32 bits whatever it reads, and it takes memory for the symbols asked of it and for 64 k symbols at a time.
+Specification: clauses 10.3 to 10.5, bitmaps of clause 9.5. Method: Duda, "Asymmetric numeral systems", arXiv 1311.2540;
+lanes: Giesen, "Interleaved entropy coders", arXiv 1402.3392. A decoder meets hostile bytes with ``StreamFault`` only:
+its state stays inside its 32 bits whatever it reads, and it takes memory for the symbols asked of it and for 64 k
+symbols at a time.
 """
 
 import math
@@ -16,7 +17,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sinrfmt.models import PROBABILITY_BITS, PROBABILITY_TOTAL, StreamFault
+from sinrfmt.models import PROBABILITY_BITS, PROBABILITY_TOTAL, StreamFault, bitmap_symbols
 
 SLOT_MASK = PROBABILITY_TOTAL - 1
 WORD_BITS = 16
@@ -165,6 +166,33 @@ class OneLaneDecoder(StreamDecoder):
         self._state, self._next = x, position
         return values
 
+    def bitmap(self, n_slots: int, n_ones: int) -> NDArray[np.int32]:
+        """Read a bitmap with a known number of ones (clause 9.5, support 0).
+
+        Returns:
+            int32[n_ones], the slots that hold a one, ascending.
+        """
+        x, words, position, last = self._state, self._words, self._next, len(self._words)
+        ones = array("i")
+        rem, left = n_ones, n_slots
+        while 0 < rem < left:
+            f1 = min(max(((rem << PROBABILITY_BITS) + (left >> 1)) // left, 1), PROBABILITY_TOTAL - 1)
+            zero = PROBABILITY_TOTAL - f1
+            slot = x & SLOT_MASK
+            if slot < zero:
+                x = zero * (x >> PROBABILITY_BITS) + slot
+            else:
+                x = f1 * (x >> PROBABILITY_BITS) + slot - zero
+                ones.append(n_slots - left)
+                rem -= 1
+            left -= 1
+            if x < STATE_LOW and position < last:
+                x = x << WORD_BITS | words[position]
+                position += 1
+        self._state, self._next = x, position
+        ones.extend(range(n_slots - rem, n_slots))
+        return np.array(ones, dtype=np.int32)
+
     def finish(self) -> None:
         if self._state or self._next != len(self._words):
             unread = len(self._words) - self._next
@@ -297,6 +325,10 @@ class StreamEncoder:
             digit = (fields[members] >> left[members]) & ((1 << bits.astype(np.int64)) - 1)
             shifts = PROBABILITY_BITS - bits.astype(np.int64)
             self._add(1 << shifts, digit << shifts)
+
+    def bitmap(self, ones: NDArray[np.int32], n_slots: int) -> None:
+        """Add a bitmap of ``n_slots`` slots with ones at int32[s] (clause 9.5); for streams with one lane."""
+        self._add(*bitmap_symbols(ones, n_slots))
 
     def _add(self, frequencies: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
         self.bits += float(np.sum(PROBABILITY_BITS - np.log2(frequencies)))

@@ -18,6 +18,8 @@ from sinrfmt.field import Field
 from sinrfmt.head import Header
 from sinrfmt.network import FourierEncoding, InputEncoding, Layer, SeededFourierEncoding
 from sinrfmt.registry import KINDS_WITH_OMEGA, VERSION_MAJOR, ChunkKind
+from sinrfmt.sparse import Vectors
+from sinrfmt.tables import SparseTable
 
 SCHEMA = 1
 
@@ -100,13 +102,13 @@ def _input_encoding(encoding: InputEncoding | None) -> dict[str, Any] | None:
 
 
 def _layers(field: Field) -> list[dict[str, Any]]:
-    bits = _bits_of_tensors(field)
-    return [_layer(index, layer, bits) for index, layer in enumerate(field.header.network.layers)]
+    bits, tables = _coded_tensors(field)
+    return [_layer(index, layer, bits, tables) for index, layer in enumerate(field.header.network.layers)]
 
 
-def _layer(index: int, layer: Layer, bits: dict[int, float]) -> dict[str, Any]:
+def _layer(index: int, layer: Layer, bits: dict[int, float], tables: dict[int, SparseTable]) -> dict[str, Any]:
     n_weights, n_biases = layer.n_in * layer.n_out, layer.n_out if layer.record.bias else 0
-    return {
+    entry = {
         "kind": layer.kind.name,
         "inputs": layer.n_in,
         "outputs": layer.n_out,
@@ -116,16 +118,29 @@ def _layer(index: int, layer: Layer, bits: dict[int, float]) -> dict[str, Any]:
         "bits_per_weight": round(bits[2 * index] / n_weights, 3),
         "bits_per_bias": round(bits[2 * index + 1] / n_biases, 3) if n_biases else None,
     }
+    return entry | _sparse(tables[2 * index]) if 2 * index in tables else entry
 
 
-def _bits_of_tensors(field: Field) -> dict[int, float]:
-    """Coded bits of every tensor over all passes decoded, by ordinal."""
+def _sparse(table: SparseTable) -> dict[str, Any]:
+    return {
+        "vectors": Vectors(table.vectors).name,
+        "n_atoms": table.n_atoms,
+        "n_nonzero": table.n_nonzero,
+        "numbers_per_vector": 2 * table.n_nonzero,
+    }
+
+
+def _coded_tensors(field: Field) -> tuple[dict[int, float], dict[int, SparseTable]]:
+    """By ordinal: coded bits of every tensor over all passes decoded; fields of the sparse codes of pass 0."""
     bits = {tensor.ordinal: 0.0 for tensor in field.header.network.tensors}
+    tables: dict[int, SparseTable] = {}
     is_base = True
     for chunk in _chunks(field.data):
         if chunk.kind is ChunkKind.PASS:
             pass_header = parse_pass_header(chunk, field.header)
-            for ordinal, n_bits in payload.coded_bits(chunk.payload, pass_header, field.header, is_base=is_base):
-                bits[ordinal] += n_bits
+            for entry, n_bits in payload.coded_bits(chunk.payload, pass_header, field.header, is_base=is_base):
+                bits[entry.tensor.ordinal] += n_bits
+                if is_base and entry.sparse is not None:
+                    tables[entry.tensor.ordinal] = entry.sparse
             is_base = False
-    return bits
+    return bits, tables

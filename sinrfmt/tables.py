@@ -1,6 +1,7 @@
 """The tensor table of a PASS chunk: one entry of bit fields for each tensor.
 
-Specification: clauses 7.2 and 7.3. ``parse`` and ``build`` mirror each other; values and steps are not touched here.
+Specification: clauses 7.2, 7.3 and 9.5. ``parse`` and ``build`` mirror each other; values and steps are not
+touched here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from sinrfmt.layout import TABLE_FIELDS
 from sinrfmt.models import LongModel, ModelParameters, ShortModel, StreamFault, ZeroModel
 from sinrfmt.network import Tensor
 from sinrfmt.registry import Coding, ModelForm, Tool
+from sinrfmt.sparse import Vectors, vectors_shape
 from sinrfmt.wire import Fault
 
 SIZES = {name: n_bits for name, n_bits, _ in TABLE_FIELDS}
@@ -19,6 +21,7 @@ SHORT_STEP_FIRST = 680
 SHORT_STEP_LAST = SHORT_STEP_FIRST + (1 << SIZES["step_short"]) - 1
 PRIOR_SHIFT_FIRST = 8
 PRIOR_SHIFT_LAST = 38
+ADD_BITS_LAST = 8
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,24 @@ class Prior:
 
 
 @dataclass(frozen=True)
+class SparseTable:
+    """Fields of a sparse code (clause 9.5): k2, s, and how the atoms are coded.
+
+    ``indices`` has the parameters of the gaps (coding 1) or of the indices; None: bitmaps (support 0).
+    """
+
+    vectors: int
+    n_atoms: int
+    n_nonzero: int
+    indices: ValueParameters | None
+
+
+@dataclass(frozen=True)
 class Entry:
     """What a PASS chunk says of one tensor that it codes.
 
-    ``step`` is None in a later pass; ``values`` is None for tool RAW; ``refine_bits`` is 0 in pass 0.
+    ``step`` is None in a later pass; ``values`` is None for tool RAW and of the coefficients for tool SPARSE;
+    ``refine_bits`` is 0 in pass 0, 1 to 8 later, 0 to 8 later for tool SPARSE (its field add_bits).
     """
 
     tensor: Tensor
@@ -52,11 +69,30 @@ class Entry:
     row_steps: ValueParameters | None = None
     prior: Prior | None = None
     refine_bits: int = 0
+    sparse: SparseTable | None = None
 
     @property
     def n_rows(self) -> int:
         """Row step differences that it codes."""
         return 0 if self.row_steps is None else self.tensor.shape[0]
+
+    @property
+    def n_pairs(self) -> int:
+        """Coefficients of a sparse code: atoms of all vectors."""
+        return 0 if self.sparse is None else self.n_vectors * self.sparse.n_nonzero
+
+    @property
+    def n_vectors(self) -> int:
+        """Vectors of a sparse code."""
+        return 0 if self.sparse is None else vectors_shape(self.sparse.vectors, self.tensor.shape)[0]
+
+    @property
+    def n_own_symbols(self) -> int:
+        """Symbols beside those of the network's parameters (TAB-5, SPA-3)."""
+        if self.sparse is None:
+            return self.n_rows
+        n_support = self.n_pairs if self.sparse.indices is not None else self.n_vectors * self.sparse.n_atoms
+        return self.n_rows + self.n_pairs + n_support
 
 
 LowestSteps = Mapping[int, int]
@@ -74,10 +110,17 @@ def _lacks_octaves(lowest_step: int, refine_bits: int) -> str | None:
     return f"step code {lowest_step} cannot lose {refine_bits} octaves" if lacks else None
 
 
+def _too_many_atoms(tensor: Tensor, vectors: int, n_atoms: int, n_nonzero: int) -> str | None:
+    """What is wrong with n_nonzero by SPA-1, or None."""
+    limit = min(n_atoms, vectors_shape(vectors, tensor.shape)[1])
+    return f"n_nonzero = {n_nonzero} is above {limit}" if n_nonzero > limit else None
+
+
 class _Parser:
-    def __init__(self, reader: BitReader, coding: Coding, lowest_steps: LowestSteps | None) -> None:
+    def __init__(self, reader: BitReader, coding: Coding, log2_lanes: int, lowest_steps: LowestSteps | None) -> None:
         self._reader = reader
         self._coding = coding
+        self._log2_lanes = log2_lanes
         self._lowest_steps = lowest_steps
         self._last: ModelParameters | None = None
 
@@ -94,15 +137,43 @@ class _Parser:
         step = self._step()
         row_steps = self._row_steps() if tensor.record.row_steps and not tensor.is_bias else None
         prior = self._prior() if tensor.record.prior else None
-        return Entry(tensor, self._values(), step, row_steps, prior)
+        sparse = self._sparse(tensor) if tensor.is_sparse else None
+        return Entry(tensor, self._values(), step, row_steps, prior, sparse=sparse)
 
     def _refinement(self, tensor: Tensor, lowest_step: int) -> Entry | None:
         if not self._reader.read("refined"):
             return None
-        refine_bits = self._reader.read("refine_bits") + 1
+        name = "add_bits" if tensor.is_sparse else "refine_bits"
+        refine_bits = self._reader.read(name) + (0 if tensor.is_sparse else 1)
+        if tensor.is_sparse and refine_bits > ADD_BITS_LAST:
+            raise self._fail("BAD_TABLE", f"{refine_bits} is above {ADD_BITS_LAST}", name)
         if wrong := _lacks_octaves(lowest_step, refine_bits):
-            raise self._fail("STEP_OUT_OF_RANGE", wrong, "refine_bits")
-        return Entry(tensor, self._values(), refine_bits=refine_bits)
+            raise self._fail("STEP_OUT_OF_RANGE", wrong, name)
+        sparse = self._sparse(tensor) if tensor.is_sparse else None
+        return Entry(tensor, self._values(), refine_bits=refine_bits, sparse=sparse)
+
+    def _sparse(self, tensor: Tensor) -> SparseTable:
+        """Everything of a sparse code but the parameters of its coefficients."""
+        vectors = self._reader.read("vectors")
+        if vectors > max(Vectors):
+            raise self._fail("BAD_TABLE", f"{vectors} is above {max(Vectors)}", "vectors")
+        n_atoms = self._reader.read("n_atoms") + 1
+        n_nonzero = self._reader.read("n_nonzero")
+        if wrong := _too_many_atoms(tensor, vectors, n_atoms, n_nonzero):
+            raise self._fail("BAD_TABLE", wrong, "n_nonzero")
+        return SparseTable(vectors, n_atoms, n_nonzero, self._indices())
+
+    def _indices(self) -> ValueParameters | None:
+        if self._coding is not Coding.RANS:
+            return self._values()
+        if not self._reader.read("support"):
+            if self._log2_lanes:
+                raise self._fail("BAD_TABLE", "a bitmap needs a stream of one lane", "support")
+            return None
+        gaps = self._values()
+        if isinstance(gaps, ZeroModel):
+            raise self._fail("BAD_MODEL", "gaps have no form 0", "form")
+        return gaps
 
     def _step(self) -> int:
         if not self._reader.read("step_form"):
@@ -177,7 +248,13 @@ class _Parser:
 
 
 def parse(
-    payload: bytes, start: int, tensors: Sequence[Tensor], coding: Coding, lowest_steps: LowestSteps | None
+    payload: bytes,
+    start: int,
+    tensors: Sequence[Tensor],
+    coding: Coding,
+    lowest_steps: LowestSteps | None,
+    *,
+    log2_lanes: int = 0,
 ) -> tuple[list[Entry], int]:
     """The entries of the tensors that the chunk codes, and the offset of the body.
 
@@ -187,12 +264,13 @@ def parse(
         tensors: of the network, in table order.
         coding: of the chunk.
         lowest_steps: None in pass 0.
+        log2_lanes: of the chunk.
 
     Raises:
         Fault: with the offset in ``payload``.
     """
     reader = BitReader(payload, start, SIZES)
-    parser = _Parser(reader, coding, lowest_steps)
+    parser = _Parser(reader, coding, log2_lanes, lowest_steps)
     entries = [parser.entry(tensor) for tensor in tensors]
     return [entry for entry in entries if entry is not None], reader.align()
 
@@ -214,16 +292,34 @@ class _Builder:
                 self._values(entry.row_steps)
         if record.prior:
             self._prior(entry.prior)
+        self._sparse(entry)
         self._values(entry.values)
 
     def refinement(self, entry: Entry | None, lowest_step: int) -> None:
         self._writer.write("refined", int(entry is not None))
         if entry is None:
             return
+        is_sparse = entry.sparse is not None
+        name = "add_bits" if is_sparse else "refine_bits"
         if wrong := _lacks_octaves(lowest_step, entry.refine_bits):
-            raise Fault("STEP_OUT_OF_RANGE", wrong, path="refine_bits")
-        self._writer.write("refine_bits", entry.refine_bits - 1)
+            raise Fault("STEP_OUT_OF_RANGE", wrong, path=name)
+        self._writer.write(name, entry.refine_bits - (0 if is_sparse else 1))
+        self._sparse(entry)
         self._values(entry.values)
+
+    def _sparse(self, entry: Entry) -> None:
+        sparse = entry.sparse
+        if sparse is None:
+            return
+        if wrong := _too_many_atoms(entry.tensor, sparse.vectors, sparse.n_atoms, sparse.n_nonzero):
+            raise Fault("BAD_TABLE", wrong, path="n_nonzero")
+        self._writer.write("vectors", sparse.vectors)
+        self._writer.write("n_atoms", sparse.n_atoms - 1)
+        self._writer.write("n_nonzero", sparse.n_nonzero)
+        if not isinstance(entry.values, Width):
+            self._writer.write("support", int(sparse.indices is not None))
+        if sparse.indices is not None:
+            self._values(sparse.indices)
 
     def _step(self, step: int) -> None:
         if not 0 <= step <= STEP_LAST:
@@ -275,7 +371,7 @@ def build(entries: Sequence[Entry], tensors: Sequence[Tensor], lowest_steps: Low
     """The table of a chunk that codes ``entries``: all of ``tensors`` in pass 0, some of them later.
 
     Raises:
-        Fault: STEP_OUT_OF_RANGE.
+        Fault: STEP_OUT_OF_RANGE, BAD_TABLE (SPA-1).
     """
     writer = BitWriter(SIZES)
     builder = _Builder(writer)

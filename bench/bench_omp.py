@@ -1,4 +1,4 @@
-"""Speed of the batched orthogonal matching pursuit beside scikit-learn's with a precomputed Gram matrix, one thread each.
+"""Speed of the batched orthogonal matching pursuit beside scikit-learn's with a precomputed Gram matrix.
 
 Run from the root of the repository: ``python -m bench.bench_omp [--threads N]``. Prints one Markdown table. The Gram
 matrix is made before the clock starts; ours does not use one.

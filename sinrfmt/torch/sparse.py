@@ -30,7 +30,8 @@ def seeded_dictionary(
 ) -> Values:
     """The dictionary of a tensor ordinal (clause 8.3): (rows, n_atoms), its integers."""
     columns = dictionary_columns(law, rows, range(n_atoms), ordinal, seed)
-    return torch.from_numpy(columns.T).to(device).T.to(dtype)
+    dictionary: Values = torch.from_numpy(columns.T).to(device).T.to(dtype)
+    return dictionary
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Pursuit:
         """The least-squares coefficients (n, n_nonzero) of the first atoms, in order of choice."""
         part = slice(0, n_nonzero)
         right = self.projections[:, part].unsqueeze(2)
-        return torch.linalg.solve_triangular(self.triangles[:, part, part], right, upper=True).squeeze(2)
+        solution: Values = torch.linalg.solve_triangular(self.triangles[:, part, part], right, upper=True)
+        return solution.squeeze(2)
 
 
 @torch.no_grad()
@@ -145,7 +147,7 @@ def _largest_eigenvalue(dictionary: Values) -> float:
         x = dictionary @ (dictionary.T @ x)
         norm = x.norm()
         x = x / norm
-    return EIGENVALUE_MARGIN * norm.item()
+    return EIGENVALUE_MARGIN * float(norm)
 
 
 @torch.no_grad()
@@ -159,4 +161,5 @@ def least_squares(columns: Values, vectors: Values) -> Values:
     Returns:
         (n, s)
     """
-    return torch.linalg.lstsq(columns.transpose(1, 2), vectors.unsqueeze(2)).solution.squeeze(2)
+    solution: Values = torch.linalg.lstsq(columns.transpose(1, 2), vectors.unsqueeze(2)).solution
+    return solution.squeeze(2)

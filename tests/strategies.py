@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import sinrfmt
 from sinrfmt.container import build_file
@@ -25,12 +26,14 @@ from sinrfmt.registry import (
     ChunkKind,
     Coding,
     Coords,
+    Dictionary,
     Modality,
     Profile,
     RecordKind,
     Tool,
     Values,
 )
+from sinrfmt.sparse import SparseCode, Vectors, vectors_shape
 from sinrfmt.tables import Prior
 from sinrfmt.wire import Fault
 
@@ -150,7 +153,8 @@ def siren(depth: int = 2, width: int = 5, in_dims: int = 2, out_channels: int = 
 def header_of(network: Network, **fields: Any) -> Header:
     """A header of the lowest level, with a seed if the network needs one."""
     grid = fields.pop("grid", (4, 6)[: network.in_dims] if network.in_dims <= 2 else ())
-    needs_seed = any(r.prior for r in network.records) or isinstance(network.input_encoding, SeededFourierEncoding)
+    seeded = any(r.prior or r.tool is Tool.SPARSE for r in network.records)
+    needs_seed = seeded or isinstance(network.input_encoding, SeededFourierEncoding)
     defaults: dict[str, Any] = {
         "modality": Modality.FIELD,
         "seed": 7 if needs_seed else None,
@@ -189,7 +193,8 @@ def base_code(tensor: Tensor, rng: np.random.Generator, scale: float, _: int = 0
         numbers = rng.normal(0, 1, tensor.size)
         patterns = numbers.astype(np.float16).view(np.uint16) if record.half else numbers.astype(np.float32)
         return TensorCode(tensor, patterns.view(np.int32) if not record.half else patterns.astype(np.int32))
-    values = np.rint(rng.laplace(0, scale, tensor.size) if scale else np.zeros(tensor.size)).astype(np.int32)
+    sparse = sparse_code(tensor.shape, rng, scale) if tensor.is_sparse else None
+    values = laplace(rng, scale, 0 if tensor.is_sparse else tensor.size)
     rows = None
     if record.row_steps and not tensor.is_bias and rng.integers(4):
         rows = rng.integers(-20, 21, tensor.shape[0]).astype(np.int16)
@@ -197,13 +202,37 @@ def base_code(tensor: Tensor, rng: np.random.Generator, scale: float, _: int = 0
     if record.prior and rng.integers(4):
         multiplier = int(rng.integers(1 << 15, 1 << 16)) & (-1 if rng.integers(2) else ~0xFF)
         prior = Prior(multiplier, int(rng.integers(20, 39)))
-    return TensorCode(tensor, values, int(rng.integers(200, 1000)), rows, prior)
+    return TensorCode(tensor, values, int(rng.integers(200, 1000)), rows, prior, sparse=sparse)
+
+
+def laplace(rng: np.random.Generator, scale: float, *shape: int) -> NDArray[np.int32]:
+    return np.rint(rng.laplace(0, scale, shape) if scale else np.zeros(shape)).astype(np.int32)
+
+
+def sparse_code(
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    scale: float = 20.0,
+    *,
+    vectors: int | None = None,
+    n_atoms: int | None = None,
+    n_nonzero: int | None = None,
+) -> SparseCode:
+    """A random sparse code of a matrix (out, in); what is not given is random too."""
+    vectors = int(rng.integers(len(Vectors))) if vectors is None else vectors
+    n_vectors, k1 = vectors_shape(vectors, shape)
+    n_atoms = int(rng.integers(1, 200)) if n_atoms is None else n_atoms
+    n_nonzero = int(rng.integers(min(k1, n_atoms, 20) + 1)) if n_nonzero is None else n_nonzero
+    atoms = np.array([sorted(rng.choice(n_atoms, n_nonzero, replace=False)) for _ in range(n_vectors)], np.int32)
+    return SparseCode(vectors, n_atoms, atoms.reshape(n_vectors, n_nonzero), laplace(rng, scale, n_vectors, n_nonzero))
 
 
 def refined_code(tensor: Tensor, rng: np.random.Generator, _: float, n_bits: int) -> TensorCode | None:
     """None for tensors that this pass leaves alone."""
     if tensor.record.tool is Tool.RAW or not rng.integers(4):
         return None
+    if tensor.is_sparse:
+        return TensorCode(tensor, refine_bits=int(rng.integers(n_bits + 1)), sparse=sparse_code(tensor.shape, rng, 1.0))
     values = rng.integers(-(1 << n_bits - 1), (1 << n_bits - 1) + 1, tensor.size).astype(np.int32)
     return TensorCode(tensor, values, refine_bits=n_bits)
 
@@ -228,7 +257,7 @@ def assert_decodes(made: Made) -> sinrfmt.Field:
 
 BINARY32 = st.floats(2.0**-20, 2.0**20, width=32).filter(lambda v: not v.is_integer() or v > 255)
 OMEGAS = st.one_of(st.integers(1, 255).map(float), BINARY32)
-BASES = st.one_of(st.integers(2, 255).map(float), st.just(1.0), BINARY32)
+BASES = st.one_of(st.integers(2, 255).map(float), BINARY32)
 ALL_CODINGS = st.one_of(
     st.sampled_from([(coding, 0) for coding in Coding]), st.sampled_from([(Coding.RANS, n) for n in range(6, 13)])
 )
@@ -237,15 +266,15 @@ ALL_CODINGS = st.one_of(
 @st.composite
 def records(draw: st.DrawFn, width: int | None = None) -> LayerRecord:
     kind = draw(st.sampled_from(LAYER_KINDS))
-    tool = draw(st.sampled_from([Tool.SCALAR, Tool.SCALAR, Tool.RAW]))
+    tool = draw(st.sampled_from([Tool.SCALAR, Tool.SCALAR, Tool.SPARSE, Tool.RAW]))
     return LayerRecord(
         kind=kind,
         width=draw(st.integers(1, 12)) if width is None else width,
         repeat=draw(st.integers(1, 3)) if width is None else 1,
         omega=draw(OMEGAS) if kind in KINDS_WITH_OMEGA else 1.0,
         tool=tool,
-        prior=tool is Tool.SCALAR and draw(st.booleans()),
-        row_steps=tool is Tool.SCALAR and draw(st.booleans()),
+        prior=tool is not Tool.RAW and draw(st.booleans()),
+        row_steps=tool is not Tool.RAW and draw(st.booleans()),
         bias=draw(st.booleans()),
         half=tool is Tool.RAW and draw(st.booleans()),
     )
@@ -259,7 +288,7 @@ ENCODINGS = st.one_of(
         base=BASES,
         include_input=st.booleans(),
         times_pi=st.booleans(),
-    ),
+    ).filter(lambda encoding: encoding.base ** (encoding.octaves - 1) < 2.0**64),  # HED-12
     st.builds(SeededFourierEncoding, n_features=st.integers(1, 20), scale=st.floats(2.0**-10, 8, width=32)),
 )
 
@@ -274,6 +303,13 @@ def networks(draw: st.DrawFn) -> Network:
         records=(*hidden, draw(records(width=out_channels))),
         input_encoding=draw(ENCODINGS),
     )
+
+
+@st.composite
+def dictionaries(draw: st.DrawFn, network: Network) -> Dictionary:
+    """Any law where a layer uses tool SPARSE, else law 0 (HED-9)."""
+    is_sparse = any(record.tool is Tool.SPARSE for record in network.records)
+    return draw(st.sampled_from(Dictionary)) if is_sparse else Dictionary.RADEMACHER
 
 
 @st.composite
@@ -299,6 +335,7 @@ def headers(draw: st.DrawFn) -> Header:
         quality=draw(st.none() | st.lists(st.integers(0, 65535), min_size=n_passes, max_size=n_passes)),
         profile=draw(st.sampled_from(Profile)),
         version_minor=draw(st.integers(0, 15)),
+        dictionary=draw(dictionaries(network)),
     )
     if header.quality is not None and 2 * n_passes > 255:
         header = replace(header, quality=None)
@@ -312,8 +349,9 @@ def headers(draw: st.DrawFn) -> Header:
 @st.composite
 def files(draw: st.DrawFn, max_passes: int = 3) -> Made:
     """Files of one to three passes in all codings, lanes, tools and forms."""
+    network = draw(networks())
     return make_file(
-        header_of(draw(networks())),
+        header_of(network, dictionary=draw(dictionaries(network))),
         draw(st.lists(ALL_CODINGS, min_size=1, max_size=max_passes)),
         seed=draw(st.integers(0, 1 << 32)),
         scale=draw(st.sampled_from([0.0, 0.3, 20.0, 3000.0, 1e5])),

@@ -1,5 +1,8 @@
 """Solvers for sparse codes, networks as expansions, and the two codings that use them."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,17 +10,21 @@ import torch
 import sinrfmt
 import sinrfmt.torch
 from sinrfmt.metrics import psnr
-from sinrfmt.registry import Coding, Dictionary, Profile, Tool
+from sinrfmt.network import Network
+from sinrfmt.payload import TensorCode
+from sinrfmt.registry import Dictionary, Profile, Tool
 from sinrfmt.sparse import Vectors
+from sinrfmt.torch.encoder import EncodedField, Job, Target, encode_signal
 from sinrfmt.torch.expansion import Support, expansion_of, number_blocks, number_curvature, refitted
+from sinrfmt.torch.files import WEIGHT_CODINGS, build, header_of
 from sinrfmt.torch.fit import measure
 from sinrfmt.torch.modules import FieldModule
-from sinrfmt.torch.presets import sine_network
+from sinrfmt.torch.presets import preset_of, sine_network
 from sinrfmt.torch.rate import LAW
 from sinrfmt.torch.sensitivity import curvature_of
 from sinrfmt.torch.signals import image_signal
 from sinrfmt.torch.sparse import fista, least_squares, orthogonal_matching_pursuit, seeded_dictionary
-from sinrfmt.torch.sparse_codes import in_order
+from sinrfmt.torch.sparse_codes import in_order, quantise_as_published
 from sinrfmt.torch.tune import tuned
 
 CPU = torch.device("cpu")
@@ -230,20 +237,67 @@ def test_tuning_improves_the_picture_and_keeps_to_the_grid() -> None:
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
+SMALL = replace(preset_of("fast"), n_seeds=1, n_steps=400, screening_share=0.2, n_trials=5, curvature_samples=400)
 
-@pytest.mark.parametrize(("weight_coding", "coding"), [("sparse", Coding.RANS), ("sinr-paper", Coding.BROTLI)])
-def test_a_sparse_file_has_the_announced_quality(weight_coding: str, coding: Coding) -> None:
-    if coding is Coding.BROTLI:
+
+def encoded(weight_coding: str, target: Target) -> tuple[EncodedField, sinrfmt.Field]:
+    signal, way = image_signal(PICTURE), WEIGHT_CODINGS[weight_coding]
+
+    def size_of(network: Network, codes: Sequence[TensorCode], seed: int) -> int:
+        return len(build(header_of(network, signal, seed), codes, way.payload))
+
+    chosen = encode_signal(signal, SMALL, target, weight_coding=way, seed=5, device=CPU, size_of=size_of)
+    data = build(header_of(chosen.network, signal, chosen.seed), chosen.codes, way.payload)
+    assert len(data) == chosen.n_bytes
+    return chosen, sinrfmt.loads(data)
+
+
+@pytest.mark.parametrize(
+    ("weight_coding", "target"),
+    [
+        ("sparse", Target(max_bytes=400)),
+        ("sparse", Target()),
+        ("sinr-paper", Target(max_bytes=600)),
+        ("sinr-paper", Target(min_psnr=18.0)),
+        ("sinr-paper", Target()),
+    ],
+)
+def test_a_sparse_file_has_the_announced_quality(weight_coding: str, target: Target) -> None:
+    if weight_coding == "sinr-paper":
         pytest.importorskip("brotli")
-    encoding = sinrfmt.torch.encode(
-        PICTURE, preset="fast", weight_coding=weight_coding, max_bytes=600, seed=5, device="cpu"
-    )
-    field = encoding.field
-    assert len(field.data) <= 600
-    assert Tool.SPARSE in {record.tool for record in field.header.network.records}
-    assert field.header.dictionary is LAW
-    assert field.header.profile is (Profile.MAIN if coding is Coding.BROTLI else Profile.CORE)
-    assert psnr(PICTURE, field.to_uint8()) == pytest.approx(encoding.psnr, abs=0.01)
+    chosen, field = encoded(weight_coding, target)
+    header = field.header
+    assert Tool.SPARSE in {record.tool for record in header.network.records}
+    assert header.dictionary is LAW
+    assert header.profile is (Profile.MAIN if weight_coding == "sinr-paper" else Profile.CORE)
+    assert psnr(PICTURE, field.to_uint8()) == pytest.approx(chosen.psnr, abs=0.01)
+    if target.max_bytes:
+        assert len(field.data) <= target.max_bytes
+    if target.min_psnr:
+        assert chosen.psnr >= target.min_psnr
+
+
+def test_published_files_have_the_numbers_of_the_paper() -> None:
+    pytest.importorskip("brotli")
+    chosen, _ = encoded("sinr-paper", Target(max_bytes=500))
+    for code in chosen.codes:
+        assert code.least_width == 16
+        if code.sparse is None:
+            assert code.tensor.is_bias and np.abs(code.values).max() < 1 << 15
+            continue
+        assert code.sparse.vectors == Vectors.MATRIX
+        assert 2 * code.sparse.n_nonzero <= code.tensor.size
+        assert 1 << 13 <= np.abs(code.sparse.coefficients).max() < 1 << 15
+
+
+def test_no_quality_that_the_published_code_misses_is_announced() -> None:
+    signal = image_signal(PICTURE)
+    job = Job(signal, SMALL, 5, CPU, lambda network, codes, seed: 1000, None)
+    module = FieldModule(sine_network(2, 2, 2, 8, 15.0), seed=5)
+    assert quantise_as_published(job, module, Target(min_psnr=70.0)) is None
+    assert quantise_as_published(job, module, Target(max_bytes=999)) is None
+    unbounded = quantise_as_published(job, module, Target())
+    assert unbounded is not None and unbounded.n_bytes == 1000
 
 
 def test_an_unknown_weight_coding_is_refused() -> None:

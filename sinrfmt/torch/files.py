@@ -27,7 +27,7 @@ from sinrfmt.wire import Fault
 
 WEIGHT_CODINGS = {
     "scalar": WeightCoding(quantise_module, size=1.0, payload=Coding.RANS),
-    "sparse": WeightCoding(quantise_sparse, size=1.4, payload=Coding.RANS),
+    "sparse": WeightCoding(quantise_sparse, size=1.15, payload=Coding.RANS),
     "sinr-paper": WeightCoding(quantise_as_published, size=2.6, payload=Coding.BROTLI),
 }
 MAIN_CODINGS = (Coding.BROTLI, Coding.ZSTANDARD)

@@ -203,6 +203,8 @@ TUNE_RATE = 1e-3
 TUNE_STEPS = 300
 LOOP_RATE = 1e-4
 LOOP_STEPS = 200
+COARSER = (0.25, 0.5)
+"""Octaves by which steps are made coarser before the training with the quantiser in the loop."""
 KNOB_START = 0.3
 """First knob as a share of the one that plain rounding would need."""
 
@@ -258,13 +260,24 @@ def quantise_sparse(job: Job, module: FieldModule, target: Target) -> EncodedFie
             found.append((trial, candidate))
     if not found:
         return None
-    if target.max_bytes is None:
-        trial, candidate = min(found, key=lambda pair: pair[0].n_bytes)
-    else:
-        trial, candidate = max(found, key=lambda pair: pair[0].psnr)
-        trial = _looped(job, module.seed, candidate, trial, target.max_bytes)
+    trial, candidate = _best(found, target)
+    looped = _looped(job, module.seed, candidate, trial, target)
+    trial, _ = _best([(trial, candidate), *((t, candidate) for t in looped if _meets(t, target, min_psnr))], target)
     network, codes = without_unused_prior(candidate.network, trial.codes)
     return EncodedField(network, module.seed, codes, trial.psnr, float_psnr, trial.n_bytes, module.arrays())
+
+
+def _best(found: list[tuple[Trial, Candidate]], target: Target) -> tuple[Trial, Candidate]:
+    """The best quality for a budget, the fewest bytes for a quality."""
+    if target.max_bytes is None:
+        return min(found, key=lambda pair: pair[0].n_bytes)
+    return max(found, key=lambda pair: pair[0].psnr)
+
+
+def _meets(trial: Trial, target: Target, min_psnr: float) -> bool:
+    if target.max_bytes is None:
+        return trial.psnr >= min_psnr
+    return trial.n_bytes <= target.max_bytes
 
 
 def candidate_of(
@@ -347,19 +360,22 @@ def _code(
     return TensorCode(tensor, step=step, sparse=sparse)
 
 
-def _looped(job: Job, seed: int, candidate: Candidate, trial: Trial, max_bytes: int) -> Trial:
-    """Train with the quantiser of a trial in the loop; the trial itself where that is no better or larger."""
-    steps = _all_steps(candidate.expansion, [code.step for code in trial.codes])
+def _looped(job: Job, seed: int, candidate: Candidate, trial: Trial, target: Target) -> list[Trial]:
+    """Trials with the quantiser in the loop of the training: at the steps found and, for a quality, coarser ones."""
     module = FieldModule(candidate.network, seed=seed).to(job.device)
-    numbers = tuned(
-        module,
-        candidate.expansion,
-        candidate.numbers,
-        job.signal,
-        learning_rate=LOOP_RATE,
-        n_steps=LOOP_STEPS,
-        steps=steps,
-    )
-    levels = np.rint(numbers / steps).astype(np.int64)
-    looped = _measured(job, seed, candidate, trial.c, [code.step for code in trial.codes], levels)
-    return looped if looped.n_bytes <= max_bytes and looped.psnr > trial.psnr else trial
+    results = []
+    for octaves in (0.0,) if target.max_bytes is not None else COARSER:
+        codes = [code.step + round(8 * octaves) for code in trial.codes]
+        steps = _all_steps(candidate.expansion, codes)
+        numbers = tuned(
+            module,
+            candidate.expansion,
+            candidate.numbers,
+            job.signal,
+            learning_rate=LOOP_RATE,
+            n_steps=LOOP_STEPS,
+            steps=steps,
+        )
+        levels = np.rint(numbers / steps).astype(np.int64)
+        results.append(_measured(job, seed, candidate, trial.c, codes, levels))
+    return results

@@ -225,10 +225,12 @@ class Candidate:
     curvature: Curvature
 
 
-def quantise_sparse(job: Job, module: FieldModule, target: Target) -> EncodedField | None:
+def quantise_sparse(
+    job: Job, module: FieldModule, target: Target, shapes: Sequence[tuple[float, float]] = SHAPES
+) -> EncodedField | None:
     """The matrices between hidden layers as sparse codes; k2, s and steps as the target asks for.
 
-    Every shape of ``SHAPES`` is pursued, refitted in the metric of the curvature, trained on the signal, and rounded
+    Every shape is pursued, refitted in the metric of the curvature, trained on the signal, and rounded
     with feedback; the best one is trained once more with its quantiser in the loop.
     """
     float_psnr = measure(module, job.signal, device=job.device)
@@ -238,13 +240,13 @@ def quantise_sparse(job: Job, module: FieldModule, target: Target) -> EncodedFie
     n_trials = job.preset.n_trials
     counter, report = itertools.count(1), job.stage("quantise")
     found: list[tuple[Trial, Candidate]] = []
-    for ratio, share in SHAPES:
+    for ratio, share in shapes:
         candidate = candidate_of(job, module, curvature, weights, ratio, share)
 
         def run(c: float, candidate: Candidate = candidate) -> Trial:
             trial = _trial(job, module.seed, candidate, c)
             if report:
-                report(next(counter), n_trials * len(SHAPES), trial.psnr)
+                report(next(counter), n_trials * len(shapes), trial.psnr)
             return trial
 
         c_start = KNOB_START * start_knob(

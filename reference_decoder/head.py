@@ -357,8 +357,8 @@ def check_features(head: Head) -> None:
             raise DecodeError("FEATURE_MISMATCH", record.tool_flags_at if record.is_layer else record.kind_at)
     if head.dictionary_law != 0 and not head.features & HAS_SPARSE:
         raise DecodeError("FEATURE_MISMATCH", head.rng_dictionary_at)
-    # HED-10: "SPARSE, and no record has tool 3; SEEDED, and no record has bit 3, tool 3 or kind FOURIER_SEEDED; WIDE, and
-    # every grid entry is below 2^16 and the seed, if there is one, below 2^32."
+    # HED-10: "SPARSE, and no record has tool 3; SEEDED, and no record has bit 3, tool 3 or kind FOURIER_SEEDED; WIDE,
+    # and every grid entry is below 2^16 and the seed, if there is one, below 2^32."
     if head.features & HAS_SPARSE and not any(record.tool == SPARSE for record in head.records):
         raise DecodeError("FEATURE_MISMATCH", head.features_at)
     if head.features & SEEDED and not any(record.needs_seed for record in head.records):

@@ -153,7 +153,6 @@ USAGE_ERRORS = {
     "too few bytes": ("encode", "{tmp}/tiny.png", "-o", "{tmp}/x.sinr", "--bytes", "40", "--preset", "fast"),
     "grids come later": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid"),
     "trellis comes later": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--coding", "tcq"),
-    "sparse codes come later": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--coding", "sinr-paper"),
     "deep image": ("encode", "{tmp}/deep.png", "-o", "{tmp}/x.sinr"),
 }
 

@@ -12,13 +12,14 @@ from sinrfmt.network import Network
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Coding
 from sinrfmt.torch.encoder import EncodedField, SizeOf, Target, encode_signal
-from sinrfmt.torch.files import build, header_of
+from sinrfmt.torch.files import WEIGHT_CODINGS, build, header_of
 from sinrfmt.torch.fit import measure
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, bits_per_parameter, expected_bytes, network_for_bytes, preset_of, presets
 from sinrfmt.torch.rate import dequantise
 from sinrfmt.torch.signals import Signal, image_signal
 
+SCALAR = WEIGHT_CODINGS["scalar"]
 CPU = torch.device("cpu")
 
 
@@ -42,7 +43,7 @@ def signal() -> Signal:
 
 
 def encode(signal: Signal, target: Target, preset: Preset = PRESET, seed: int = 1) -> EncodedField:
-    return encode_signal(signal, preset, target, seed=seed, device=CPU, size_of=file_size(signal))
+    return encode_signal(signal, preset, target, weight_coding=SCALAR, seed=seed, device=CPU, size_of=file_size(signal))
 
 
 def file_size(signal: Signal, surplus: int = 0) -> SizeOf:
@@ -102,6 +103,7 @@ def test_the_callers_measure_of_size_counts(signal: Signal) -> None:
         signal,
         PRESET,
         Target(max_bytes=500),
+        weight_coding=SCALAR,
         seed=1,
         device=CPU,
         size_of=file_size(signal, surplus=50),
@@ -125,7 +127,14 @@ def test_progress_names_the_stages_in_order(signal: Signal) -> None:
             stages.append(stage)
 
     encode_signal(
-        signal, PRESET, Target(max_bytes=450), seed=1, device=CPU, size_of=file_size(signal), on_progress=note
+        signal,
+        PRESET,
+        Target(max_bytes=450),
+        weight_coding=SCALAR,
+        seed=1,
+        device=CPU,
+        size_of=file_size(signal),
+        on_progress=note,
     )
     assert stages == ["screen", "fit", "quantise"]
 

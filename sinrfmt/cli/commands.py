@@ -73,8 +73,6 @@ class Device(StrEnum):
 NOT_YET: dict[StrEnum, str] = {
     FieldKind.GRID: "latent grids (feature GRID) are reserved in this version; use --field mlp",
     CodingTool.TCQ: "the trellis-coded quantiser (feature TRELLIS) is reserved in this version; use --coding scalar",
-    CodingTool.SPARSE: "sparse codes (feature SPARSE) are reserved in this version; use --coding scalar",
-    CodingTool.SINR_PAPER: "sparse codes (feature SPARSE) are reserved in this version; use --coding scalar",
 }
 
 
@@ -102,7 +100,9 @@ def encode(
     psnr: Annotated[float | None, typer.Option("--psnr", min=0, help="PSNR at least, in dB.")] = None,
     field: Annotated[FieldKind, typer.Option(help="What holds the signal.")] = FieldKind.AUTO,
     coding: Annotated[CodingTool, typer.Option(help="Coding tool of the weights.")] = CodingTool.SCALAR,
-    payload: Annotated[PayloadCoding, typer.Option(help="Payload coding.")] = PayloadCoding.RANS,
+    payload: Annotated[
+        PayloadCoding | None, typer.Option(help="Payload coding; brotli for sinr-paper, else rans, when not given.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
     device: Annotated[Device, typer.Option(help="Where to fit the network.")] = Device.AUTO,
     keep_network: Annotated[
@@ -131,7 +131,8 @@ def encode(
             preset=preset.value,
             max_bytes=budget,
             min_psnr=psnr,
-            coding=Coding[payload.name],
+            weight_coding=coding.value,
+            coding=None if payload is None else Coding[payload.name],
             seed=seed,
             device=device.value,
             on_progress=on_progress,

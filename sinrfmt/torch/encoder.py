@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sinrfmt.faults import error
 from sinrfmt.network import Network
 from sinrfmt.payload import TensorCode
+from sinrfmt.registry import Coding
 from sinrfmt.torch.fit import FitOptions, Progress, fit, measure, screen_seeds
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, network_for_bytes
@@ -100,11 +101,32 @@ class EncodedField:
     float_arrays: dict[str, NDArray[np.float32]]
 
 
+Quantiser = Callable[["Job", FieldModule, Target], EncodedField | None]
+"""The integers of a trained module for a target; None if it cannot be reached."""
+
+
+@dataclass(frozen=True)
+class WeightCoding:
+    """How weights become integers.
+
+    Attributes:
+        quantise: does it.
+        size: bytes of a file beside those of a scalar-coded one of the same network; a budget is divided by it before
+            a network is chosen.
+        payload: payload coding where none is asked for.
+    """
+
+    quantise: Quantiser
+    size: float
+    payload: Coding
+
+
 def encode_signal(
     signal: Signal,
     preset: Preset,
     target: Target,
     *,
+    weight_coding: WeightCoding,
     seed: int,
     device: torch.device,
     size_of: SizeOf,
@@ -116,6 +138,7 @@ def encode_signal(
         signal: what to encode.
         preset: how much work to do.
         target: size or quality.
+        weight_coding: how weights become integers.
         seed: of everything; the seed in the file is one of the candidates that follow from it.
         device: where to train.
         size_of: bytes of the file.
@@ -126,8 +149,8 @@ def encode_signal(
     """
     job = Job(signal, preset, seed, device, size_of, on_progress)
     if target.min_psnr is not None:
-        return _encode_for_psnr(job, target.min_psnr)
-    return _encode_for_bytes(job, target)
+        return _encode_for_psnr(job, weight_coding, target.min_psnr)
+    return _encode_for_bytes(job, weight_coding, target)
 
 
 @dataclass(frozen=True)
@@ -166,18 +189,19 @@ def _train(job: Job, max_bytes: int) -> FieldModule:
     return best.module
 
 
-def _encode_for_bytes(job: Job, target: Target) -> EncodedField:
+def _encode_for_bytes(job: Job, weight_coding: WeightCoding, target: Target) -> EncodedField:
     """Encode for a budget; where the weights turn out to need more bits than expected, with a smaller network."""
     max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * job.signal.n_samples / 8))
     smallest = network_for_bytes(job.signal.coords.shape[1], job.signal.channels, 0, job.signal.n_samples, 1.0)
     if job.size_of(*_all_zero(smallest), job.seed) > max_bytes:  # known before any work is done
         raise error("USAGE", f"{max_bytes} bytes are fewer than the smallest network takes")
     results = []
+    first = max_bytes / weight_coding.size if target.max_bytes is not None else max_bytes
     for attempt in range(MAX_SIZES):
-        encoded = quantise_module(job, _train(job, round(max_bytes * SMALLER**attempt)), target)
+        encoded = weight_coding.quantise(job, _train(job, round(first * SMALLER**attempt)), target)
         if encoded is not None:
             results.append(encoded)
-        if encoded is not None and encoded.float_psnr - encoded.psnr <= MAX_DROP:
+        if encoded is not None and (target.max_bytes is None or encoded.float_psnr - encoded.psnr <= MAX_DROP):
             break
     if not results:
         raise error("USAGE", f"{max_bytes} bytes are too few for any network of this signal")
@@ -189,12 +213,12 @@ def _all_zero(network: Network) -> tuple[Network, tuple[TensorCode, ...]]:
     return _without_unused_prior(network, codes)
 
 
-def _encode_for_psnr(job: Job, min_psnr: float) -> EncodedField:
+def _encode_for_psnr(job: Job, weight_coding: WeightCoding, min_psnr: float) -> EncodedField:
     """Encode for a quality; with a larger network where it is missed, a smaller one where it is far exceeded."""
     max_bytes = _probe_size(job, min_psnr)
     results: list[EncodedField] = []
     for _ in range(MAX_SIZES):
-        encoded = quantise_module(job, _train(job, max_bytes), Target(min_psnr=min_psnr))
+        encoded = weight_coding.quantise(job, _train(job, max_bytes), Target(min_psnr=min_psnr))
         if encoded is not None:
             results.append(encoded)
         if results and (encoded is None or encoded.float_psnr - min_psnr <= MAX_DROP):
@@ -237,14 +261,7 @@ def quantise_module(job: Job, module: FieldModule, target: Target) -> EncodedFie
     """
     signal, preset, network = job.signal, job.preset, module.network
     float_psnr = measure(module, signal, device=job.device)
-    curvature = curvature_of(
-        module,
-        signal.coords,
-        n_samples=preset.curvature_samples,
-        block_limit=preset.feedback_limit,
-        seed=job.seed,
-        device=job.device,
-    )
+    curvature = curvature_for(job, module)
     search = _search_for(target, float_psnr)
     c_start = start_knob(float_psnr, DEFAULT_DROP, VALUE_RANGES[signal.value_range][0], network.n_parameters)
     n_refit_trials = preset.n_refit_trials if curvature.is_whole and preset.n_refits else 0
@@ -256,7 +273,7 @@ def quantise_module(job: Job, module: FieldModule, target: Target) -> EncodedFie
         refit = Refit(_error_function(job, network, module.seed), math.ceil(network.n_parameters / preset.n_refits))
         refined = search(partial(run, refit), c_start=trial.c, n_trials=n_refit_trials, stride=REFIT_STRIDE)
         trial = refined or trial
-    written_network, written_codes = _without_unused_prior(network, trial.codes)
+    written_network, written_codes = without_unused_prior(network, trial.codes)
     return EncodedField(
         written_network,
         module.seed,
@@ -265,6 +282,18 @@ def quantise_module(job: Job, module: FieldModule, target: Target) -> EncodedFie
         float_psnr,
         trial.n_bytes,
         module.arrays(),
+    )
+
+
+def curvature_for(job: Job, module: FieldModule) -> Curvature:
+    """The curvature of a trained module, as large and as exact as the preset has it."""
+    return curvature_of(
+        module,
+        job.signal.coords,
+        n_samples=job.preset.curvature_samples,
+        block_limit=job.preset.feedback_limit,
+        seed=job.seed,
+        device=job.device,
     )
 
 
@@ -287,7 +316,7 @@ def _trial_runner(
     def run(refit: Refit | None, c: float) -> Trial:
         codes = quantise(network, weights, curvature, c, seed=seed, refit=refit)
         decoded.load_arrays(dequantise(network, codes, seed))
-        n_bytes = job.size_of(*_without_unused_prior(network, codes), seed)
+        n_bytes = job.size_of(*without_unused_prior(network, codes), seed)
         trial = Trial(c, codes, n_bytes, measure(decoded, job.signal, device=job.device))
         if report:
             report(next(counter), n_trials, trial.psnr)
@@ -320,7 +349,7 @@ def _error_function(
     return error_of
 
 
-def _without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> tuple[Network, tuple[TensorCode, ...]]:
+def without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> tuple[Network, tuple[TensorCode, ...]]:
     """The network with ``prior`` only in records of which a tensor uses it, and the codes of its tensors."""
     used = {id(code.tensor.record) for code in codes if code.prior is not None}
     records = tuple(replace(record, prior=id(record) in used) for record in network.records)

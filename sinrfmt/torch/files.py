@@ -18,14 +18,21 @@ from sinrfmt.field import Field
 from sinrfmt.head import Header, build_head, lowest_level
 from sinrfmt.network import Network
 from sinrfmt.payload import TensorCode, pack
-from sinrfmt.registry import LEVELS, ChunkKind, Coding, Profile
-from sinrfmt.torch.encoder import StageProgress, Target, encode_signal
+from sinrfmt.registry import LEVELS, ChunkKind, Coding, Dictionary, Profile, Tool
+from sinrfmt.torch.encoder import StageProgress, Target, WeightCoding, encode_signal, quantise_module
 from sinrfmt.torch.presets import Preset, preset_of
+from sinrfmt.torch.rate import LAW
 from sinrfmt.torch.signals import Signal, image_signal
+from sinrfmt.torch.sparse_codes import quantise_as_published, quantise_sparse
 from sinrfmt.wire import Fault
 
 SMALL_SIGNAL = 1 << 17
 """Samples; the network that suits so few has layers of less than about 64."""
+WEIGHT_CODINGS = {
+    "scalar": WeightCoding(quantise_module, size=1.0, payload=Coding.RANS),
+    "sparse": WeightCoding(quantise_sparse, size=1.15, payload=Coding.RANS),
+    "sinr-paper": WeightCoding(quantise_as_published, size=2.6, payload=Coding.BROTLI),
+}
 MAIN_CODINGS = (Coding.BROTLI, Coding.ZSTANDARD)
 
 
@@ -52,7 +59,8 @@ def encode(
     preset: str | Preset = "balanced",
     max_bytes: int | None = None,
     min_psnr: float | None = None,
-    coding: Coding = Coding.RANS,
+    weight_coding: str = "scalar",
+    coding: Coding | None = None,
     seed: int = 0,
     device: str = "auto",
     on_progress: StageProgress | None = None,
@@ -64,7 +72,8 @@ def encode(
         preset: ``fast``, ``balanced`` or ``best``, or how much work to do in figures.
         max_bytes: size of the file at most.
         min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.
-        coding: payload coding.
+        weight_coding: ``scalar``, ``sparse`` (coding tool 3) or ``sinr-paper`` (the same, as published).
+        coding: payload coding; None for that of the weight coding: BROTLI for ``sinr-paper``, otherwise RANS.
         seed: of everything random; the same seed on the same machine gives the same file.
         device: ``auto``, ``cpu``, ``cuda`` or any torch device.
         on_progress: called with (stage, done, in all, PSNR in dB).
@@ -72,22 +81,25 @@ def encode(
     Raises:
         UsageError: the target cannot be reached, or the arguments do not fit.
     """
+    way = weight_coding_of(weight_coding)
+    payload = way.payload if coding is None else coding
     signal = picture if isinstance(picture, Signal) else image_signal(picture)
 
     def size_of(network: Network, codes: Sequence[TensorCode], network_seed: int) -> int:
-        return len(build(header_of(network, signal, network_seed), codes, coding))
+        return len(build(header_of(network, signal, network_seed), codes, payload))
 
     with _threads(signal.n_samples):
         chosen = encode_signal(
             signal,
             preset_of(preset) if isinstance(preset, str) else preset,
             Target(max_bytes, min_psnr),
+            weight_coding=way,
             seed=seed,
             device=device_of(device),
             size_of=size_of,
             on_progress=on_progress,
         )
-    data = build(header_of(chosen.network, signal, chosen.seed), chosen.codes, coding)
+    data = build(header_of(chosen.network, signal, chosen.seed), chosen.codes, payload)
     return Encoding(sinrfmt.loads(data), chosen.psnr, chosen.float_psnr, chosen.float_arrays)
 
 
@@ -101,6 +113,17 @@ def _threads(n_samples: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def weight_coding_of(name: str) -> WeightCoding:
+    """The weight coding of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in WEIGHT_CODINGS:
+        raise error("USAGE", f"weight coding {name!r}: expected one of {', '.join(WEIGHT_CODINGS)}")
+    return WEIGHT_CODINGS[name]
 
 
 def device_of(name: str) -> torch.device:
@@ -126,6 +149,7 @@ def header_of(network: Network, signal: Signal, seed: int) -> Header:
         coords=signal.coords_rule,
         values=signal.value_range,
         seed=seed,
+        dictionary=LAW if any(record.tool is Tool.SPARSE for record in network.records) else Dictionary.RADEMACHER,
         level=lowest_level(network, signal.grid),
     )
 

@@ -78,9 +78,9 @@ def fit(
     groups = [{"params": [module.get_parameter(name)], "lr": rate} for name, rate in rates.items()]
     optimizer = torch.optim.Adam(groups, betas=ADAM_BETAS)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_share(step, options.n_steps))
-    batches = _batches(signal, options.batch_size, seed, device)
+    source = batches(signal, options.batch_size, seed, device)
     for step in range(options.n_steps):
-        coords, values = next(batches)
+        coords, values = next(source)
         optimizer.zero_grad(set_to_none=True)
         loss = torch.nn.functional.mse_loss(module(coords), values)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -109,7 +109,7 @@ def cosine_share(step: int, n_steps: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
 
 
-def _batches(signal: Signal, batch_size: int, seed: int, device: torch.device) -> Iterator[tuple[Values, Values]]:
+def batches(signal: Signal, batch_size: int, seed: int, device: torch.device) -> Iterator[tuple[Values, Values]]:
     """Yield (coords, values) without end; the last, smaller batch of an epoch is left out."""
     coords = torch.tensor(signal.coords, device=device)
     values = torch.tensor(signal.values, device=device)

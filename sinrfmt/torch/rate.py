@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from sinrfmt.model_fit import fit_model
 from sinrfmt.network import Network, Tensor
 from sinrfmt.payload import TensorCode
+from sinrfmt.registry import Dictionary
+from sinrfmt.sparse import accumulate
 from sinrfmt.tables import PRIOR_SHIFT_FIRST, PRIOR_SHIFT_LAST, SIZES, Prior
 from sinrfmt.torch.modules import SIGNED_NUMBER_RANGE, initial_bound
 from sinrfmt.torch.sensitivity import Block, Curvature
@@ -23,6 +25,8 @@ from sinrfmt.weights import Acc, TensorState, add_prior, nearest_step_code, prio
 Entry = TypeVar("Entry", bound=np.generic)
 Integers = NDArray[np.int64]
 
+LAW = Dictionary.T8
+"""Law of the dictionaries of sparse codes: Gaussian, as the paper has it."""
 SHORT_MULTIPLIER_UNIT = 256
 """A prior's multiplier that is a multiple of this has a short form (TAB-2)."""
 MULTIPLIER_LIMIT = 1 << 16
@@ -55,12 +59,15 @@ def prior_for(bound: float, step: float) -> Prior | None:
 def dequantise(network: Network, codes: Sequence[TensorCode], seed: int) -> dict[str, NDArray[np.float32]]:
     """The weights that a decoder computes."""
     return {
-        tensor.name: to_weights(TensorState(tensor, _acc(code, seed), code.step))
+        tensor.name: to_weights(TensorState(tensor, acc_of(code, seed), code.step))
         for tensor, code in zip(network.tensors, codes, strict=True)
     }
 
 
-def _acc(code: TensorCode, seed: int) -> Acc:
+def acc_of(code: TensorCode, seed: int) -> Acc:
+    """The integer weights of a code, flat; the dictionary of sparse codes is that of ``LAW``."""
+    if code.sparse is not None:
+        return accumulate(code.sparse, code.tensor.shape, LAW, code.tensor.ordinal, seed)
     if code.prior is None:
         return code.values
     return add_prior(code.values.copy(), code.prior, code.tensor.ordinal, seed)
@@ -176,12 +183,13 @@ def quantise(
     )
     accs = split_vector(network, round_with_feedback(weights, steps, curvature.blocks, refit))
     return tuple(
-        _with_cheaper_prior(network, tensor, code, acc, seed)
+        with_cheaper_prior(network, tensor, code, acc, seed)
         for tensor, code, acc in zip(network.tensors, codes, accs, strict=True)
     )
 
 
-def _with_cheaper_prior(network: Network, tensor: Tensor, step: int, acc: Integers, seed: int) -> TensorCode:
+def with_cheaper_prior(network: Network, tensor: Tensor, step: int, acc: Integers, seed: int) -> TensorCode:
+    """The code of a tensor's integers, as their difference from the prior where that is shorter."""
     plain = TensorCode(tensor, acc.ravel().astype(np.int32), step)
     prior = prior_for(initial_bound(network, tensor), float(step_value(step))) if tensor.record.prior else None
     if prior is None:

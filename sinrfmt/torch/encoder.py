@@ -210,7 +210,7 @@ def _encode_for_bytes(job: Job, weight_coding: WeightCoding, target: Target) -> 
 
 def _all_zero(network: Network) -> tuple[Network, tuple[TensorCode, ...]]:
     codes = [TensorCode(tensor, np.zeros(tensor.size, dtype=np.int32)) for tensor in network.tensors]
-    return _without_unused_prior(network, codes)
+    return without_unused_prior(network, codes)
 
 
 def _encode_for_psnr(job: Job, weight_coding: WeightCoding, min_psnr: float) -> EncodedField:

@@ -446,7 +446,7 @@ def test_spa_2_gaps_have_no_form_0() -> None:
 
 
 @pytest.mark.parametrize(
-    ("indices", "expected"), [(None, 2 * 3 + 2 * 8), (Width(3), 2 * 3 + 2 * 3), (Width(32), 2 * 3 + 2 * 3)]
+    ("indices", "expected"), [(None, 2 * 3 + 2 * 8 + 1), (Width(3), 2 * 3 + 2 * 3 + 1), (Width(32), 2 * 3 + 2 * 3 + 1)]
 )
 def test_spa_3_symbols_of_an_entry(indices: Width | None, expected: int) -> None:
     table = SparseTable(0, 8, 3, indices)
@@ -457,9 +457,9 @@ def test_spa_3_symbols_of_an_entry(indices: Width | None, expected: int) -> None
 
 def test_spa_3_is_checked_before_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
     one = packed_pass(GOOD)
-    monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=6 + 4 + 3))
-    expect("LIMIT_SYMBOLS", 6, plain(), one[:-1])
     monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=6 + 4 + 4))
+    expect("LIMIT_SYMBOLS", 6, plain(), one[:-1])
+    monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=6 + 4 + 4 + 1))
     expect("PAYLOAD_TOO_SHORT", len(one) - 1, plain(), one[:-1])
 
 

@@ -3,18 +3,22 @@
 import hashlib
 import struct
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
 from conformance.generate import philox, rans
 from conformance.generate.describe import (
     BOX,
+    COLUMNS,
     FOURIER,
     FOURIER_SEEDED,
+    GAPS,
     KINDS,
     PACKED,
     RANS,
     RAW,
+    ROWS,
     SEEDED,
     WIDE,
     WITH_OMEGA,
@@ -31,6 +35,7 @@ from conformance.generate.describe import (
     Record,
     Same,
     Short,
+    SparseCode,
     Tensor,
     Zero,
 )
@@ -175,6 +180,9 @@ def record_section(record: Record, *, last: bool) -> Section:
 # --- the tensor table (clauses 7.2 and 7.3) --------------------------------------------------------
 
 
+RunsOf = Callable[[Sequence[int], rans.Parameters], list[rans.Run]]
+
+
 class TableWriter:
     """Bits of the tensor table with the place of every field."""
 
@@ -234,54 +242,111 @@ class ValueList:
     """Values of one part of an entry, ready for either kind of coding."""
 
     values: tuple[int, ...]
-    model: rans.Parameters | None  # None: form 0, or raw
     n_bits: int
-    raw: bool = False
+    runs: list[rans.Run]  # for coding 1
+
+
+class PassWriter:
+    """The tensor table of a pass and the values of its body in order, entry by entry."""
+
+    def __init__(self, coding: int) -> None:
+        self.coding = coding
+        self.table = TableWriter()
+        self.lists: list[ValueList] = []
+        self._models: list[rans.Parameters] = []
+
+    def put_values(
+        self,
+        entry: Entry,
+        prefix: str,
+        values: tuple[int, ...],
+        model: Model,
+        width: int | None,
+        runs_of: RunsOf = rans.value_runs,
+    ) -> None:
+        """Parameters of a list of values, and the list."""
+        if self.coding != RANS:
+            n_bits = width or signed_width(values)
+            self.table.put(entry, prefix, "width", n_bits - 1, 5)
+            self.lists.append(ValueList(values, n_bits, []))
+            return
+        self.table.put_model(entry, prefix, model)
+        if isinstance(model, Zero):
+            return
+        if isinstance(model, Short) and "scale" not in entry.force:
+            self._models.append(rans.short_parameters(model.law, model.scale))
+        if isinstance(model, Long):
+            fields = (model.max_symbol, model.zero_probability, model.tail, model.tail_change, model.heavy)
+            self._models.append(rans.long_parameters((*fields, model.low_bits, model.escape)))
+        self.lists.append(ValueList(values, 0, runs_of(values, self._models[-1]) if self._models else []))
+
+    def put_sparse(self, entry: Entry, prefix: str, code: SparseCode) -> None:
+        """A sparse code (clause 9.5)."""
+        self.table.put(entry, prefix, "vectors", code.vectors, 2)
+        self.table.put(entry, prefix, "n_atoms", code.n_atoms - 1, 20)
+        self.table.put(entry, prefix, "n_nonzero", code.n_nonzero, 16)
+        indices = tuple(a for atoms in code.atoms for a in atoms)
+        if self.coding != RANS:
+            width = code.index_width or max(1, *(a.bit_length() for a in (0, *indices)))
+            self.put_values(entry, prefix + "atoms.", indices, Zero(), width)
+        else:
+            self.table.put(entry, prefix, "support", code.support, 1)
+            if code.support == GAPS:
+                self.put_values(entry, prefix + "atoms.", gaps_of(code), code.gap_model, None, rans.gap_runs)
+            else:
+                bitmaps = [symbol for atoms in code.atoms for symbol in rans.bitmap_run(atoms, code.n_atoms)]
+                self.lists.append(ValueList(indices, 0, [bitmaps]))
+        coefficients = tuple(x for row in code.coefficients for x in row)
+        self.put_values(entry, prefix, coefficients, entry.model, entry.width)
+
+    def put_raw(self, tensor: Tensor, entry: Entry) -> None:
+        """Bit patterns of tool 0, which has no entry in the table."""
+        n_bits = 16 if tensor.layer.half else 32
+        self.lists.append(ValueList(entry.values, n_bits, rans.raw_runs([(v, n_bits) for v in entry.values])))
+
+    def put_first(self, tensor: Tensor, entry: Entry, prefix: str) -> None:
+        """The fields of pass 0 before the values."""
+        self.table.put_step(entry, prefix)
+        if tensor.layer.row_steps and tensor.columns:
+            self.table.put(entry, prefix, "has_row_steps", int(entry.row_steps is not None), 1)
+            if entry.row_steps is not None:
+                self.put_values(entry, prefix + "row.", entry.row_steps, entry.row_model, entry.row_width)
+        if tensor.layer.prior:
+            self.table.put_prior(entry, prefix)
+
+    def put_later(self, tensor: Tensor, entry: Entry, prefix: str) -> None:
+        """The fields of a later pass before the values."""
+        self.table.put(entry, prefix, "refined", int(entry.refine is not None), 1)
+        if entry.refine is not None and tensor.is_sparse:
+            self.table.put(entry, prefix, "add_bits", entry.refine, 4)
+        elif entry.refine is not None:
+            self.table.put(entry, prefix, "refine_bits", entry.refine - 1, 3)
 
 
 def table_and_lists(number: int, coded: Pass, tensors: list[Tensor]) -> tuple[TableWriter, list[ValueList]]:
     """The tensor table of a pass and the values of its body in order."""
-    table = TableWriter()
-    lists: list[ValueList] = []
-    last: list[rans.Parameters] = []
-
-    def values(entry: Entry, prefix: str, values: tuple[int, ...], model: Model, width: int | None) -> None:
-        n_bits = width or (signed_width(values) if coded.coding != RANS else 32)
-        if coded.coding != RANS:
-            table.put(entry, prefix, "width", n_bits - 1, 5)
-            lists.append(ValueList(values, None, n_bits))
-            return
-        table.put_model(entry, prefix, model)
-        if isinstance(model, Zero):
-            return
-        if isinstance(model, Short) and "scale" not in entry.force:
-            last.append(rans.short_parameters(model.law, model.scale))
-        if isinstance(model, Long):
-            fields = (model.max_symbol, model.zero_probability, model.tail, model.tail_change, model.heavy)
-            last.append(rans.long_parameters((*fields, model.low_bits, model.escape)))
-        lists.append(ValueList(values, last[-1] if last else None, n_bits))
-
+    out = PassWriter(coded.coding)
     for tensor, entry in zip(tensors, coded.entries, strict=True):
         prefix = f"tensor{tensor.ordinal}."
         if tensor.layer.tool == RAW:
             if number == 0:
-                lists.append(ValueList(entry.values, None, 16 if tensor.layer.half else 32, raw=True))
+                out.put_raw(tensor, entry)
             continue
-        if number == 0:
-            table.put_step(entry, prefix)
-            if tensor.layer.row_steps and tensor.columns:
-                table.put(entry, prefix, "has_row_steps", int(entry.row_steps is not None), 1)
-                if entry.row_steps is not None:
-                    values(entry, prefix + "row.", entry.row_steps, entry.row_model, entry.row_width)
-            if tensor.layer.prior:
-                table.put_prior(entry, prefix)
+        put_fields = out.put_first if number == 0 else out.put_later
+        put_fields(tensor, entry, prefix)
+        if number > 0 and entry.refine is None:
+            continue
+        if entry.sparse is not None:
+            out.put_sparse(entry, prefix, entry.sparse)
         else:
-            table.put(entry, prefix, "refined", int(entry.refine is not None), 1)
-            if entry.refine is None:
-                continue
-            table.put(entry, prefix, "refine_bits", entry.refine - 1, 3)
-        values(entry, prefix, entry.values, entry.model, entry.width)
-    return table, lists
+            out.put_values(entry, prefix, entry.values, entry.model, entry.width)
+    return out.table, out.lists
+
+
+def gaps_of(code: SparseCode) -> tuple[int, ...]:
+    """Gaps of the atoms of all vectors (clause 9.5)."""
+    pairs = ((a, before) for atoms in code.atoms for a, before in zip(atoms, (-1, *atoms), strict=False))
+    return tuple(a - before - 1 for a, before in pairs)
 
 
 def packed_bits(lists: list[ValueList]) -> BitWriter:
@@ -294,13 +359,7 @@ def packed_bits(lists: list[ValueList]) -> BitWriter:
 
 def rans_bytes(lists: list[ValueList], log2_lanes: int) -> bytes:
     """The stream of coding 1 (clause 10)."""
-    runs: list[rans.Run] = []
-    for item in lists:
-        if item.raw:
-            runs += rans.raw_runs([(value, item.n_bits) for value in item.values])
-        elif item.model is not None:
-            runs += rans.value_runs(item.values, item.model)
-    return rans.encode(runs, log2_lanes)
+    return rans.encode([run for item in lists for run in item.runs], log2_lanes)
 
 
 @cache
@@ -325,23 +384,45 @@ def body_bytes(coded: Pass, lists: list[ValueList]) -> bytes:
 # --- weights (clauses 9 and 7.5) -------------------------------------------------------------------
 
 
-def apply_pass(number: int, coded: Pass, states: list[TensorState], seed: int) -> list[int]:
+def sparse_sums(tensor: Tensor, code: SparseCode, head: Head) -> tuple[int, ...]:
+    """The integers r of a matrix of tool 3 in C order (clause 9.5)."""
+    shapes = {COLUMNS: (tensor.columns, tensor.rows), ROWS: (tensor.rows, tensor.columns)}
+    n_vectors, length = shapes.get(code.vectors, (1, tensor.size))
+    vectors = []
+    for atoms, coefficients in zip(code.atoms, code.coefficients, strict=True):
+        total = [0] * length
+        for atom, x in zip(atoms, coefficients, strict=True):
+            if x != 0:
+                column = philox.dictionary_column(head.rng_dictionary & 15, length, atom, tensor.ordinal, head.seed)
+                total = [r + d * x for r, d in zip(total, column, strict=True)]
+        vectors.append(total)
+    if len(vectors) != n_vectors:
+        raise ValueError(f"tensor {tensor.ordinal}: {len(vectors)} vectors, not {n_vectors}")
+    if code.vectors == COLUMNS:
+        return tuple(r for row in zip(*vectors, strict=True) for r in row)
+    return tuple(r for vector in vectors for r in vector)
+
+
+def apply_pass(number: int, coded: Pass, states: list[TensorState], head: Head) -> list[int]:
     """Update the integers by one pass; returns the acc that acc_crc covers, in table order."""
     covered: list[int] = []
     for state, entry in zip(states, coded.entries, strict=True):
+        values = entry.values
+        if entry.sparse is not None:
+            values = sparse_sums(state.tensor, entry.sparse, head)
         if number == 0:
-            state.acc = list(entry.values) or [0] * state.tensor.size
+            state.acc = list(values) or [0] * state.tensor.size
             state.step, state.row_steps = entry.step, entry.row_steps
             if len(state.acc) != state.tensor.size:
                 raise ValueError(f"tensor {state.tensor.ordinal}: {len(state.acc)} values, not {state.tensor.size}")
             if entry.prior is not None:
                 m, exponent = entry.prior
                 for n in range(len(state.acc)):
-                    state.acc[n] += philox.prior(n, state.tensor.ordinal, seed, m, exponent)
+                    state.acc[n] += philox.prior(n, state.tensor.ordinal, head.seed, m, exponent)
         elif entry.refine is None:
             continue
         else:
-            added = entry.values or (0,) * len(state.acc)
+            added = values or (0,) * len(state.acc)
             state.acc = [(a << entry.refine) + r for a, r in zip(state.acc, added, strict=True)]
             state.step -= 8 * entry.refine
         covered += state.acc
@@ -435,7 +516,7 @@ def build(file: File, *, weights_from: int = 0) -> Built:
     built = Built(b"", {}, [])
     payloads = {"HEAD": head_section(file.head)}
     for number, coded in enumerate(file.passes):
-        crc = acc_crc(apply_pass(number, coded, states, file.head.seed))
+        crc = acc_crc(apply_pass(number, coded, states, file.head))
         built.acc_crcs.append(crc)
         payloads[f"PASS{number}"] = pass_section(number, coded, tensors, crc)
         built.weights.append([state.weights() for state in states] if number >= weights_from else [])

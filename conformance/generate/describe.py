@@ -11,10 +11,12 @@ from typing import NamedTuple
 KINDS = {"LINEAR": 1, "SINE": 2, "RELU": 3, "GAUSSIAN": 4, "TANH": 5, "SIGMOID": 6, "ELU": 7}
 WITH_OMEGA = {"SINE", "GAUSSIAN"}
 FOURIER, FOURIER_SEEDED = 33, 34
-WIDE, SEEDED = 1, 2  # bits of features_required
+WIDE, SEEDED, SPARSE = 1, 2, 8  # bits of features_required
 CENTRES, CORNERS, CORNERS_PROPORTIONAL, CENTRES_UNIT, BOX = 0, 1, 2, 3, 15
 PACKED, RANS, ZLIB, BROTLI, ZSTANDARD = 0, 1, 2, 3, 4
-RAW, SCALAR = 0, 1
+RAW, SCALAR, SPARSE_CODE = 0, 1, 3  # coding tools
+COLUMNS, ROWS, FLATTENED = 0, 1, 2  # vectors of a sparse code
+BITMAP, GAPS = 0, 1  # supports of a sparse code
 NOTHING: Mapping[str, int] = {}
 
 
@@ -74,6 +76,11 @@ class Tensor(NamedTuple):
     def size(self) -> int:
         """Number of entries."""
         return self.rows * max(self.columns, 1)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the tensor is a matrix of tool 3."""
+        return self.layer.tool == SPARSE_CODE and self.columns > 0
 
 
 @dataclass(frozen=True)
@@ -169,11 +176,34 @@ Model = Zero | Short | Long | Same
 
 
 @dataclass(frozen=True)
+class SparseCode:
+    """Atoms and coefficients of a matrix of tool 3 (clause 9.5), both one tuple for each vector; k2 is `n_atoms`.
+
+    `vectors`, `support`, `gap_model` and `index_width` are fields of the table; the model and the width of the
+    coefficients are those of the entry.
+    """
+
+    n_atoms: int
+    atoms: tuple[tuple[int, ...], ...]
+    coefficients: tuple[tuple[int, ...], ...]
+    vectors: int = COLUMNS
+    support: int = GAPS
+    gap_model: Model = Short("LAPLACE", 24)
+    index_width: int | None = None
+
+    @property
+    def n_nonzero(self) -> int:
+        """s, the number of atoms of each vector."""
+        return len(self.atoms[0])
+
+
+@dataclass(frozen=True)
 class Entry:
     """One tensor in one pass.
 
     `values`: the integers r, or the bit patterns of tool 0. `prior`: (m, E). `refine`: bits gained in a later
     pass, None for a tensor that stays. `width`, `row_width`: bits of packed values, None for the least.
+    `sparse`: what a matrix of tool 3 has in place of values.
     """
 
     values: tuple[int, ...] = ()
@@ -187,6 +217,7 @@ class Entry:
     model: Model = Short()
     width: int | None = None
     refine: int | None = None
+    sparse: SparseCode | None = None
     force: Mapping[str, int] = field(default_factory=dict)
 
 

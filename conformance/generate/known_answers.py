@@ -1,4 +1,4 @@
-"""Numbers that no file of this version shows: entries of the dictionary of clause 8.3, which reserved tools use."""
+"""Numbers to build a decoder with before its first sparse code: entries of the dictionary of clause 8.3."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from conformance.generate import philox
 
 SEEDS = (0, 0xA4093822299F31D0)
-ATOMS = (0, 1, 70000)
+ATOMS = (0, 1, 70000, (1 << 20) - 1)
 ORDINAL = 6
 LAWS: tuple[tuple[str, int, Callable[[int, int, int, int], int], int], ...] = (
     ("RNG-7", 0, philox.rademacher, 150),  # a block has 128 rows

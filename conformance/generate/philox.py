@@ -1,6 +1,7 @@
 """Philox4x32-10 and the numbers drawn from it (clause 8)."""
 
 import hashlib
+from functools import lru_cache
 
 MASK = 0xFFFFFFFF
 TAG_DICTIONARY = 0
@@ -18,6 +19,7 @@ T8 = [-v for v in reversed(_UPPER)] + _UPPER
 T8_SHA256 = "b25218facf6f7bfe92125bc3a3b6dd9e199b110d728d7205ac1b73562cb9426b"
 
 
+@lru_cache(1 << 10)
 def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
     """Ten rounds on a counter of four words under a key of two (clause 8.1)."""
     c0, c1, c2, c3 = counter
@@ -61,6 +63,12 @@ def fourier_integer(row: int, column: int, in_dims: int, seed: int) -> int:
 def t8_digest() -> str:
     """SHA-256 of T8 as int8."""
     return hashlib.sha256(bytes(v & 255 for v in T8)).hexdigest()
+
+
+def dictionary_column(law: int, n_rows: int, atom: int, tensor: int, seed: int) -> list[int]:
+    """Rows 0 to n_rows - 1 of an atom (clause 8.3)."""
+    entry = (rademacher, t8_entry)[law]
+    return [entry(row, atom, tensor, seed) for row in range(n_rows)]
 
 
 def rademacher(row: int, atom: int, tensor: int, seed: int) -> int:

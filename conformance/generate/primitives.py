@@ -34,7 +34,7 @@ def binary16_of(bits: int) -> float:
 
 def signed_width(values: Iterable[int]) -> int:
     """The least number of bits (at least 1) that hold every value in two's complement."""
-    return max((v if v >= 0 else ~v).bit_length() + 1 for v in values)
+    return max(((v if v >= 0 else ~v).bit_length() + 1 for v in values), default=1)
 
 
 class BitWriter:

@@ -92,6 +92,23 @@ def symbol_table(model: Parameters) -> dict[int, Symbol]:
     return {v: (f[v], c) for v, c in zip(f, starts, strict=False)}
 
 
+@cache
+def one_sided_table(model: Parameters) -> dict[int, Symbol]:
+    """Frequency and cumulative frequency of the symbols 0 to R of a model of gaps (clause 9.5)."""
+    r = model.max_symbol
+    u = _weights(model.theta, model.rho, model.heavy, r + 1)
+    avail = (1 << PRECISION) - (r + 1)
+    z = (avail * model.zero_probability) >> 8
+    avail -= z
+    if model.zero_probability:
+        u[0] = 0
+    total = max(1, sum(u))
+    f = [1 + (w * avail) // total for w in u]
+    f[0] += z
+    f[0] += (1 << PRECISION) - sum(f)
+    return dict(enumerate(zip(f, accumulate(f, initial=0), strict=False)))
+
+
 PREFIX_FREQUENCIES = [8186] + [max(1, (1 << 13) >> p) for p in range(1, 21)]
 
 
@@ -114,20 +131,45 @@ def raw_runs(fields: Sequence[tuple[int, int]]) -> list[Run]:
 def value_runs(values: Sequence[int], model: Parameters) -> list[Run]:
     """Runs of a list of values under a model (clause 10.1)."""
     half = (1 << model.low_bits) >> 1
-    full = [(v + half) >> model.low_bits for v in values]
+    return _runs([v + half for v in values], model, symbol_table(model))
+
+
+def gap_runs(gaps: Sequence[int], model: Parameters) -> list[Run]:
+    """Runs of a list of gaps under a one-sided model (clause 9.5)."""
+    return _runs(gaps, model, one_sided_table(model))
+
+
+def _runs(values: Sequence[int], model: Parameters, table: dict[int, Symbol]) -> list[Run]:
+    """Runs of u·2^b + low for each value."""
+    full = [v >> model.low_bits for v in values]
     if not model.escape and any(abs(u) > model.max_symbol for u in full):
         raise ValueError("a value needs an escape")
     clipped = [max(-model.max_symbol, min(model.max_symbol, u)) for u in full]
-    table = symbol_table(model)
     runs = [[table[u] for u in clipped]]
     if model.low_bits:
-        runs += raw_runs([((v + half) & ((1 << model.low_bits) - 1), model.low_bits) for v in values])
+        runs += raw_runs([(v & ((1 << model.low_bits) - 1), model.low_bits) for v in values])
     if model.escape:
         escapes = [abs(u) - model.max_symbol for u in full if abs(u) >= model.max_symbol]
         prefixes = [(e + 1).bit_length() - 1 for e in escapes]
         runs.append([(PREFIX_FREQUENCIES[p], sum(PREFIX_FREQUENCIES[:p])) for p in prefixes])
         runs += raw_runs([(e + 1 - (1 << p), p) for e, p in zip(escapes, prefixes, strict=True)])
     return runs
+
+
+def bitmap_run(atoms: Sequence[int], n_atoms: int) -> Run:
+    """Binary symbols that say which of n_atoms slots are in use (clause 9.5)."""
+    used = set(atoms)
+    run: Run = []
+    rem = len(used)
+    for slot in range(n_atoms):
+        left = n_atoms - slot
+        if rem in (0, left):
+            break
+        one = min(max(((rem << PRECISION) + (left >> 1)) // left, 1), (1 << PRECISION) - 1)
+        zero = (1 << PRECISION) - one
+        run.append((one, zero) if slot in used else (zero, 0))
+        rem -= slot in used
+    return run
 
 
 def encode(runs: Sequence[Run], log2_lanes: int = 0) -> bytes:

@@ -8,6 +8,7 @@ from conformance.generate.build import SHORT_STEPS, build
 from conformance.generate.describe import (
     PACKED,
     SEEDED,
+    SPARSE,
     WIDE,
     Entry,
     File,
@@ -428,8 +429,10 @@ def heads() -> list[Invalid]:
     field("profile_level", u8(0x31), "UNSUPPORTED_PROFILE", "6.1")
     field("profile_level", u8(0x10), "UNSUPPORTED_LEVEL", "6.1")
     field("profile_level", u8(0x16), "UNSUPPORTED_LEVEL", "6.1")
-    for bit in (2, 3, 4, 5, 6, 7, 8, 9, 15):
+    for bit in (2, 4, 5, 6, 7, 8, 9, 15):
         field("features_required", u16(1 << bit), "UNSUPPORTED_FEATURE", "6.1")
+    field("features_required", u16(SPARSE), "FEATURE_MISMATCH", "HED-10", title="SPARSE and no layer of tool 3")
+    field("features_required", u16(SPARSE | 16), "UNSUPPORTED_FEATURE", "6.1", title="SPARSE and a reserved feature")
     field("modality", u8(0), "UNKNOWN_ID", "6.1")
     field("modality", u8(9), "UNKNOWN_ID", "6.1")
     field("in_dims", u8(0), "BAD_DIMENSIONS", "6.1")
@@ -540,7 +543,7 @@ def head_records() -> list[Invalid]:
     for flags, record in ((0x04, 0), (0x0C, 0), (0x24, 0), (0x04, 1)):
         field(f"record{record}.tool_flags", u8(flags), "BAD_RECORD", "HED-6", SINE, "tool 4 in a layer")
     for flags in (0x42, 0x43):
-        field("record0.tool_flags", u8(flags), "BAD_RECORD", "HED-6", SINE, "bit 6 with a reserved tool")
+        field("record0.tool_flags", u8(flags), "BAD_RECORD", "HED-6", SINE, "bit 6 with a tool other than 0")
     for flags, record in ((0x02, 0), (0x03, 0), (0x1A, 0), (0x33, 0), (0x02, 1), (0x03, 1)):
         title = f"tool {flags & 7} without its feature"
         field(f"record{record}.tool_flags", u8(flags), "FEATURE_MISMATCH", "HED-9", SINE, title)

@@ -13,6 +13,8 @@ from conformance.generate.field import coordinates, evaluate
 from conformance.generate.primitives import npy_bytes
 from conformance.generate.recipe import Call, Invalid, Valid
 from conformance.generate.recipes_invalid import calls, invalid
+from conformance.generate.recipes_sparse import sparse_valid
+from conformance.generate.recipes_sparse_invalid import sparse_invalid
 from conformance.generate.recipes_valid import valid
 
 SUITE_VERSION = "0.1.0"
@@ -33,10 +35,12 @@ def make() -> tuple[Files, Record]:
     files: Files = {}
     vectors: list[Record] = []
     parents: dict[str, tuple[Valid, Built]] = {}
-    for recipe in valid():
+    for recipe in (*valid(), *sparse_valid()):
         parents[recipe.name] = recipe, build(recipe.file, weights_from=_first_state(recipe))
         vectors.append(_valid_vector(recipe, parents[recipe.name][1], files, errors))
-    vectors += [_invalid_vector(fault, parents[fault.parent], files, errors) for fault in invalid()]
+    vectors += [
+        _invalid_vector(fault, parents[fault.parent], files, errors) for fault in (*invalid(), *sparse_invalid())
+    ]
     by_name = {vector["name"]: vector for vector in vectors}
     vectors += [_call_vector(call, by_name[call.parent], files, errors) for call in calls()]
     names = [vector["name"] for vector in vectors]

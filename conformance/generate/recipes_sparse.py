@@ -19,6 +19,7 @@ from conformance.generate.describe import (
     ZLIB,
     Entry,
     File,
+    FourierSeeded,
     Head,
     Layer,
     Long,
@@ -50,6 +51,10 @@ SINGLE = Head(
     grid=(1, 2, 1, 2),
     modality=8,
     values=2,
+)
+# A matrix (255, 64): as many integers as level 1 has parameters, almost.
+LARGE = replace(
+    SINGLE, records=(FourierSeeded(32), *SINGLE.records), in_dims=1, out_channels=255, grid=(1,), modality=8
 )
 MOST_ATOMS = 1 << 20
 LARGEST_SUM = (2**31 - 1) // 127  # of the magnitudes of a vector's coefficients (SPA-5)
@@ -335,6 +340,12 @@ def ends() -> list[Valid]:
     near = ((0, 1, 2),) * 4
     out += [
         Valid(
+            "valid-sparse-k2-1-packed",
+            "s = k2 = 1, packed: an index of one bit",
+            ("9.5",),
+            single(one, ((3,), (-2,), (0,), (1,)), n_atoms=1, coding=PACKED),
+        ),
+        Valid(
             "valid-sparse-none-packed",
             "s = 0, packed: the widths are there",
             ("SPA-2",),
@@ -383,6 +394,21 @@ def ends() -> list[Valid]:
             ),
         ),
         Valid(
+            "valid-sparse-large-none",
+            "16320 integers and 2^15 atoms, of which none is used",
+            ("SPA-2", "SPA-3"),
+            coded(LARGE, vectors=FLATTENED, n_nonzero=0, n_atoms=1 << 15),
+        ),
+        *(
+            Valid(
+                f"valid-sparse-limit-symbols-{name}",
+                f"exactly 4194304 symbols at level 1 in two passes, the second with {name}",
+                ("SPA-3", "LIM-1"),
+                two_pass_symbols(coding, 0),
+            )
+            for name, coding in (("gaps", RANS), ("packed", PACKED))
+        ),
+        Valid(
             "valid-sparse-limit-symbols",
             "exactly 4194304 symbols at level 1: parameters, coefficients, bitmaps, and products rounded up",
             ("SPA-3",),
@@ -401,6 +427,17 @@ def symbols_file(n_rows: int, more: int) -> File:
         raise ValueError(f"{n_rows} rows do not make {more} symbols more")
     atoms, values = ((3,), (0,), (1,), (2,)), ((1,), (2,), (3,), (-4,))
     return single(atoms, values, n_atoms=n_atoms, head=head, support=BITMAP)
+
+
+def two_pass_symbols(coding: int, more: int) -> File:
+    """Two passes of four columns, the first by bitmaps, which k2 makes the symbols of level 1 and `more`."""
+    head = replace(SINGLE, out_channels=49, n_passes=2)
+    parameters, coefficients, products = 196, 4, 4
+    atoms, values = ((3,), (0,), (1,), (2,)), ((1,), (2,), (3,), (-4,))
+    used = 2 * (parameters + coefficients + products) + 4  # and one gap or index for each column
+    first = single(atoms, values, n_atoms=(LEVEL_1_SYMBOLS + more - used) // 4, head=head, support=BITMAP)
+    second = Entry(sparse=SparseCode(24, atoms, values), refine=0)
+    return replace(first, passes=(*first.passes, Pass((second,), coding)))
 
 
 def tools() -> list[Valid]:
@@ -484,6 +521,12 @@ def tools() -> list[Valid]:
             each_pass=True,
         ),
         Valid(
+            "valid-sparse-pass-wide",
+            "8 bits take 2^23 - 1 to 2^31 - 256, and the second pass adds at most 1",
+            ("SPA-4", "WGT-4"),
+            shifted((1 << 23) - 1, 1),
+        ),
+        Valid(
             "valid-sparse-pass-rows",
             "the step code falls below 0 and those of the rows do not",
             ("SPA-4", "TAB-4"),
@@ -499,6 +542,15 @@ def rows_above(lowest: int) -> File:
     file = coded(head, step=1, row_steps=(lowest, 900, 901, 902, 903))
     code = code_for(head.tensors()[0], n_nonzero=1)
     return replace(file, passes=(*file.passes, Pass((Entry(sparse=code, refine=1),))))
+
+
+def shifted(first: int, second: int) -> File:
+    """Two passes of one atom for each column, the second gains 8 bits."""
+    head, atoms = replace(SINGLE, n_passes=2), ((4,), (5,), (6,), (7,))
+    rest = ((1,), (1,), (1,))
+    file = single(atoms, ((first,), *rest), head=head, coding=PACKED)
+    code = SparseCode(24, atoms, ((second,), *rest))
+    return replace(file, passes=(*file.passes, Pass((Entry(sparse=code, refine=8),), PACKED)))
 
 
 def real() -> list[Valid]:

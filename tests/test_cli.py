@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,15 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert output.read_bytes() == b"old"
 
 
+@pytest.fixture
+def heeded_interruptions() -> Iterator[None]:
+    """Children heed SIGINT, also where these tests run as a job in the background, which starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_interruptions")
 def test_an_interruption_writes_nothing(tmp_path: Path) -> None:
     command = [*SINRFMT, "encode", str(PHOTO), "-o", str(tmp_path / "x.sinr"), "--preset", "best"]
     reader, writer = os.openpty()  # progress is shown on a terminal only

@@ -28,10 +28,9 @@ from sinrfmt.torch.rate import (
     quantise,
     search_bytes,
     search_psnr,
-    split_vector,
     start_knob,
 )
-from sinrfmt.torch.sensitivity import Curvature, curvature_of
+from sinrfmt.torch.sensitivity import Curvature, curvature_of, split_vector
 from sinrfmt.torch.signals import VALUE_RANGES, Signal
 
 SizeOf = Callable[[Network, Sequence[TensorCode], int], int]

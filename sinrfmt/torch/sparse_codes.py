@@ -80,7 +80,9 @@ def published_bits(_: float) -> float:
 # --- sinr-paper ------------------------------------------------------------------------------------------------------
 
 
-def quantise_as_published(job: Job, module: FieldModule, target: Target) -> EncodedField | None:
+def quantise_as_published(
+    job: Job, module: FieldModule, target: Target, most_atoms: int = PAPER_ATOMS
+) -> EncodedField | None:
     """Every matrix as 2 s numbers of 16 bits a vector, s / k1 the same in all.
 
     With ``max_bytes`` the largest s that fits; with ``min_psnr`` the smallest that reaches it; otherwise the smallest
@@ -88,7 +90,7 @@ def quantise_as_published(job: Job, module: FieldModule, target: Target) -> Enco
     s is bisected instead of raised one by one.
     """
     network = _sparse_network(module.network, lambda index: True)
-    pursuits = _pursuits(network, module, job)
+    pursuits = _pursuits(network, module, job, most_atoms)
     float_psnr = measure(module, job.signal, device=job.device)
     min_psnr = float_psnr - PAPER_DROP if target.min_psnr is None else target.min_psnr
     longest = max(_length(t, pursuits[t.ordinal][0]) for t in network.tensors if t.is_sparse)
@@ -137,7 +139,9 @@ def _published_vectors(network: Network, tensor: Tensor) -> Vectors:
     return Vectors.ROWS if is_last else Vectors.COLUMNS
 
 
-def _pursuits(network: Network, module: FieldModule, job: Job) -> dict[int, tuple[Vectors, int, Pursuit]]:
+def _pursuits(
+    network: Network, module: FieldModule, job: Job, most_atoms: int
+) -> dict[int, tuple[Vectors, int, Pursuit]]:
     """By ordinal: the vectors, k2, and the pursuit up to 2 s = k1."""
     found = {}
     arrays = module.arrays()
@@ -146,7 +150,7 @@ def _pursuits(network: Network, module: FieldModule, job: Job) -> dict[int, tupl
             vectors = _published_vectors(network, tensor)
             rows = vectors_of(arrays[tensor.name], vectors)
             k1 = rows.shape[1]
-            n_atoms = max(k1, min(PAPER_ATOMS, PAPER_ENTRIES // k1))
+            n_atoms = max(k1, min(most_atoms, PAPER_ENTRIES // k1))
             pursuit = pursue(rows, n_atoms, max(1, k1 // 2), tensor, module.seed, job.device)
             found[tensor.ordinal] = vectors, n_atoms, pursuit
     return found

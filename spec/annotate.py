@@ -109,9 +109,8 @@ def rows(data: bytes) -> list[Row]:
     return result
 
 
-def integers(data: bytes) -> list[Row]:
-    """Rows (tensor, acc, step code, weights) of a valid file."""
-    field = sinrfmt.loads(data)
+def integers(field: sinrfmt.Field) -> list[Row]:
+    """Rows (tensor, acc, step code, weights) of a decoded file."""
     return [
         (
             state.tensor.name,

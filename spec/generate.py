@@ -201,12 +201,13 @@ def levels_table(_: str) -> str:
 def example_table(name: str) -> str:
     """The annotated bytes of a file of ``spec/examples``, and the integers and weights that follow."""
     data = (SPEC / "examples" / f"{name}.sinr").read_bytes()
-    values = " ".join(f"{v:.5f}" for v in sinrfmt.loads(data).grid().ravel())
+    field = sinrfmt.loads(data)
+    values = " ".join(f"{v:.5f}" for v in field.grid().ravel())
     return "\n\n".join(
         (
             markdown_table(["offset", "bytes", "field", "value"], [list(row) for row in annotate.rows(data)]),
-            markdown_table(["tensor", "acc", "step code", "weights"], [list(row) for row in annotate.integers(data)]),
-            f"weights_sha256: `{sinrfmt.loads(data).weights_sha256}`",
+            markdown_table(["tensor", "acc", "step code", "weights"], [list(row) for row in annotate.integers(field)]),
+            f"weights_sha256: `{field.weights_sha256}`",
             f"Values on the native grid: {values}",
         )
     )

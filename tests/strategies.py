@@ -40,6 +40,8 @@ from sinrfmt.wire import Fault
 SIGNATURE = b"SIN\xd2"
 HEAD, PASS, INDX, META, HASH = 0x01, 0x02, 0x83, 0xA4, 0x85
 LAST = 0x10
+STEP = [(0, 1), (20, 7)]
+"""A step by itself: code 700."""
 LAYER_KINDS = [RecordKind(kind) for kind in range(1, 8)]
 
 
@@ -133,6 +135,18 @@ def assert_fault(name: str, offset: int, call: Callable[..., Any], *arguments: A
 
 
 # --- files by the library --------------------------------------------------------------------------------------------
+
+
+def file_of(network: Network, *passes: bytes, **fields: Any) -> bytes:
+    """A file of passes by the text, under a header by the library."""
+    header = header_of(network, n_passes=len(passes), **fields)
+    return seal([(HEAD, build_head(header)), *((PASS, one) for one in passes)])
+
+
+def assert_pass_error(name: str, after: int, network: Network, *passes: bytes, **fields: Any) -> None:
+    """Decoding fails with ``name``, ``after`` bytes into the payload of the last pass."""
+    data = file_of(network, *passes, **fields)
+    assert_error(name, payload_offset(data, len(passes)) + after, sinrfmt.loads, data)
 
 
 @dataclass(frozen=True)

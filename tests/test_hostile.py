@@ -21,6 +21,7 @@ from tests.strategies import (
     HEAD,
     META,
     PASS,
+    STEP,
     Made,
     bit_string,
     header_of,
@@ -127,7 +128,6 @@ def test_memory_for_packed_values_of_32_bits() -> None:
 # --- small files that say much ---------------------------------------------------------------------------------------
 
 FIXED = registry.MEMORY_BYTES_FIXED_LIMIT
-STEP = [(0, 1), (20, 7)]
 
 
 def hostile(network: Network, flags: int, values: list[tuple[int, int]], body: bytes, level: int) -> bytes:

@@ -23,11 +23,14 @@ from sinrfmt.tables import Prior
 from tests.strategies import (
     HEAD,
     PASS,
+    STEP,
     Made,
     assert_decodes,
     assert_error,
     assert_fault,
+    assert_pass_error,
     bit_string,
+    file_of,
     files,
     fixed,
     header_of,
@@ -40,24 +43,12 @@ from tests.strategies import (
 )
 
 Field = tuple[int, int]
-STEP = [(0, 1), (20, 7)]  # code 700
 PACKED, RANS = 0x08, 0x09  # flags: coding, and bit 3
 
 
 def plain(n_in: int = 2, n_out: int = 1, **options: Any) -> Network:
     """One linear layer, by default two weights and no bias."""
     return Network(n_in, n_out, (LayerRecord(RecordKind.LINEAR, n_out, **({"bias": False} | options)),))
-
-
-def file_of(network: Network, *passes: bytes, **fields: Any) -> bytes:
-    header = header_of(network, n_passes=len(passes), **fields)
-    return seal([(HEAD, build_head(header)), *((PASS, one) for one in passes)])
-
-
-def expect(name: str, after: int, network: Network, *passes: bytes, **fields: Any) -> None:
-    """Decoding fails with ``name``, ``after`` bytes into the payload of the last pass."""
-    data = file_of(network, *passes, **fields)
-    assert_error(name, payload_offset(data, len(passes)) + after, sinrfmt.loads, data)
 
 
 def packed(values: Sequence[int], width: int) -> bytes:
@@ -88,7 +79,7 @@ def test_a_later_pass_by_hand() -> None:
 
 @pytest.mark.parametrize("coding", [5, 6, 7])
 def test_unknown_coding(coding: int) -> None:
-    expect("UNKNOWN_ID", 0, plain(), good(flags=8 | coding))
+    assert_pass_error("UNKNOWN_ID", 0, plain(), good(flags=8 | coding))
 
 
 @pytest.mark.parametrize("coding", [Coding.BROTLI, Coding.ZSTANDARD])
@@ -97,7 +88,7 @@ def test_pas_1_codings_of_the_profile(coding: Coding) -> None:
     header = replace(made.header, profile=Profile.CORE)
     data = seal([(HEAD, build_head(header)), (PASS, pack_again(made))])
     assert_error("PROFILE_FORBIDS", payload_offset(data, 1), sinrfmt.loads, data)
-    expect("PROFILE_FORBIDS", 0, plain(), good(flags=coding), profile=Profile.CORE)  # before PAS-2 and PAS-3
+    assert_pass_error("PROFILE_FORBIDS", 0, plain(), good(flags=coding), profile=Profile.CORE)  # before PAS-2 and PAS-3
 
 
 def pack_again(made: Made) -> bytes:
@@ -116,20 +107,20 @@ def test_pas_2_lanes(coding: Coding, log2_lanes: int) -> None:
     if coding is Coding.RANS and 6 <= log2_lanes <= 12:
         assert_decodes(small_file((coding, log2_lanes)))
     else:
-        expect("BAD_LANES", 0, plain(), good(flags=coding | log2_lanes << 4))  # before PAS-3
+        assert_pass_error("BAD_LANES", 0, plain(), good(flags=coding | log2_lanes << 4))  # before PAS-3
 
 
 def test_pas_3_and_pas_4_pass_order() -> None:
-    expect("PASS_ORDER", 0, plain(), good(flags=0))
-    expect("PASS_ORDER", 0, plain(), good(flags=0, index=1))
-    expect("PASS_ORDER", 1, plain(), good(index=1))
+    assert_pass_error("PASS_ORDER", 0, plain(), good(flags=0))
+    assert_pass_error("PASS_ORDER", 0, plain(), good(flags=0, index=1))
+    assert_pass_error("PASS_ORDER", 1, plain(), good(index=1))
     for index in (0, 2, 255):
-        expect("PASS_ORDER", 1, plain(), good(), good(index=index))
+        assert_pass_error("PASS_ORDER", 1, plain(), good(), good(index=index))
 
 
 def test_a_sub_header_that_is_cut() -> None:
     for n in range(6):
-        expect("PAYLOAD_TOO_SHORT", n, plain(), good()[:n])
+        assert_pass_error("PAYLOAD_TOO_SHORT", n, plain(), good()[:n])
 
 
 # --- 7.2 to 7.4 ------------------------------------------------------------------------------------------------------
@@ -137,11 +128,11 @@ def test_a_sub_header_that_is_cut() -> None:
 
 def test_errors_of_the_table_are_at_their_byte() -> None:
     long_form = [(1, 1), (700, 10), (3, 5)]
-    expect("BAD_TABLE", 6, plain(), pass_payload(long_form, bytes(1)))
-    expect("PADDING_NOT_ZERO", 7, plain(), pass_payload([*STEP, (3, 5), (1, 1)], bytes(1)))
-    expect("BAD_MODEL", 7, plain(), pass_payload([*STEP, (3, 2)], bytes(4), flags=RANS))
+    assert_pass_error("BAD_TABLE", 6, plain(), pass_payload(long_form, bytes(1)))
+    assert_pass_error("PADDING_NOT_ZERO", 7, plain(), pass_payload([*STEP, (3, 5), (1, 1)], bytes(1)))
+    assert_pass_error("BAD_MODEL", 7, plain(), pass_payload([*STEP, (3, 2)], bytes(4), flags=RANS))
     for n in (6, 7):
-        expect("PAYLOAD_TOO_SHORT", n, plain(), good()[:n])
+        assert_pass_error("PAYLOAD_TOO_SHORT", n, plain(), good()[:n])
 
 
 def test_tab_4_is_at_refine_bits() -> None:
@@ -149,8 +140,8 @@ def test_tab_4_is_at_refine_bits() -> None:
     fine = pass_payload([(1, 1), (0, 3), (0, 5)], packed([0, 0], 1), [0, 0], index=1)
     sinrfmt.loads(file_of(plain(), base, fine))
     wrong = pass_payload([(1, 1), (1, 3), (0, 5)], packed([0, 0], 1), [0, 0], index=1)
-    expect("STEP_OUT_OF_RANGE", 6, plain(), base, wrong)
-    expect("STEP_OUT_OF_RANGE", 6, plain(), base, fine, replace_index(fine, 2))  # 15 - 8 - 8
+    assert_pass_error("STEP_OUT_OF_RANGE", 6, plain(), base, wrong)
+    assert_pass_error("STEP_OUT_OF_RANGE", 6, plain(), base, fine, replace_index(fine, 2))  # 15 - 8 - 8
 
 
 def replace_index(one: bytes, index: int) -> bytes:
@@ -170,7 +161,7 @@ def test_tab_4_counts_the_lowest_row(rows: list[int], allowed: int) -> None:
             assert field.states[0].row_steps is not None
             assert field.states[0].row_steps.tolist() == rows
         else:
-            expect("STEP_OUT_OF_RANGE", 6, network, base, later)
+            assert_pass_error("STEP_OUT_OF_RANGE", 6, network, base, later)
 
 
 def symbols_file(n_passes: int, form: Sequence[Field]) -> bytes:
@@ -194,19 +185,19 @@ def test_tab_5_symbols_of_all_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tab_5_is_checked_before_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=1))
-    expect("LIMIT_SYMBOLS", 6, plain(), good()[:-1])
+    assert_pass_error("LIMIT_SYMBOLS", 6, plain(), good()[:-1])
     monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=2))
-    expect("PAYLOAD_TOO_SHORT", 8, plain(), good()[:-1])
+    assert_pass_error("PAYLOAD_TOO_SHORT", 8, plain(), good()[:-1])
     network = plain(1, 3, row_steps=True)
     table = [*STEP, (1, 1), (0, 5), (0, 5)]
-    expect("LIMIT_SYMBOLS", 6, network, pass_payload(table, bytes(1), [0] * 3))
+    assert_pass_error("LIMIT_SYMBOLS", 6, network, pass_payload(table, bytes(1), [0] * 3))
     monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=6))
     sinrfmt.loads(file_of(network, pass_payload(table, bytes(1), [0] * 3)))
 
 
 def test_tab_5_of_a_table_without_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=1))
-    expect("LIMIT_SYMBOLS", 6, plain(tool=Tool.RAW), pass_payload([], bytes(8), [0, 0]))
+    assert_pass_error("LIMIT_SYMBOLS", 6, plain(tool=Tool.RAW), pass_payload([], bytes(8), [0, 0]))
 
 
 # --- 11 --------------------------------------------------------------------------------------------------------------
@@ -216,8 +207,8 @@ def test_packed_body_of_another_size() -> None:
     whole = pass_payload([*STEP, (6, 5)], packed([5, -3], 7), [5, -3])
     sinrfmt.loads(file_of(plain(), whole))
     for cut in (1, 2):
-        expect("PAYLOAD_TOO_SHORT", len(whole) - cut, plain(), whole[:-cut])
-    expect("SURPLUS_BYTES", len(whole), plain(), whole + bytes(3))
+        assert_pass_error("PAYLOAD_TOO_SHORT", len(whole) - cut, plain(), whole[:-cut])
+    assert_pass_error("SURPLUS_BYTES", len(whole), plain(), whole + bytes(3))
 
 
 COMPRESS = {
@@ -234,7 +225,7 @@ def test_padding_of_the_body(coding: Coding) -> None:
     for bit in (14, 15):
         body = COMPRESS[coding](bit_string((5, 7), (-3, 7), (1 << bit - 14, 2)))
         one = pass_payload([*STEP, (6, 5)], body, [5, -3], flags=8 | coding)
-        expect("PADDING_NOT_ZERO", len(one) - 1 if coding is Coding.PACKED else 8, plain(), one)
+        assert_pass_error("PADDING_NOT_ZERO", len(one) - 1 if coding is Coding.PACKED else 8, plain(), one)
 
 
 @pytest.mark.parametrize("coding", [Coding.ZLIB, Coding.BROTLI, Coding.ZSTANDARD])
@@ -247,16 +238,16 @@ def test_cmp_1_compressed_body_of_another_size(coding: Coding) -> None:
         COMPRESS[coding](bytes(2)) + b"x",
     ):
         one = pass_payload([*STEP, (6, 5)], body, [0, 0], flags=8 | coding)
-        expect("BAD_COMPRESSED_DATA", 8, plain(), one)
+        assert_pass_error("BAD_COMPRESSED_DATA", 8, plain(), one)
 
 
 def test_bodies_of_rans_that_no_encoder_makes() -> None:
     """ENT-4 to ENT-6 at the body's first byte."""
     table = [*STEP, (1, 2), (0, 2), (20, 8)]
     for body in (b"", bytes(3), bytes(5), bytes(4) + b"\x01\x00", b"\xff" * 4):
-        expect("BAD_STREAM", 9, plain(), pass_payload(table, body, [0, 0], flags=RANS))
+        assert_pass_error("BAD_STREAM", 9, plain(), pass_payload(table, body, [0, 0], flags=RANS))
     for body in (bytes(256), bytes(255), b"\x00\x00\x01\x00" * 63):
-        expect("BAD_STREAM", 9, plain(), pass_payload(table, body, [0, 0], flags=RANS | 6 << 4))
+        assert_pass_error("BAD_STREAM", 9, plain(), pass_payload(table, body, [0, 0], flags=RANS | 6 << 4))
 
 
 @pytest.mark.parametrize("coding", Coding)
@@ -268,7 +259,7 @@ def test_a_pass_that_refines_nothing_is_valid(coding: Coding) -> None:
     assert (field.states[0].acc.tolist(), field.acc_crc[1]) == ([5, -3], 0)
     surplus = pass_payload([(0, 1)], body + b"x", [], flags=8 | coding, index=1)
     names = {Coding.PACKED: "SURPLUS_BYTES", Coding.RANS: "BAD_STREAM"}
-    expect(names.get(coding, "BAD_COMPRESSED_DATA"), 7, plain(), good(), surplus)
+    assert_pass_error(names.get(coding, "BAD_COMPRESSED_DATA"), 7, plain(), good(), surplus)
 
 
 @pytest.mark.parametrize("log2_lanes", [0, 6, 12])
@@ -298,7 +289,7 @@ def test_wgt_3_row_steps_in_pass_0(step: int, row: int) -> None:
             assert state.row_steps is not None
             assert state.row_steps.tolist() == [0, value]
         else:
-            expect("STEP_OUT_OF_RANGE", body_at, network, one)
+            assert_pass_error("STEP_OUT_OF_RANGE", body_at, network, one)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -312,7 +303,7 @@ def test_wgt_5_infinities_and_nans(half: bool, coding: Coding) -> None:
         stream = StreamEncoder()
         stream.raw(np.array([0, pattern]), width)
         body = stream.encode() if coding is Coding.RANS else COMPRESS[coding](bit_string((0, width), (pattern, width)))
-        expect("NON_FINITE_WEIGHT", 6, network, pass_payload([], body, [0, pattern], flags=8 | coding))
+        assert_pass_error("NON_FINITE_WEIGHT", 6, network, pass_payload([], body, [0, pattern], flags=8 | coding))
     largest = [infinity - 1, infinity - 1 | sign]
     body = bit_string(*((p, width) for p in largest))
     field = sinrfmt.loads(file_of(network, pass_payload([], body, largest)))
@@ -325,11 +316,11 @@ def test_raw_patterns_stand_for_acc_zero_extended() -> None:
     body = bit_string((0xBC00, 16), (0x3C00, 16))
     field = sinrfmt.loads(file_of(network, pass_payload([], body, [0xBC00, 0x3C00])))
     assert field.weights[0].tolist() == [[-1.0, 1.0]]
-    expect("ACC_CRC_MISMATCH", 2, network, pass_payload([], body, [0xBC00 - (1 << 16), 0x3C00]))
+    assert_pass_error("ACC_CRC_MISMATCH", 2, network, pass_payload([], body, [0xBC00 - (1 << 16), 0x3C00]))
 
 
 def test_wgt_4_the_least_integer() -> None:
-    expect("ACC_OVERFLOW", 8, plain(), good([-(1 << 31), 0], 32))
+    assert_pass_error("ACC_OVERFLOW", 8, plain(), good([-(1 << 31), 0], 32))
     edges = [1 - (1 << 31), (1 << 31) - 1]
     assert sinrfmt.loads(file_of(plain(), good(edges, 32))).states[0].acc.tolist() == edges
 
@@ -347,7 +338,7 @@ def test_wgt_4_a_prior_may_bring_the_least_integer_back() -> None:
         if P[0] > 0:
             assert sinrfmt.loads(file_of(network, one, seed=seed)).states[0].acc.tolist() == acc
         else:
-            expect("ACC_OVERFLOW", body_at, network, one, seed=seed)
+            assert_pass_error("ACC_OVERFLOW", body_at, network, one, seed=seed)
 
 
 def test_wgt_4_in_a_later_pass() -> None:
@@ -358,7 +349,7 @@ def test_wgt_4_in_a_later_pass() -> None:
         if is_valid:
             assert sinrfmt.loads(file_of(plain(), base, later)).states[0].acc.tolist() == acc
         else:
-            expect("ACC_OVERFLOW", 8, plain(), base, later)
+            assert_pass_error("ACC_OVERFLOW", 8, plain(), base, later)
 
 
 def test_checks_after_the_body_go_by_entry() -> None:
@@ -368,21 +359,21 @@ def test_checks_after_the_body_go_by_entry() -> None:
         LayerRecord(RecordKind.LINEAR, 1, tool=Tool.RAW, bias=False),
     )
     body = bit_string((-(1 << 31), 32), (0x7F800000, 32))
-    expect("ACC_OVERFLOW", 8, Network(1, 1, records), pass_payload([*STEP, (31, 5)], body))
-    expect("NON_FINITE_WEIGHT", 8, Network(1, 1, records[::-1]), pass_payload([*STEP, (31, 5)], bit_string(
+    assert_pass_error("ACC_OVERFLOW", 8, Network(1, 1, records), pass_payload([*STEP, (31, 5)], body))
+    assert_pass_error("NON_FINITE_WEIGHT", 8, Network(1, 1, records[::-1]), pass_payload([*STEP, (31, 5)], bit_string(
         (0x7F800000, 32), (-(1 << 31), 32))))  # fmt: skip
     row_first = (LayerRecord(RecordKind.LINEAR, 1, bias=False, row_steps=True), records[1])
     table = [*STEP, (1, 1), (10, 5), (31, 5)]
     body = bit_string((-701, 11), (-(1 << 31), 32), (0x7F800000, 32))
-    expect("STEP_OUT_OF_RANGE", 9, Network(1, 1, row_first), pass_payload(table, body))
+    assert_pass_error("STEP_OUT_OF_RANGE", 9, Network(1, 1, row_first), pass_payload(table, body))
 
 
 # --- PAS-5 -----------------------------------------------------------------------------------------------------------
 
 
 def test_pas_5_crc_of_the_integers() -> None:
-    expect("ACC_CRC_MISMATCH", 2, plain(), good(acc=[5, -2]))
-    expect("ACC_CRC_MISMATCH", 2, plain(), good(acc=[-3, 5]))
+    assert_pass_error("ACC_CRC_MISMATCH", 2, plain(), good(acc=[5, -2]))
+    assert_pass_error("ACC_CRC_MISMATCH", 2, plain(), good(acc=[-3, 5]))
 
 
 def test_pas_5_counts_the_refined_tensors_only() -> None:
@@ -393,14 +384,14 @@ def test_pas_5_counts_the_refined_tensors_only() -> None:
         if is_valid:
             assert sinrfmt.loads(file_of(network, base, later)).states[1].acc.tolist() == [7]
         else:
-            expect("ACC_CRC_MISMATCH", 2, network, base, later)
+            assert_pass_error("ACC_CRC_MISMATCH", 2, network, base, later)
 
 
 def test_a_change_of_integers_under_a_sealed_chunk_is_found() -> None:
     """The chunk's CRC is made anew, acc_crc is not: every change of a packed value is found."""
     one = good()
     for bit in range(8):
-        expect("ACC_CRC_MISMATCH", 2, plain(), one[:-1] + bytes([one[-1] ^ 1 << bit]))
+        assert_pass_error("ACC_CRC_MISMATCH", 2, plain(), one[:-1] + bytes([one[-1] ^ 1 << bit]))
 
 
 # --- both directions -------------------------------------------------------------------------------------------------

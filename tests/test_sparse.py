@@ -25,25 +25,22 @@ from sinrfmt.sparse import SparseCode, Vectors, accumulate, matrix_of, vectors_o
 from sinrfmt.tables import Entry, SparseTable, Width
 from tests.reference_writer import encode_lanes, encode_one_lane
 from tests.strategies import (
-    HEAD,
-    PASS,
+    STEP,
     assert_decodes,
-    assert_error,
     assert_fault,
+    assert_pass_error,
     bit_string,
+    file_of,
     fixed,
     header_of,
     make_file,
     pass_payload,
-    payload_offset,
-    seal,
     siren,
     sparse_code,
 )
 
 Bits = tuple[int, int]
 Run = list[tuple[int, int]]
-STEP = [(0, 1), (20, 7)]  # code 700
 RANS, LANES = 0x09, 0x69  # flags: coding, bit 3, log2_lanes
 SEED = 7
 ALL_CODINGS = [*((coding, 0) for coding in Coding), (Coding.RANS, 6)]
@@ -114,17 +111,6 @@ def plain(n_in: int = 2, n_out: int = 3, **options: Any) -> Network:
     """One linear layer with tool SPARSE, by default 3 x 2 weights and no bias."""
     record = LayerRecord(RecordKind.LINEAR, n_out, tool=Tool.SPARSE, **({"bias": False} | options))
     return Network(n_in, n_out, (record,))
-
-
-def file_of(network: Network, *passes: bytes, **fields: Any) -> bytes:
-    header = header_of(network, n_passes=len(passes), **fields)
-    return seal([(HEAD, build_head(header)), *((PASS, one) for one in passes)])
-
-
-def expect(name: str, after: int, network: Network, *passes: bytes, **fields: Any) -> None:
-    """Decoding fails with ``name``, ``after`` bytes into the payload of the last pass."""
-    data = file_of(network, *passes, **fields)
-    assert_error(name, payload_offset(data, len(passes)) + after, sinrfmt.loads, data)
 
 
 def code_of(atoms: Sequence[Sequence[int]], coefficients: Sequence[Sequence[int]], n_atoms: int = 8,
@@ -391,7 +377,7 @@ def table_pass(*fields: Bits, flags: int = 0x08, lead: Sequence[Bits] = STEP) ->
 
 
 def test_spa_1_vectors() -> None:
-    expect("BAD_TABLE", 6 + 1, plain(), table_pass((3, 2), (0, 46)))
+    assert_pass_error("BAD_TABLE", 6 + 1, plain(), table_pass((3, 2), (0, 46)))
 
 
 @pytest.mark.parametrize(("vectors", "k2", "most"), [(0, 8, 3), (1, 8, 2), (2, 8, 6), (2, 5, 5), (0, 2, 2)])
@@ -399,14 +385,14 @@ def test_spa_1_n_nonzero_is_at_most_k1_and_k2(vectors: int, k2: int, most: int) 
     """BAD_TABLE at the byte of the field's first bit, which is bit 30 of the table; the fields after it are there."""
     fields = [(vectors, 2), (k2 - 1, 20)]
     one = table_pass(*fields, (most, 16), (0, 10))
-    expect("PAYLOAD_TOO_SHORT", len(one), plain(), one)
-    expect("BAD_TABLE", 6 + 3, plain(), table_pass(*fields, (most + 1, 16), (0, 10)))
+    assert_pass_error("PAYLOAD_TOO_SHORT", len(one), plain(), one)
+    assert_pass_error("BAD_TABLE", 6 + 3, plain(), table_pass(*fields, (most + 1, 16), (0, 10)))
 
 
 def test_spa_1_lanes_have_no_bitmaps() -> None:
     fields = [(0, 2), (7, 20), (2, 16), (0, 1), (0, 2)]
-    expect("BAD_TABLE", 6 + 5, plain(), table_pass(*fields, flags=LANES))
-    expect("PAYLOAD_TOO_SHORT", 6 + 7, plain(), table_pass(*fields[:3], (1, 1), (1, 2), flags=LANES))
+    assert_pass_error("BAD_TABLE", 6 + 5, plain(), table_pass(*fields, flags=LANES))
+    assert_pass_error("PAYLOAD_TOO_SHORT", 6 + 7, plain(), table_pass(*fields[:3], (1, 1), (1, 2), flags=LANES))
 
 
 def later(code: SparseCode, n: int, before: Sequence[int], index: int = 1) -> bytes:
@@ -424,22 +410,22 @@ def test_spa_4_a_later_pass_adds_bits_or_atoms(n: int) -> None:
 
 @pytest.mark.parametrize("n", [9, 15])
 def test_spa_1_add_bits_is_at_most_8(n: int) -> None:
-    expect("BAD_TABLE", 6, plain(), packed_pass(GOOD), later(GOOD, n, [0] * 6))
+    assert_pass_error("BAD_TABLE", 6, plain(), packed_pass(GOOD), later(GOOD, n, [0] * 6))
 
 
 def test_tab_4_at_add_bits() -> None:
     base = packed_pass(GOOD, lead=[(1, 1), (15, 10)])
     acc = naive(GOOD, (3, 2), 0, 0, SEED)
     sinrfmt.loads(file_of(plain(), base, later(GOOD, 1, acc)))
-    expect("STEP_OUT_OF_RANGE", 6, plain(), base, later(GOOD, 2, acc))
+    assert_pass_error("STEP_OUT_OF_RANGE", 6, plain(), base, later(GOOD, 2, acc))
     sinrfmt.loads(file_of(plain(), packed_pass(GOOD, lead=[(1, 1), (0, 10)]), later(GOOD, 0, acc)))
 
 
 def test_spa_2_gaps_have_no_form_0() -> None:
     fields = [(0, 2), (7, 20), (2, 16), (1, 1)]
-    expect("BAD_MODEL", 6 + 5, plain(), table_pass(*fields, (0, 2), flags=RANS))
-    expect("BAD_MODEL", 6 + 5, plain(), table_pass(*fields, (3, 2), flags=RANS))  # TAB-3: nothing to repeat
-    expect("BAD_MODEL", 6 + 6, plain(), table_pass(*fields, (1, 2), (0, 2), (255, 8), (0, 2), flags=RANS))
+    assert_pass_error("BAD_MODEL", 6 + 5, plain(), table_pass(*fields, (0, 2), flags=RANS))
+    assert_pass_error("BAD_MODEL", 6 + 5, plain(), table_pass(*fields, (3, 2), flags=RANS))  # TAB-3: nothing to repeat
+    assert_pass_error("BAD_MODEL", 6 + 6, plain(), table_pass(*fields, (1, 2), (0, 2), (255, 8), (0, 2), flags=RANS))
 
 
 # --- SPA-3 -----------------------------------------------------------------------------------------------------------
@@ -458,9 +444,9 @@ def test_spa_3_symbols_of_an_entry(indices: Width | None, expected: int) -> None
 def test_spa_3_is_checked_before_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
     one = packed_pass(GOOD)
     monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=6 + 4 + 4))
-    expect("LIMIT_SYMBOLS", 6, plain(), one[:-1])
+    assert_pass_error("LIMIT_SYMBOLS", 6, plain(), one[:-1])
     monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], symbols=6 + 4 + 4 + 1))
-    expect("PAYLOAD_TOO_SHORT", len(one) - 1, plain(), one[:-1])
+    assert_pass_error("PAYLOAD_TOO_SHORT", len(one) - 1, plain(), one[:-1])
 
 
 # --- SPA-5 and SPA-6 -------------------------------------------------------------------------------------------------
@@ -472,7 +458,7 @@ BODY = 6 + 7  # packed: 8 + 38 + 10 bits of table
 def test_spa_5_sums_of_a_vector(coefficients: list[int]) -> None:
     """127 * 16909320 < 2^31 <= 127 * 16909321; one vector is enough, a weight that is small after all is no excuse."""
     code = code_of([[0, 5], [2, 7]], [[0, 0], coefficients])
-    expect("ACC_OVERFLOW", BODY, plain(), packed_pass(code, width=32))
+    assert_pass_error("ACC_OVERFLOW", BODY, plain(), packed_pass(code, width=32))
     assert_fault("ACC_OVERFLOW", 0, write, code)
 
 
@@ -485,7 +471,7 @@ def test_spa_5_the_largest_sum() -> None:
 def test_spa_5_comes_after_the_end_of_the_body() -> None:
     """Clause 7.5: overflow of clause 9 is looked for when all values are read."""
     one = packed_pass(code_of([[0, 5], [2, 7]], [[1 << 30, 0], [0, 0]]), width=32)
-    expect("SURPLUS_BYTES", len(one), plain(), one + b"\x00")
+    assert_pass_error("SURPLUS_BYTES", len(one), plain(), one + b"\x00")
 
 
 @pytest.mark.parametrize("atoms", [[5, 5], [5, 2], [5, 8], [8, 5], [0, (1 << 32) - 1], [1 << 31, 3]])
@@ -495,7 +481,7 @@ def test_spa_6_indices(atoms: list[int], vector: int) -> None:
     rows = [[1, 2], [1, 2]]
     rows[vector] = atoms
     code = SparseCode(0, 8, np.array(rows, np.int64), np.ones((2, 2), np.int32))  # type: ignore[arg-type]
-    expect("BAD_TABLE", BODY, plain(), packed_pass(code, index_bits=32, acc=[0] * 6))
+    assert_pass_error("BAD_TABLE", BODY, plain(), packed_pass(code, index_bits=32, acc=[0] * 6))
 
 
 @pytest.mark.parametrize(("gaps", "is_valid"), [([0, 3, 3, 3], True), ([3, 3, 0, 0], True), ([0, 4, 0, 0], True),
@@ -511,7 +497,9 @@ def test_spa_6_gaps_end_below_n_atoms(gaps: list[int], is_valid: bool) -> None:
     if is_valid:
         assert not sinrfmt.loads(file_of(plain(), one)).states[0].acc.any()
     else:
-        expect("BAD_STREAM", 6 + len(bit_string(*STEP, *fields_of(code), (1, 1), *model, (0, 2))), plain(), one)
+        assert_pass_error(
+            "BAD_STREAM", 6 + len(bit_string(*STEP, *fields_of(code), (1, 1), *model, (0, 2))), plain(), one
+        )
 
 
 def test_spa_6_gaps_that_pass_32_bits_together() -> None:

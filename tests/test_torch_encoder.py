@@ -1,6 +1,6 @@
 """The encoder as a whole: targets are met, results repeat, presets are sound."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,16 +21,7 @@ from sinrfmt.torch.signals import Signal, image_signal
 
 SCALAR = WEIGHT_CODINGS["scalar"]
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only lose time to a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PRESET = replace(preset_of("fast"), n_seeds=2, n_steps=300, n_trials=10, n_refits=3, n_refit_trials=2)
 

@@ -1,7 +1,5 @@
 """The training loop: it learns, repeats itself, reports, and can be interrupted."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -14,16 +12,7 @@ from sinrfmt.torch.presets import sine_network
 from sinrfmt.torch.signals import Signal, image_signal
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only lose time to a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NETWORK = sine_network(2, 3, 2, 12, 15.0)
 

@@ -1,7 +1,6 @@
 """Steps, priors, rounding with feedback, and the search of the knob."""
 
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -24,23 +23,13 @@ from sinrfmt.torch.rate import (
     round_with_feedback,
     search_bytes,
     search_psnr,
-    split_vector,
 )
-from sinrfmt.torch.sensitivity import Curvature, curvature_of
+from sinrfmt.torch.sensitivity import Curvature, curvature_of, split_vector
 from sinrfmt.torch.signals import image_signal
 from sinrfmt.weights import nearest_step_code, prior_values, step_value
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only lose time to a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NETWORK = sine_network(2, 3, 2, 16, 20.0)
 SEED = 77

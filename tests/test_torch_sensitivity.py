@@ -1,7 +1,5 @@
 """The Gauss-Newton curvature against plain autograd, and its factors."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -9,20 +7,11 @@ import torch
 from sinrfmt.network import LayerRecord, Network
 from sinrfmt.registry import RecordKind
 from sinrfmt.torch.modules import FieldModule
-from sinrfmt.torch.rate import round_with_feedback, split_vector
-from sinrfmt.torch.sensitivity import DAMPING, IDLE_DAMPING, Curvature, curvature_of, feedback_factor
+from sinrfmt.torch.rate import round_with_feedback
+from sinrfmt.torch.sensitivity import DAMPING, IDLE_DAMPING, Curvature, curvature_of, feedback_factor, split_vector
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only lose time to a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NETWORK = Network(
     2,

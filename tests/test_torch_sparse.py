@@ -28,6 +28,7 @@ from sinrfmt.torch.sparse_codes import in_order, quantise_as_published
 from sinrfmt.torch.tune import tuned
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 PICTURE = np.stack(
     [np.add.outer(np.arange(24) * 5, np.arange(32) * 4), np.add.outer(np.arange(24) * 9, np.zeros(32))], axis=-1
 ).astype(np.uint8)
@@ -257,7 +258,7 @@ def encoded(weight_coding: str, target: Target) -> tuple[EncodedField, sinrfmt.F
     [
         ("sparse", Target(max_bytes=400)),
         ("sparse", Target()),
-        ("sinr-paper", Target(max_bytes=600)),
+        ("sinr-paper", Target(max_bytes=1500)),
         ("sinr-paper", Target(min_psnr=18.0)),
         ("sinr-paper", Target()),
     ],
@@ -272,7 +273,7 @@ def test_a_sparse_file_has_the_announced_quality(weight_coding: str, target: Tar
     assert header.profile is (Profile.MAIN if weight_coding == "sinr-paper" else Profile.CORE)
     assert psnr(PICTURE, field.to_uint8()) == pytest.approx(chosen.psnr, abs=0.01)
     if target.max_bytes:
-        assert len(field.data) <= target.max_bytes
+        assert 0.93 * target.max_bytes < len(field.data) <= target.max_bytes
     if target.min_psnr:
         assert chosen.psnr >= target.min_psnr
 
@@ -286,6 +287,7 @@ def test_published_files_have_the_numbers_of_the_paper() -> None:
             assert code.tensor.is_bias and np.abs(code.values).max() < 1 << 15
             continue
         assert code.sparse.vectors == Vectors.MATRIX
+        assert code.sparse.n_atoms == 1 << 16
         assert 2 * code.sparse.n_nonzero <= code.tensor.size
         assert 1 << 13 <= np.abs(code.sparse.coefficients).max() < 1 << 15
 

@@ -20,7 +20,7 @@ from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Coding
 from sinrfmt.torch.fit import FitOptions, Progress, fit, measure, screen_seeds
 from sinrfmt.torch.modules import FieldModule
-from sinrfmt.torch.presets import Preset, network_for_bytes
+from sinrfmt.torch.presets import Preset, bits_per_parameter, network_for_bytes
 from sinrfmt.torch.rate import (
     Refit,
     Trial,
@@ -28,10 +28,9 @@ from sinrfmt.torch.rate import (
     quantise,
     search_bytes,
     search_psnr,
-    split_vector,
     start_knob,
 )
-from sinrfmt.torch.sensitivity import Curvature, curvature_of
+from sinrfmt.torch.sensitivity import Curvature, curvature_of, split_vector
 from sinrfmt.torch.signals import VALUE_RANGES, Signal
 
 SizeOf = Callable[[Network, Sequence[TensorCode], int], int]
@@ -111,13 +110,12 @@ class WeightCoding:
 
     Attributes:
         quantise: does it.
-        size: bytes of a file beside those of a scalar-coded one of the same network; a budget is divided by it before
-            a network is chosen.
+        bits_of_rate: bits of a weight at which the size of the network is right, for a rate in bits per grid position.
         payload: payload coding where none is asked for.
     """
 
     quantise: Quantiser
-    size: float
+    bits_of_rate: Callable[[float], float]
     payload: Coding
 
 
@@ -173,13 +171,15 @@ def _options(job: Job, n_steps: int) -> FitOptions:
     return FitOptions(max(1, n_steps), job.preset.learning_rate, batch_size)
 
 
-def _train(job: Job, max_bytes: int) -> FieldModule:
+def _network_for(job: Job, max_bytes: int, omega: float, bits_of_rate: Callable[[float], float]) -> Network:
+    signal = job.signal
+    return network_for_bytes(signal.coords.shape[1], signal.channels, max_bytes, signal.n_samples, omega, bits_of_rate)
+
+
+def _train(job: Job, max_bytes: int, bits_of_rate: Callable[[float], float]) -> FieldModule:
     """Screen seeds and omegas for the network of a budget and train the best one to the end."""
     preset, signal = job.preset, job.signal
-    networks = [
-        network_for_bytes(signal.coords.shape[1], signal.channels, max_bytes, signal.n_samples, omega)
-        for omega in preset.omegas
-    ]
+    networks = [_network_for(job, max_bytes, omega, bits_of_rate) for omega in preset.omegas]
     seeds = [(job.seed + i) % SEED_LIMIT for i in range(preset.n_seeds)]
     candidates = [(network, seed) for seed in seeds for network in networks]
     screening = _options(job, round(preset.n_steps * preset.screening_share))
@@ -192,13 +192,15 @@ def _train(job: Job, max_bytes: int) -> FieldModule:
 def _encode_for_bytes(job: Job, weight_coding: WeightCoding, target: Target) -> EncodedField:
     """Encode for a budget; where the weights turn out to need more bits than expected, with a smaller network."""
     max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * job.signal.n_samples / 8))
-    smallest = network_for_bytes(job.signal.coords.shape[1], job.signal.channels, 0, job.signal.n_samples, 1.0)
+    smallest = _network_for(job, 0, 1.0, weight_coding.bits_of_rate)
     if job.size_of(*_all_zero(smallest), job.seed) > max_bytes:  # known before any work is done
         raise error("USAGE", f"{max_bytes} bytes are fewer than the smallest network takes")
     results = []
-    first = max_bytes / weight_coding.size if target.max_bytes is not None else max_bytes
+    # Where nothing is asked for, all codings get the same network.
+    bits_of_rate = bits_per_parameter if target.max_bytes is None else weight_coding.bits_of_rate
     for attempt in range(MAX_SIZES):
-        encoded = weight_coding.quantise(job, _train(job, round(first * SMALLER**attempt)), target)
+        module = _train(job, round(max_bytes * SMALLER**attempt), bits_of_rate)
+        encoded = weight_coding.quantise(job, module, target)
         if encoded is not None:
             results.append(encoded)
         if encoded is not None and (target.max_bytes is None or encoded.float_psnr - encoded.psnr <= MAX_DROP):
@@ -215,10 +217,11 @@ def _all_zero(network: Network) -> tuple[Network, tuple[TensorCode, ...]]:
 
 def _encode_for_psnr(job: Job, weight_coding: WeightCoding, min_psnr: float) -> EncodedField:
     """Encode for a quality; with a larger network where it is missed, a smaller one where it is far exceeded."""
-    max_bytes = _probe_size(job, min_psnr)
+    max_bytes = _probe_size(job, min_psnr, weight_coding.bits_of_rate)
     results: list[EncodedField] = []
     for _ in range(MAX_SIZES):
-        encoded = weight_coding.quantise(job, _train(job, max_bytes), Target(min_psnr=min_psnr))
+        module = _train(job, max_bytes, weight_coding.bits_of_rate)
+        encoded = weight_coding.quantise(job, module, Target(min_psnr=min_psnr))
         if encoded is not None:
             results.append(encoded)
         if results and (encoded is None or encoded.float_psnr - min_psnr <= MAX_DROP):
@@ -229,7 +232,7 @@ def _encode_for_psnr(job: Job, weight_coding: WeightCoding, min_psnr: float) -> 
     return min(results, key=lambda encoded: encoded.n_bytes)
 
 
-def _probe_size(job: Job, min_psnr: float) -> int:
+def _probe_size(job: Job, min_psnr: float, bits_of_rate: Callable[[float], float]) -> int:
     """Bytes that should give ``min_psnr``, from short trainings of one seed."""
     signal = job.signal
     size = DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8
@@ -238,9 +241,7 @@ def _probe_size(job: Job, min_psnr: float) -> int:
     max_size = max(MIN_BYTES, min(MAX_BYTES, signal.samples.size))
     for _ in range(MAX_PROBES):
         size = min(max(size, MIN_BYTES), max_size)
-        network = network_for_bytes(
-            signal.coords.shape[1], signal.channels, round(size), signal.n_samples, job.preset.omegas[0]
-        )
+        network = _network_for(job, round(size), job.preset.omegas[0], bits_of_rate)
         psnr = fit(FieldModule(network, seed=job.seed), signal, options, seed=job.seed, device=job.device)
         missing = min_psnr + BEST_DROP - PROBE_GAIN - psnr
         size *= 2.0 ** (missing / PSNR_PER_OCTAVE)

@@ -20,18 +20,18 @@ from sinrfmt.network import Network
 from sinrfmt.payload import TensorCode, pack
 from sinrfmt.registry import LEVELS, ChunkKind, Coding, Dictionary, Profile, Tool
 from sinrfmt.torch.encoder import StageProgress, Target, WeightCoding, encode_signal, quantise_module
-from sinrfmt.torch.presets import Preset, preset_of
+from sinrfmt.torch.presets import Preset, bits_per_parameter, preset_of
 from sinrfmt.torch.rate import LAW
 from sinrfmt.torch.signals import Signal, image_signal
-from sinrfmt.torch.sparse_codes import quantise_as_published, quantise_sparse
+from sinrfmt.torch.sparse_codes import published_bits, quantise_as_published, quantise_sparse, sparse_bits
 from sinrfmt.wire import Fault
 
 SMALL_SIGNAL = 1 << 17
 """Samples; the network that suits so few has layers of less than about 64."""
 WEIGHT_CODINGS = {
-    "scalar": WeightCoding(quantise_module, size=1.0, payload=Coding.RANS),
-    "sparse": WeightCoding(quantise_sparse, size=1.15, payload=Coding.RANS),
-    "sinr-paper": WeightCoding(quantise_as_published, size=2.6, payload=Coding.BROTLI),
+    "scalar": WeightCoding(quantise_module, bits_per_parameter, payload=Coding.RANS),
+    "sparse": WeightCoding(quantise_sparse, sparse_bits, payload=Coding.RANS),
+    "sinr-paper": WeightCoding(quantise_as_published, published_bits, payload=Coding.BROTLI),
 }
 MAIN_CODINGS = (Coding.BROTLI, Coding.ZSTANDARD)
 

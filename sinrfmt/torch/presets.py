@@ -6,6 +6,7 @@ larger one at fewer bits, or a smaller one at more, gives a worse picture.
 
 import math
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -93,7 +94,14 @@ def expected_bytes(network: Network, bits: float) -> float:
     return OVERHEAD_BYTES + TENSOR_BYTES * len(network.tensors) + network.n_parameters * bits / 8.0
 
 
-def network_for_bytes(in_dims: int, out_channels: int, max_bytes: int, n_samples: int, omega: float) -> Network:
+def network_for_bytes(
+    in_dims: int,
+    out_channels: int,
+    max_bytes: int,
+    n_samples: int,
+    omega: float,
+    bits_of_rate: Callable[[float], float] = bits_per_parameter,
+) -> Network:
     """The widest SIREN that is expected to fit; the smallest one when none does.
 
     Args:
@@ -101,8 +109,9 @@ def network_for_bytes(in_dims: int, out_channels: int, max_bytes: int, n_samples
         max_bytes: size of the file.
         n_samples: grid positions of the signal.
         omega: of the sine layers.
+        bits_of_rate: bits of a weight at a rate in bits per grid position.
     """
-    bits = bits_per_parameter(max(8.0 * max_bytes, 1.0) / n_samples)
+    bits = bits_of_rate(max(8.0 * max_bytes, 1.0) / n_samples)
     networks = [sine_network(in_dims, out_channels, DEPTH, width, omega) for width in range(MIN_WIDTH, MAX_WIDTH + 1)]
     n_fitting = sum(expected_bytes(network, bits) <= max_bytes for network in networks)
     return networks[max(0, n_fitting - 1)]

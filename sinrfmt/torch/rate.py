@@ -7,7 +7,6 @@ t)``, so that every weight adds the same expected error c^2 / 12; c is the only 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,9 @@ from sinrfmt.registry import Dictionary
 from sinrfmt.sparse import accumulate
 from sinrfmt.tables import PRIOR_SHIFT_FIRST, PRIOR_SHIFT_LAST, SIZES, Prior
 from sinrfmt.torch.modules import SIGNED_NUMBER_RANGE, initial_bound
-from sinrfmt.torch.sensitivity import Block, Curvature
+from sinrfmt.torch.sensitivity import Block, Curvature, split_vector
 from sinrfmt.weights import Acc, TensorState, add_prior, nearest_step_code, prior_values, step_value, to_weights
 
-Entry = TypeVar("Entry", bound=np.generic)
 Integers = NDArray[np.int64]
 
 LAW = Dictionary.T8
@@ -80,13 +78,6 @@ def step_codes(network: Network, weights: NDArray[np.float64], curvature: Curvat
     return [
         nearest_step_code(max(c / math.sqrt(mean), peak / ACC_PEAK)) for mean, peak in zip(means, peaks, strict=True)
     ]
-
-
-def split_vector(network: Network, vector: NDArray[Entry]) -> list[NDArray[Entry]]:
-    """A parameter vector as one array per tensor, of the tensor's shape."""
-    ends = np.cumsum([tensor.size for tensor in network.tensors])
-    parts = np.split(vector, ends[:-1])
-    return [part.reshape(tensor.shape) for part, tensor in zip(parts, network.tensors, strict=True)]
 
 
 @dataclass(frozen=True)

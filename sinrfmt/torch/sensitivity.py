@@ -10,6 +10,7 @@ The *parameter vector* is all tensors in table order, each in C order.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,12 +20,21 @@ from torch import Tensor as Values
 from sinrfmt.network import Network
 from sinrfmt.torch.modules import DenseLayer, FieldModule
 
+Entry = TypeVar("Entry", bound=np.generic)
+
 DAMPING = 1e-3
 """Share of the diagonal added to it before a block is factored."""
 IDLE_DAMPING = 1e-2
 """Share of the tensor's mean added too. Without it a weight that has next to no influence, such as one of a neuron that
 is never heard, would be moved without bounds to make up for others, where the quadratic model says nothing."""
 SAMPLES_PER_CHUNK = 1024
+
+
+def split_vector(network: Network, vector: NDArray[Entry]) -> list[NDArray[Entry]]:
+    """A parameter vector as one array per tensor, of the tensor's shape."""
+    ends = np.cumsum([tensor.size for tensor in network.tensors])
+    parts = np.split(vector, ends[:-1])
+    return [part.reshape(tensor.shape) for part, tensor in zip(parts, network.tensors, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -185,8 +195,7 @@ def _block(module: FieldModule, chunks: list[Values], pieces: list[_Piece], diag
 
 def _tensor_means(network: Network, diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
     """For every parameter the mean of its tensor's diagonal: float64 (n_parameters,)."""
-    ends = np.cumsum([tensor.size for tensor in network.tensors])
-    return np.concatenate([np.full(part.size, part.mean()) for part in np.split(diagonal, ends[:-1])])
+    return np.concatenate([np.full(part.size, part.mean()) for part in split_vector(network, diagonal)])
 
 
 def _jacobian(network: Network, factors: list[tuple[Values, Values]], pieces: list[_Piece]) -> Values:

@@ -6,9 +6,10 @@ Specification: clause 9.5. Paper: "SINR: Sparsity driven compressed implicit neu
 
 import itertools
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from sinrfmt.torch.expansion import (
 )
 from sinrfmt.torch.fit import measure
 from sinrfmt.torch.modules import FieldModule
+from sinrfmt.torch.presets import bits_per_parameter
 from sinrfmt.torch.rate import (
     ACC_PEAK,
     LAW,
@@ -61,43 +63,59 @@ TINY_WIDTH = 50
 """Networks with narrower hidden layers have one vector for each matrix (paper, section 4)."""
 PAPER_BITS = 16
 """Bits of a coefficient and of an index (paper, section 4)."""
-PAPER_SHARES = tuple(i / 32 for i in range(1, 17))
-"""s / k1, raised until the quality holds or 2 s = k1 (paper, section 3.4)."""
-PAPER_ATOMS_RATIO = 16
-PAPER_ATOMS_LIMIT = 1 << 14
-"""k2 = 16 k1, at most this; the paper gives none."""
+PAPER_ATOMS = 1 << PAPER_BITS
+"""k2: as many atoms as an index can name. The paper gives none; fewer atoms save few bytes and lose much quality."""
+PAPER_ENTRIES = 1 << 26
+"""Most entries of a dictionary, so that a pursuit takes less than a minute and half a gigabyte."""
+PAPER_WEIGHT_BITS = 13.0
+"""Bits of a weight at which a network is right for a budget: s = 0.4 k1, up to 2 s = k1 where no width fits it."""
 PAPER_DROP = DEFAULT_DROP
+
+
+def published_bits(_: float) -> float:
+    """Bits of a weight at a rate: always the same."""
+    return PAPER_WEIGHT_BITS
 
 
 # --- sinr-paper ------------------------------------------------------------------------------------------------------
 
 
-def quantise_as_published(job: Job, module: FieldModule, target: Target) -> EncodedField | None:
-    """Every matrix as 2 s numbers of 16 bits a vector, s raised from low until the target holds or 2 s = k1.
+def quantise_as_published(
+    job: Job, module: FieldModule, target: Target, most_atoms: int = PAPER_ATOMS
+) -> EncodedField | None:
+    """Every matrix as 2 s numbers of 16 bits a vector, s / k1 the same in all.
 
     With ``max_bytes`` the largest s that fits; with ``min_psnr`` the smallest that reaches it; otherwise the smallest
-    that loses no more than 0.3 dB, or 2 s = k1. None if there is none.
+    that loses no more than 0.3 dB, or 2 s = k1. None if there is none. Bytes and quality are taken to rise with s, so
+    s is bisected instead of raised one by one.
     """
     network = _sparse_network(module.network, lambda index: True)
-    pursuits = _pursuits(network, module, job)
+    pursuits = _pursuits(network, module, job, most_atoms)
     float_psnr = measure(module, job.signal, device=job.device)
     min_psnr = float_psnr - PAPER_DROP if target.min_psnr is None else target.min_psnr
-    report = job.stage("quantise")
+    longest = max(_length(t, pursuits[t.ordinal][0]) for t in network.tensors if t.is_sparse)
+    numbers = range(1, max(1, longest // 2) + 1)
     decoded = FieldModule(network, seed=module.seed).to(job.device)
-    best: EncodedField | None = None
-    for i, share in enumerate(PAPER_SHARES):
-        codes = _published_codes(network, module, pursuits, share)
+    counter, report = itertools.count(1), job.stage("quantise")
+
+    @cache
+    def trial(n_nonzero: int) -> EncodedField:
+        """With this s in the longest vectors."""
+        codes = _published_codes(network, module, pursuits, n_nonzero, longest)
         decoded.load_arrays(dequantise(network, codes, module.seed))
         psnr = measure(decoded, job.signal, device=job.device)
-        n_bytes = job.size_of(network, codes, module.seed)
-        if target.max_bytes is not None and n_bytes > target.max_bytes:
-            break
-        best = EncodedField(network, module.seed, codes, psnr, float_psnr, n_bytes, module.arrays())
         if report:
-            report(i + 1, len(PAPER_SHARES), psnr)
-        if target.max_bytes is None and psnr >= min_psnr:
-            return best
-    return None if target.min_psnr is not None else best
+            report(next(counter), len(numbers).bit_length() + 1, psnr)
+        n_bytes = job.size_of(network, codes, module.seed)
+        return EncodedField(network, module.seed, codes, psnr, float_psnr, n_bytes, module.arrays())
+
+    if target.max_bytes is not None:
+        n_fitting = bisect_right(numbers, target.max_bytes, key=lambda s: trial(s).n_bytes)
+        return trial(numbers[n_fitting - 1]) if n_fitting else None
+    n_missing = bisect_left(numbers, True, key=lambda s: trial(s).psnr >= min_psnr)
+    if n_missing < len(numbers):
+        return trial(numbers[n_missing])
+    return None if target.min_psnr is not None else trial(numbers[-1])
 
 
 def _sparse_network(network: Network, is_sparse: Callable[[int], bool]) -> Network:
@@ -121,7 +139,9 @@ def _published_vectors(network: Network, tensor: Tensor) -> Vectors:
     return Vectors.ROWS if is_last else Vectors.COLUMNS
 
 
-def _pursuits(network: Network, module: FieldModule, job: Job) -> dict[int, tuple[Vectors, int, Pursuit]]:
+def _pursuits(
+    network: Network, module: FieldModule, job: Job, most_atoms: int
+) -> dict[int, tuple[Vectors, int, Pursuit]]:
     """By ordinal: the vectors, k2, and the pursuit up to 2 s = k1."""
     found = {}
     arrays = module.arrays()
@@ -129,8 +149,9 @@ def _pursuits(network: Network, module: FieldModule, job: Job) -> dict[int, tupl
         if tensor.is_sparse:
             vectors = _published_vectors(network, tensor)
             rows = vectors_of(arrays[tensor.name], vectors)
-            n_atoms = max(1, min(PAPER_ATOMS_RATIO * rows.shape[1], PAPER_ATOMS_LIMIT))
-            pursuit = pursue(rows, n_atoms, max(1, rows.shape[1] // 2), tensor, module.seed, job.device)
+            k1 = rows.shape[1]
+            n_atoms = max(k1, min(most_atoms, PAPER_ENTRIES // k1))
+            pursuit = pursue(rows, n_atoms, max(1, k1 // 2), tensor, module.seed, job.device)
             found[tensor.ordinal] = vectors, n_atoms, pursuit
     return found
 
@@ -146,8 +167,13 @@ def pursue(
 
 
 def _published_codes(
-    network: Network, module: FieldModule, pursuits: dict[int, tuple[Vectors, int, Pursuit]], share: float
+    network: Network,
+    module: FieldModule,
+    pursuits: dict[int, tuple[Vectors, int, Pursuit]],
+    n_nonzero_longest: int,
+    longest: int,
 ) -> tuple[TensorCode, ...]:
+    """With ``n_nonzero_longest`` atoms for vectors as long as ``longest``, in proportion for shorter ones."""
     arrays = module.arrays()
     codes = []
     for tensor in network.tensors:
@@ -157,7 +183,7 @@ def _published_codes(
             codes.append(TensorCode(tensor, _rounded(values, step), step, least_width=PAPER_BITS))
             continue
         vectors, n_atoms, pursuit = pursuits[tensor.ordinal]
-        n_nonzero = max(1, int(share * _length(tensor, vectors)))
+        n_nonzero = max(1, n_nonzero_longest * _length(tensor, vectors) // longest)
         atoms, coefficients = in_order(pursuit, n_nonzero)
         step = _uniform_step(coefficients)
         code = SparseCode(vectors, n_atoms, atoms.astype(np.int32), _rounded(coefficients, step))
@@ -195,6 +221,8 @@ def _uniform_step(values: Floats) -> int:
 
 # --- sparse ----------------------------------------------------------------------------------------------------------
 
+SPARSE_SIZE = 1.15
+"""Bytes of a file beside those of a scalar-coded one of the same network."""
 SHAPES: tuple[tuple[float, float], ...] = ((4.0, 0.5), (2.0, 0.75), (1.25, 1.0))
 """(k2 / k1, s / k1) that are tried."""
 MATRIX_LIMIT = 48 * 48
@@ -207,6 +235,11 @@ COARSER = (0.25, 0.5)
 """Octaves by which steps are made coarser before the training with the quantiser in the loop."""
 KNOB_START = 0.3
 """First knob as a share of the one that plain rounding would need."""
+
+
+def sparse_bits(rate: float) -> float:
+    """Bits of a weight at which a network is right, at a rate in bits per grid position."""
+    return SPARSE_SIZE * bits_per_parameter(rate)
 
 
 @dataclass(frozen=True)

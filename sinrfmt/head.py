@@ -6,6 +6,7 @@ Specification: clause 6. What the single fields are and allow is in :mod:`sinrfm
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeGuard
 
@@ -22,6 +23,7 @@ from sinrfmt.network import (
     Network,
     Record,
     SeededFourierEncoding,
+    Tensor,
 )
 from sinrfmt.registry import (
     KINDS_WITH_OMEGA,
@@ -69,6 +71,12 @@ class Header:
     level: Level = LEVELS[1]
     version_minor: int = VERSION_MINOR
 
+    @cached_property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors of the network in table order, as this file codes them."""
+        is_relative = self.base_digest is not None
+        return tuple(replace(tensor, is_relative=is_relative) for tensor in self.network.tensors)
+
 
 def parse_head(payload: bytes) -> Header:
     """Clause 6.
@@ -81,6 +89,11 @@ def parse_head(payload: bytes) -> Header:
     for rule in HEAD_RULES:
         rule(raw, header)
     return replace(header, quality=_quality(raw))
+
+
+def base_digest_offset(payload: bytes) -> int:
+    """Where ``base_digest`` stands in the payload of a HEAD that is valid and has one."""
+    return int(layout.HEAD.parse(payload).base_offset)
 
 
 def _header(raw: Container) -> Header:

@@ -107,12 +107,16 @@ Step = Layer | InputRecord
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of the table: its ordinal, name, C-order shape (out, in) or (out,), and layer record."""
+    """One tensor of the table: its ordinal, name, C-order shape (out, in) or (out,), and layer record.
+
+    ``is_relative``: its integers are relative to those of a base (clause 9.8).
+    """
 
     ordinal: int
     name: str
     shape: tuple[int, ...]
     record: LayerRecord
+    is_relative: bool = False
 
     @property
     def is_bias(self) -> bool:
@@ -120,8 +124,13 @@ class Tensor:
 
     @property
     def is_sparse(self) -> bool:
-        """A weight matrix with tool SPARSE; the bias of its layer is coded with tool SCALAR."""
-        return self.record.tool is Tool.SPARSE and not self.is_bias
+        """A weight matrix with tool SPARSE; the bias of its layer is coded with tool SCALAR unless it is relative."""
+        return self.record.tool is Tool.SPARSE and (self.is_relative or not self.is_bias)
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """The shape for sparse codes, where a bias is a matrix (out, 1)."""
+        return (self.shape[0], 1) if self.is_bias else (self.shape[0], self.shape[1])
 
     @property
     def size(self) -> int:

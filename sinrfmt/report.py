@@ -62,6 +62,8 @@ def describe(field: Field) -> dict[str, Any]:
         "in_dims": network.in_dims,
         "out_channels": network.out_channels,
         "seed": header.seed,
+        "base_digest": None if header.base_digest is None else header.base_digest.hex(),
+        "state_digest": field.state_digest.hex(),
         "input_encoding": _input_encoding(network.input_encoding),
         "inputs": _inputs(network),
         "quality": None if header.quality is None else list(header.quality),
@@ -123,7 +125,7 @@ def _layers(field: Field) -> list[dict[str, Any]]:
 def _layer(index: int, layer: Layer, bits: dict[int, float], tables: dict[int, SparseTable]) -> dict[str, Any]:
     n_rows, n_columns = layer.weight_shape
     n_weights, n_biases = n_rows * n_columns, n_rows if layer.record.bias else 0
-    entry = {
+    entry: dict[str, Any] = {
         "kind": layer.kind.name,
         "inputs": layer.n_in,
         "outputs": layer.n_out,
@@ -135,7 +137,11 @@ def _layer(index: int, layer: Layer, bits: dict[int, float], tables: dict[int, S
         "bits_per_weight": round(bits[2 * index] / n_weights, 3),
         "bits_per_bias": round(bits[2 * index + 1] / n_biases, 3) if n_biases else None,
     }
-    return entry | _sparse(tables[2 * index]) if 2 * index in tables else entry
+    if 2 * index in tables:
+        entry |= _sparse(tables[2 * index])
+    if 2 * index + 1 in tables:
+        entry["bias"] = _sparse(tables[2 * index + 1])
+    return entry
 
 
 def _sparse(table: SparseTable) -> dict[str, Any]:
@@ -151,13 +157,13 @@ def _coded_tensors(field: Field) -> tuple[dict[int, float], dict[int, SparseTabl
     """By ordinal: coded bits of every tensor over all passes decoded; fields of the sparse codes of pass 0."""
     bits = {tensor.ordinal: 0.0 for tensor in field.header.network.tensors}
     tables: dict[int, SparseTable] = {}
-    is_base = True
+    is_first = True
     for chunk in _chunks(field.data):
         if chunk.kind is ChunkKind.PASS:
             pass_header = parse_pass_header(chunk, field.header)
-            for entry, n_bits in payload.coded_bits(chunk.payload, pass_header, field.header, is_base=is_base):
+            for entry, n_bits in payload.coded_bits(chunk.payload, pass_header, field.header, is_first=is_first):
                 bits[entry.tensor.ordinal] += n_bits
-                if is_base and entry.sparse is not None:
+                if is_first and entry.sparse is not None:
                     tables[entry.tensor.ordinal] = entry.sparse
-            is_base = False
+            is_first = False
     return bits, tables

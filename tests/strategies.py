@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import sinrfmt
+from sinrfmt.base import Base, state_digest, states_from
 from sinrfmt.container import build_file
 from sinrfmt.errors import SinrError
 from sinrfmt.head import Header, build_head, lowest_level
@@ -207,17 +208,27 @@ def header_of(network: Network, **fields: Any) -> Header:
 
 
 def make_file(
-    header: Header, codings: Sequence[tuple[Coding, int]], *, seed: int = 0, scale: float = 20.0, n_bits: int = 2
+    header: Header,
+    codings: Sequence[tuple[Coding, int]],
+    *,
+    seed: int = 0,
+    scale: float = 20.0,
+    n_bits: int = 2,
+    base: Made | None = None,
 ) -> Made:
-    """A file of random integers with one pass for each (coding, log2_lanes)."""
+    """A file of random integers with one pass for each (coding, log2_lanes), relative to ``base`` if there is one."""
     rng = np.random.default_rng(seed)
     header = replace(header, n_passes=len(codings))
     chunks: list[tuple[ChunkKind, bytes]] = []
+    before: States | None = None
+    if base is not None:
+        header = replace(header, base_digest=state_digest(base.states[-1]))
+        before = states_from(Base(base.header, base.states[-1]), header)
     states: list[States] = []
     for index, (coding, log2_lanes) in enumerate(codings):
-        before = states[-1] if states else None
+        before = states[-1] if states else before
         make = base_code if before is None else refined_code
-        codes = [code for t in header.network.tensors if (code := make(t, rng, scale, n_bits)) is not None]
+        codes = [code for t in header.tensors if (code := make(t, rng, scale, n_bits)) is not None]
         payload, after = pack(codes, header, coding=coding, log2_lanes=log2_lanes, index=index, before=before)
         chunks.append((ChunkKind.PASS, payload))
         states.append(after)
@@ -236,7 +247,7 @@ def base_code(tensor: Tensor, rng: np.random.Generator, scale: float, _: int = 0
         patterns = numbers.astype(np.float16).view(np.uint16) if record.half else numbers.astype(np.float32)
         return TensorCode(tensor, patterns.view(np.int32) if not record.half else patterns.astype(np.int32))
     # Sums of 20 atoms that later passes may multiply by 2^6 stay below 2^31.
-    sparse = sparse_code(tensor.shape, rng, min(scale, 3000.0)) if tensor.is_sparse else None
+    sparse = sparse_code(tensor.matrix_shape, rng, min(scale, 3000.0)) if tensor.is_sparse else None
     values = laplace(rng, scale, 0 if tensor.is_sparse else tensor.size)
     rows = None
     if record.row_steps and not tensor.is_bias and rng.integers(4):
@@ -275,7 +286,9 @@ def refined_code(tensor: Tensor, rng: np.random.Generator, _: float, n_bits: int
     if tensor.record.tool is Tool.RAW or not rng.integers(4):
         return None
     if tensor.is_sparse:
-        return TensorCode(tensor, refine_bits=int(rng.integers(n_bits + 1)), sparse=sparse_code(tensor.shape, rng, 1.0))
+        return TensorCode(
+            tensor, refine_bits=int(rng.integers(n_bits + 1)), sparse=sparse_code(tensor.matrix_shape, rng, 1.0)
+        )
     values = rng.integers(-(1 << n_bits - 1), (1 << n_bits - 1) + 1, tensor.size).astype(np.int32)
     return TensorCode(tensor, values, refine_bits=n_bits)
 
@@ -285,9 +298,9 @@ def small_file(*codings: tuple[Coding, int], **options: Any) -> Made:
     return make_file(header_of(siren(1)), codings or [(Coding.PACKED, 0)], **options)
 
 
-def assert_decodes(made: Made) -> sinrfmt.Field:
+def assert_decodes(made: Made, **options: Any) -> sinrfmt.Field:
     """The file gives the integers and steps it was made of."""
-    field = sinrfmt.loads(made.data)
+    field = sinrfmt.loads(made.data, **options)
     for found, expected in zip(field.states, made.states[-1], strict=True):
         np.testing.assert_array_equal(found.acc, expected.acc)
         assert (found.step, found.tensor.ordinal) == (expected.step, expected.tensor.ordinal)

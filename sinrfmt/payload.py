@@ -14,7 +14,7 @@ from sinrfmt.container import PASS_HEADER_BYTES, PassHeader, build_pass_header
 from sinrfmt.entropy import decode_values, encode_values
 from sinrfmt.head import Header
 from sinrfmt.model_fit import fit_model, fit_one_sided, values_cost_bits
-from sinrfmt.models import PROBABILITY_BITS, Model, StreamFault, ZeroModel, bitmap_symbols
+from sinrfmt.models import PROBABILITY_BITS, Model, ModelParameters, StreamFault, ZeroModel, bitmap_symbols
 from sinrfmt.network import Tensor
 from sinrfmt.rans import OneLaneDecoder, StreamDecoder, StreamEncoder, open_stream
 from sinrfmt.registry import Coding, Tool
@@ -297,6 +297,7 @@ class TensorCode:
     In pass 0 ``step`` is its step code and ``prior`` what ``values`` is the difference from; in a later pass
     ``refine_bits`` is 1 to 8 and the rest is not used. A weight matrix with tool SPARSE has ``sparse`` in place of
     ``values``, and ``refine_bits`` 0 to 8. Packed values, indices and coefficients have at least ``least_width`` bits.
+    ``parameters`` is the model of the values, where several lists are to share one; else it is fitted to them.
     """
 
     tensor: Tensor
@@ -307,6 +308,7 @@ class TensorCode:
     refine_bits: int = 0
     sparse: SparseCode | None = None
     least_width: int = 1
+    parameters: ModelParameters | None = None
 
     @property
     def coded_values(self) -> Acc:
@@ -359,13 +361,19 @@ def _entry(code: TensorCode, coding: Coding, log2_lanes: int) -> Entry:
     is_raw = code.tensor.record.tool is Tool.RAW
     return Entry(
         tensor=code.tensor,
-        values=None if is_raw else _parameters(code.coded_values, coding, code.least_width),
+        values=None if is_raw else _value_parameters(code, coding),
         step=code.step,
         row_steps=None if code.row_steps is None else _parameters(code.row_steps, coding),
         prior=code.prior,
         refine_bits=code.refine_bits,
         sparse=None if code.sparse is None else _sparse_table(code.sparse, coding, log2_lanes, code.least_width),
     )
+
+
+def _value_parameters(code: TensorCode, coding: Coding) -> ValueParameters:
+    if code.parameters is not None and coding is Coding.RANS:
+        return code.parameters
+    return _parameters(code.coded_values, coding, code.least_width)
 
 
 def _parameters(values: NDArray[np.int32] | NDArray[np.int16], coding: Coding, least_width: int = 1) -> ValueParameters:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from sinrfmt.base import Base, BaseSource
 from sinrfmt.faults import error
 from sinrfmt.field import Field
 from sinrfmt.head import Header
@@ -22,29 +23,45 @@ READ_BYTES = 1 << 20
 NOTES_LIMIT = 100  # a file of many odd chunks does not fill memory with notes
 PathLike = str | os.PathLike[str]
 Source = PathLike | BinaryIO
+BaseFile = Source | bytes | Field
+"""A base (clause 9.8): a path, an open file, its bytes, or the field."""
 
 
-def loads(data: bytes, *, passes: int | None = None, partial: bool = False) -> Field:
+def loads(data: bytes, *, passes: int | None = None, partial: bool = False, base: BaseFile | None = None) -> Field:
     """Decode a file held in memory.
 
     Args:
         data: the bytes.
         passes: decode the first ``passes`` passes only; bytes after them are not looked at.
         partial: take the last whole pass of a file that ends early.
+        base: the file that the weights are relative to (clause 9.8); not read if they are not.
 
     Raises:
-        FormatError, UnsupportedError, LimitError: by the rule that is broken.
+        FormatError, UnsupportedError, LimitError, ChecksumError: by the rule that is broken.
         UsageError: more passes asked for than the file has.
 
     >>> loads(b"not a field")
     Traceback (most recent call last):
     sinrfmt.errors.FormatError: BAD_SIGNATURE [101] at byte 0: found 6e6f7420, expected 53494ed2
     """
-    return _decode(io.BytesIO(data), passes=passes, partial=partial)
+    return _decode(io.BytesIO(data), passes=passes, partial=partial, base=base)
 
 
-def _decode(file: BinaryIO, *, passes: int | None, partial: bool) -> Field:
-    parser = Parser()
+def _base_source(base: BaseFile | None) -> BaseSource | None:
+    if base is None:
+        return None
+
+    def read() -> Base:
+        field = base if isinstance(base, Field) else loads(base) if isinstance(base, bytes) else load(base)
+        if field.n_passes < field.header.n_passes:
+            raise error("TRUNCATED", f"pass {field.n_passes} of {field.header.n_passes} of a base")
+        return Base(field.header, field.states)
+
+    return read
+
+
+def _decode(file: BinaryIO, *, passes: int | None, partial: bool, base: BaseFile | None) -> Field:
+    parser = Parser(_base_source(base))
     data = bytearray()
     meta: dict[str, str] = {}
     notes: list[str] = []
@@ -110,10 +127,10 @@ def _opened(source: Source) -> Iterator[BinaryIO]:
         raise error("USAGE", f"{source}: {failure.strerror}") from failure
 
 
-def load(source: Source, *, passes: int | None = None, partial: bool = False) -> Field:
+def load(source: Source, *, passes: int | None = None, partial: bool = False, base: BaseFile | None = None) -> Field:
     """Decode a file: a path, or an object opened in binary mode. See :func:`loads`."""
     with _opened(source) as file:
-        return _decode(file, passes=passes, partial=partial)
+        return _decode(file, passes=passes, partial=partial, base=base)
 
 
 def dumps(field: Field) -> bytes:
@@ -176,17 +193,18 @@ def _umask() -> int:
 class LazyField:
     """A file whose header was read; its weights are decoded when :attr:`field` is first asked for."""
 
-    def __init__(self, source: Source, *, passes: int | None, partial: bool) -> None:
+    def __init__(self, source: Source, *, passes: int | None, partial: bool, base: BaseFile | None) -> None:
         self._source = source
         self._passes = passes
         self._partial = partial
+        self._base = base
         self._field: Field | None = None
         self.header = read_header(source)
 
     @property
     def field(self) -> Field:
         if self._field is None:
-            self._field = load(self._source, passes=self._passes, partial=self._partial)
+            self._field = load(self._source, passes=self._passes, partial=self._partial, base=self._base)
         return self._field
 
 
@@ -211,10 +229,12 @@ def read_header(source: Source) -> Header:
 
 
 @contextlib.contextmanager
-def open(source: Source, *, passes: int | None = None, partial: bool = False) -> Iterator[LazyField]:
+def open(
+    source: Source, *, passes: int | None = None, partial: bool = False, base: BaseFile | None = None
+) -> Iterator[LazyField]:
     """A field whose header is there at once and whose weights are decoded when they are needed.
 
     Raises:
         SinrError: HEAD is not valid.
     """
-    yield LazyField(source, passes=passes, partial=partial)
+    yield LazyField(source, passes=passes, partial=partial, base=base)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sinrfmt import evaluate
+from sinrfmt.base import state_digest
 from sinrfmt.faults import error
 from sinrfmt.head import Header
 from sinrfmt.payload import States
@@ -66,6 +67,11 @@ class Field:
     def state_dict(self) -> dict[str, NDArray[np.float32]]:
         """Tensor name (``layers.0.weight``) to float32 array."""
         return {state.tensor.name: w for state, w in zip(self.states, self.weights, strict=True)}
+
+    @cached_property
+    def state_digest(self) -> bytes:
+        """The 16 bytes by which a file names this one as its base (clause 9.8), after the passes decoded."""
+        return state_digest(self.states)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from sinrfmt.container import PASS_HEADER_BYTES, PassHeader, build_pass_header
 from sinrfmt.entropy import decode_values, encode_values
 from sinrfmt.head import Header
 from sinrfmt.model_fit import fit_model, fit_one_sided, values_cost_bits
-from sinrfmt.models import PROBABILITY_BITS, Model, StreamFault, ZeroModel, bitmap_symbols
+from sinrfmt.models import PROBABILITY_BITS, Model, ModelParameters, StreamFault, ZeroModel, bitmap_symbols
 from sinrfmt.network import Tensor
 from sinrfmt.rans import OneLaneDecoder, StreamDecoder, StreamEncoder, open_stream
 from sinrfmt.registry import Coding, Tool
@@ -38,7 +38,7 @@ def unpack(
         payload: of the chunk, sub-header included.
         pass_header: its sub-header, parsed.
         header: of the file.
-        before: the tensors after the pass before it, or None for pass 0.
+        before: the tensors after the pass before it, those of the base for pass 0 of a file that has one, or None.
         n_symbols: symbols of the file before it (TAB-5).
 
     Returns:
@@ -76,7 +76,7 @@ def _parse_table(
     return tables.parse(
         payload,
         PASS_HEADER_BYTES,
-        header.network.tensors,
+        header.tensors,
         pass_header.coding,
         lowest_steps,
         log2_lanes=pass_header.log2_lanes,
@@ -84,13 +84,13 @@ def _parse_table(
 
 
 def coded_bits(
-    payload: bytes, pass_header: PassHeader, header: Header, *, is_base: bool
+    payload: bytes, pass_header: PassHeader, header: Header, *, is_first: bool
 ) -> Iterator[tuple[Entry, float]]:
     """(entry, bits of the coded values) of every tensor of a PASS chunk that was decoded before.
 
     For coding RANS the cost under the models, for the others the width times the number of values.
     """
-    lowest_steps = None if is_base else tables.checked_steps(header.network.tensors)
+    lowest_steps = None if is_first and header.base_digest is None else tables.checked_steps(header.tensors)
     entries, body = _parse_table(payload, pass_header, header, lowest_steps)
     for entry, (rows, values) in zip(entries, _values(payload, body, entries, pass_header), strict=True):
         row_bits = 0.0 if rows is None or entry.row_steps is None else _list_bits(entry.row_steps, rows)
@@ -144,7 +144,7 @@ def _integers(entry: Entry, values: Acc | SparseCode, header: Header) -> Acc:
         return values
     assert header.seed is not None
     tensor = entry.tensor
-    return accumulate(values, tensor.shape, header.dictionary, tensor.ordinal, header.seed)
+    return accumulate(values, tensor.matrix_shape, header.dictionary, tensor.ordinal, header.seed)
 
 
 def _values(payload: bytes, body: int, entries: list[Entry], pass_header: PassHeader) -> Iterator[Lists]:
@@ -297,6 +297,7 @@ class TensorCode:
     In pass 0 ``step`` is its step code and ``prior`` what ``values`` is the difference from; in a later pass
     ``refine_bits`` is 1 to 8 and the rest is not used. A weight matrix with tool SPARSE has ``sparse`` in place of
     ``values``, and ``refine_bits`` 0 to 8. Packed values, indices and coefficients have at least ``least_width`` bits.
+    ``parameters`` is the model of the values, where several lists are to share one; else it is fitted to them.
     """
 
     tensor: Tensor
@@ -307,6 +308,7 @@ class TensorCode:
     refine_bits: int = 0
     sparse: SparseCode | None = None
     least_width: int = 1
+    parameters: ModelParameters | None = None
 
     @property
     def coded_values(self) -> Acc:
@@ -326,15 +328,15 @@ def pack(
     """The payload of one PASS chunk, and the tensors after it.
 
     Args:
-        codes: in table order; all tensors of the network for pass 0.
+        codes: in table order; all tensors of the network for pass 0, but for a file that has a base.
         index: number of the pass.
-        before: the tensors after the pass before it, or None for pass 0.
+        before: as for ``unpack``.
 
     Raises:
         Fault: the integers cannot be written (ACC_OVERFLOW, STEP_OUT_OF_RANGE, BAD_TABLE).
     """
     entries = [_entry(code, coding, log2_lanes) for code in codes]
-    table = tables.build(entries, header.network.tensors, _lowest_steps(before))
+    table = tables.build(entries, header.tensors, _lowest_steps(before))
     body = _rans_body(codes, entries, log2_lanes) if coding is Coding.RANS else _bits_body(codes, entries, coding)
     states = [
         _apply(
@@ -359,13 +361,19 @@ def _entry(code: TensorCode, coding: Coding, log2_lanes: int) -> Entry:
     is_raw = code.tensor.record.tool is Tool.RAW
     return Entry(
         tensor=code.tensor,
-        values=None if is_raw else _parameters(code.coded_values, coding, code.least_width),
+        values=None if is_raw else _value_parameters(code, coding),
         step=code.step,
         row_steps=None if code.row_steps is None else _parameters(code.row_steps, coding),
         prior=code.prior,
         refine_bits=code.refine_bits,
         sparse=None if code.sparse is None else _sparse_table(code.sparse, coding, log2_lanes, code.least_width),
     )
+
+
+def _value_parameters(code: TensorCode, coding: Coding) -> ValueParameters:
+    if code.parameters is not None and coding is Coding.RANS:
+        return code.parameters
+    return _parameters(code.coded_values, coding, code.least_width)
 
 
 def _parameters(values: NDArray[np.int32] | NDArray[np.int16], coding: Coding, least_width: int = 1) -> ValueParameters:

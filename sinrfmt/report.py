@@ -16,8 +16,8 @@ from sinrfmt.container import (
 )
 from sinrfmt.field import Field
 from sinrfmt.head import Header
-from sinrfmt.network import FourierEncoding, InputEncoding, Layer, SeededFourierEncoding
-from sinrfmt.registry import KINDS_WITH_OMEGA, VERSION_MAJOR, ChunkKind
+from sinrfmt.network import FourierEncoding, InputEncoding, InputRecord, Layer, Network, SeededFourierEncoding
+from sinrfmt.registry import KINDS_WITH_OMEGA, VERSION_MAJOR, ChunkKind, RecordKind
 from sinrfmt.sparse import Vectors
 from sinrfmt.tables import SparseTable
 
@@ -62,7 +62,10 @@ def describe(field: Field) -> dict[str, Any]:
         "in_dims": network.in_dims,
         "out_channels": network.out_channels,
         "seed": header.seed,
+        "base_digest": None if header.base_digest is None else header.base_digest.hex(),
+        "state_digest": field.state_digest.hex(),
         "input_encoding": _input_encoding(network.input_encoding),
+        "inputs": _inputs(network),
         "quality": None if header.quality is None else list(header.quality),
         "chunks": [_chunk(chunk, header) for chunk in _chunks(field.data)],
         "meta": field.meta,
@@ -101,24 +104,44 @@ def _input_encoding(encoding: InputEncoding | None) -> dict[str, Any] | None:
     return None
 
 
+def _inputs(network: Network) -> list[dict[str, Any]]:
+    """The INPUT records, each with the index of the layer that follows it."""
+    found: list[dict[str, Any]] = []
+    index = 0
+    for step in network.steps:
+        if isinstance(step, InputRecord):
+            encoding = _input_encoding(step.encoding)
+            found.append({"before_layer": index, "first": step.first, "count": step.count, "encoding": encoding})
+        else:
+            index += 1
+    return found
+
+
 def _layers(field: Field) -> list[dict[str, Any]]:
     bits, tables = _coded_tensors(field)
     return [_layer(index, layer, bits, tables) for index, layer in enumerate(field.header.network.layers)]
 
 
 def _layer(index: int, layer: Layer, bits: dict[int, float], tables: dict[int, SparseTable]) -> dict[str, Any]:
-    n_weights, n_biases = layer.n_in * layer.n_out, layer.n_out if layer.record.bias else 0
-    entry = {
+    n_rows, n_columns = layer.weight_shape
+    n_weights, n_biases = n_rows * n_columns, n_rows if layer.record.bias else 0
+    entry: dict[str, Any] = {
         "kind": layer.kind.name,
         "inputs": layer.n_in,
         "outputs": layer.n_out,
         "omega": layer.omega if layer.kind in KINDS_WITH_OMEGA else None,
+        "scale": layer.record.scale if layer.kind is RecordKind.GABOR else None,
+        "is_output": layer.record.is_output,
         "tool": layer.record.tool.name,
         "prior": layer.record.prior,
         "bits_per_weight": round(bits[2 * index] / n_weights, 3),
         "bits_per_bias": round(bits[2 * index + 1] / n_biases, 3) if n_biases else None,
     }
-    return entry | _sparse(tables[2 * index]) if 2 * index in tables else entry
+    if 2 * index in tables:
+        entry |= _sparse(tables[2 * index])
+    if 2 * index + 1 in tables:
+        entry["bias"] = _sparse(tables[2 * index + 1])
+    return entry
 
 
 def _sparse(table: SparseTable) -> dict[str, Any]:
@@ -134,13 +157,13 @@ def _coded_tensors(field: Field) -> tuple[dict[int, float], dict[int, SparseTabl
     """By ordinal: coded bits of every tensor over all passes decoded; fields of the sparse codes of pass 0."""
     bits = {tensor.ordinal: 0.0 for tensor in field.header.network.tensors}
     tables: dict[int, SparseTable] = {}
-    is_base = True
+    is_first = True
     for chunk in _chunks(field.data):
         if chunk.kind is ChunkKind.PASS:
             pass_header = parse_pass_header(chunk, field.header)
-            for entry, n_bits in payload.coded_bits(chunk.payload, pass_header, field.header, is_base=is_base):
+            for entry, n_bits in payload.coded_bits(chunk.payload, pass_header, field.header, is_first=is_first):
                 bits[entry.tensor.ordinal] += n_bits
-                if is_base and entry.sparse is not None:
+                if is_first and entry.sparse is not None:
                     tables[entry.tensor.ordinal] = entry.sparse
-            is_base = False
+            is_first = False
     return bits, tables

@@ -62,7 +62,7 @@ class SparseCode:
 
 
 def vectors_shape(vectors: int, shape: Shape) -> tuple[int, int]:
-    """(n_vectors, k1) of a matrix of ``shape`` (out, in)."""
+    """(n_vectors, k1) of a matrix of ``shape`` (out, in); a bias is a matrix (out, 1)."""
     n_out, n_in = shape
     return {Vectors.COLUMNS: (n_in, n_out), Vectors.ROWS: (n_out, n_in), Vectors.MATRIX: (1, n_out * n_in)}[
         Vectors(vectors)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from sinrfmt import payload
 from sinrfmt.ancillary import HASH_ENTRY_BYTES, parse_hash, parse_meta
+from sinrfmt.base import Base, BaseSource, states_from
 from sinrfmt.container import Chunk, ChunkReader, parse_pass_header
 from sinrfmt.errors import SinrError
 from sinrfmt.faults import error, translate
-from sinrfmt.head import Header
+from sinrfmt.head import Header, base_digest_offset
 from sinrfmt.payload import States
 from sinrfmt.registry import ChunkKind
 from sinrfmt.weights import weights_sha256
@@ -68,8 +69,10 @@ class Parser:
         header: of the file, once it was read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, base: BaseSource | None = None) -> None:
+        """``base`` is asked for only if the file has one (clause 9.8)."""
         self._reader = ChunkReader()
+        self._base = base
         self._states: States | None = None
         self._n_symbols = 0
         self._n_meta_pairs = 0
@@ -117,6 +120,9 @@ class Parser:
                 return
             if event is not None:
                 yield event
+            # After the event: who only wants the header needs no base.
+            if isinstance(event, HeaderRead) and event.header.base_digest is not None:
+                self._start_from_base(chunk, event.header)
 
     def _read(self, chunk: Chunk) -> Event | None:
         readers = {
@@ -133,6 +139,29 @@ class Parser:
     def _read_head(self, chunk: Chunk) -> Event:
         self.header = self._reader.header
         return HeaderRead(self.header)
+
+    def _start_from_base(self, head: Chunk, header: Header) -> None:
+        """BAS-1 and BAS-2."""
+        offset = head.payload_offset + base_digest_offset(head.payload)
+        try:
+            self._states = states_from(self._read_base(offset), header)
+        except Fault as fault:
+            self._error = error(fault.name, fault.message, offset=offset, path="head.base_digest")
+            raise self._error from None
+        except SinrError as failure:
+            self._error = failure
+            raise
+
+    def _read_base(self, offset: int) -> Base:
+        if self._base is None:
+            message = "the weights are relative to another file: give it as base"
+            raise error("BASE_REQUIRED", message, offset=offset, path="head.base_digest")
+        try:
+            return self._base()
+        except SinrError as failure:
+            if failure.error_class == "usage":
+                raise
+            raise Fault("BASE_MISMATCH", f"the base does not decode: {failure}") from None
 
     def _read_pass(self, chunk: Chunk) -> Event:
         assert self.header is not None

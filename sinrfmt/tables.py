@@ -5,14 +5,14 @@ touched here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sinrfmt.bits import BitReader, BitWriter
 from sinrfmt.layout import TABLE_FIELDS
 from sinrfmt.models import LongModel, ModelParameters, ShortModel, StreamFault, ZeroModel
 from sinrfmt.network import Tensor
 from sinrfmt.registry import Coding, ModelForm, Tool
-from sinrfmt.sparse import Vectors, vectors_shape
+from sinrfmt.sparse import vectors_shape
 from sinrfmt.wire import Fault
 
 SIZES = {name: n_bits for name, n_bits, _ in TABLE_FIELDS}
@@ -22,6 +22,8 @@ SHORT_STEP_LAST = SHORT_STEP_FIRST + (1 << SIZES["step_short"]) - 1
 PRIOR_SHIFT_FIRST = 8
 PRIOR_SHIFT_LAST = 38
 ADD_BITS_LAST = 8
+SAME_VECTORS = 3
+"""In the place of ``vectors``: the fields of the sparse code before."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Entry:
     @property
     def n_vectors(self) -> int:
         """Vectors of a sparse code."""
-        return 0 if self.sparse is None else vectors_shape(self.sparse.vectors, self.tensor.shape)[0]
+        return 0 if self.sparse is None else vectors_shape(self.sparse.vectors, self.tensor.matrix_shape)[0]
 
     @property
     def n_own_symbols(self) -> int:
@@ -92,7 +94,7 @@ class Entry:
         if self.sparse is None:
             return self.n_rows
         n_support = self.n_pairs if self.sparse.indices is not None else self.n_vectors * self.sparse.n_atoms
-        length = vectors_shape(self.sparse.vectors, self.tensor.shape)[1]
+        length = vectors_shape(self.sparse.vectors, self.tensor.matrix_shape)[1]
         return self.n_rows + self.n_pairs + n_support + (self.n_pairs * length + 63) // 64
 
 
@@ -113,7 +115,7 @@ def _lacks_octaves(lowest_step: int, refine_bits: int) -> str | None:
 
 def _too_many_atoms(tensor: Tensor, vectors: int, n_atoms: int, n_nonzero: int) -> str | None:
     """What is wrong with n_nonzero by SPA-1, or None."""
-    limit = min(n_atoms, vectors_shape(vectors, tensor.shape)[1])
+    limit = min(n_atoms, vectors_shape(vectors, tensor.matrix_shape)[1])
     return f"n_nonzero = {n_nonzero} is above {limit}" if n_nonzero > limit else None
 
 
@@ -124,6 +126,7 @@ class _Parser:
         self._log2_lanes = log2_lanes
         self._lowest_steps = lowest_steps
         self._last: ModelParameters | None = None
+        self._last_sparse: SparseTable | None = None
 
     def _fail(self, name: str, message: str, path: str) -> Fault:
         return Fault(name, message, offset=self._reader.field_offset, path=path)
@@ -156,21 +159,33 @@ class _Parser:
     def _sparse(self, tensor: Tensor) -> SparseTable:
         """Everything of a sparse code but the parameters of its coefficients."""
         vectors = self._reader.read("vectors")
-        if vectors > max(Vectors):
-            raise self._fail("BAD_TABLE", f"{vectors} is above {max(Vectors)}", "vectors")
-        n_atoms = self._reader.read("n_atoms") + 1
-        n_nonzero = self._reader.read("n_nonzero")
-        if wrong := _too_many_atoms(tensor, vectors, n_atoms, n_nonzero):
-            raise self._fail("BAD_TABLE", wrong, "n_nonzero")
-        return SparseTable(vectors, n_atoms, n_nonzero, self._indices())
+        if vectors == SAME_VECTORS:
+            self._last_sparse = self._same_sparse(tensor)
+        else:
+            n_atoms = self._reader.read("n_atoms") + 1
+            n_nonzero = self._reader.read("n_nonzero")
+            if wrong := _too_many_atoms(tensor, vectors, n_atoms, n_nonzero):
+                raise self._fail("BAD_TABLE", wrong, "n_nonzero")
+            self._last_sparse = SparseTable(vectors, n_atoms, n_nonzero, self._indices())
+        return self._last_sparse
+
+    def _same_sparse(self, tensor: Tensor) -> SparseTable:
+        last = self._last_sparse
+        if last is None:
+            raise self._fail("BAD_TABLE", "no sparse code was given before", "vectors")
+        if wrong := _too_many_atoms(tensor, last.vectors, last.n_atoms, last.n_nonzero):
+            raise self._fail("BAD_TABLE", wrong, "vectors")
+        return last if last.indices is None else replace(last, indices=self._index_values())
 
     def _indices(self) -> ValueParameters | None:
-        if self._coding is not Coding.RANS:
-            return self._values()
-        if not self._reader.read("support"):
+        if self._coding is Coding.RANS and not self._reader.read("support"):
             if self._log2_lanes:
                 raise self._fail("BAD_TABLE", "a bitmap needs a stream of one lane", "support")
             return None
+        return self._index_values()
+
+    def _index_values(self) -> ValueParameters:
+        """Parameters of the gaps (coding 1) or of the indices."""
         gaps = self._values()
         if isinstance(gaps, ZeroModel):
             raise self._fail("BAD_MODEL", "gaps have no form 0", "form")
@@ -280,6 +295,7 @@ class _Builder:
     def __init__(self, writer: BitWriter) -> None:
         self._writer = writer
         self._last: ModelParameters | None = None
+        self._last_sparse: SparseTable | None = None
 
     def base(self, entry: Entry) -> None:
         record = entry.tensor.record
@@ -314,11 +330,15 @@ class _Builder:
             return
         if wrong := _too_many_atoms(entry.tensor, sparse.vectors, sparse.n_atoms, sparse.n_nonzero):
             raise Fault("BAD_TABLE", wrong, path="n_nonzero")
-        self._writer.write("vectors", sparse.vectors)
-        self._writer.write("n_atoms", sparse.n_atoms - 1)
-        self._writer.write("n_nonzero", sparse.n_nonzero)
-        if not isinstance(entry.values, Width):
-            self._writer.write("support", int(sparse.indices is not None))
+        if self._last_sparse is not None and _sparse_fields(sparse) == _sparse_fields(self._last_sparse):
+            self._writer.write("vectors", SAME_VECTORS)
+        else:
+            self._writer.write("vectors", sparse.vectors)
+            self._writer.write("n_atoms", sparse.n_atoms - 1)
+            self._writer.write("n_nonzero", sparse.n_nonzero)
+            if not isinstance(entry.values, Width):
+                self._writer.write("support", int(sparse.indices is not None))
+        self._last_sparse = sparse
         if sparse.indices is not None:
             self._values(sparse.indices)
 
@@ -358,6 +378,11 @@ class _Builder:
         self._last = parameters
         for name, value in _model_fields(parameters):
             self._writer.write(name, value)
+
+
+def _sparse_fields(sparse: SparseTable) -> tuple[int, int, int, bool]:
+    """What one sparse code can take from the one before."""
+    return sparse.vectors, sparse.n_atoms, sparse.n_nonzero, sparse.indices is not None
 
 
 def _model_fields(parameters: ShortModel | LongModel) -> list[tuple[str, int]]:

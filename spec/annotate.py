@@ -57,7 +57,7 @@ def _table_bits(payload: bytes, header: Header, coding: Coding, *, is_base: bool
         seen.append(f"{name}({SIZES[name]})={value}")
         return value
 
-    tensors = header.network.tensors
+    tensors = header.tensors
     with _listening(bits.BitReader, "read", listener):
         _, body = parse(payload, PASS_HEADER_BYTES, tensors, coding, None if is_base else checked_steps(tensors))
     return seen, body
@@ -80,7 +80,8 @@ def _payload_rows(chunk: Chunk, header: Header) -> Iterator[Row]:
     elif chunk.kind is ChunkKind.PASS:
         yield from _seen_rows(chunk, _fields(lambda: layout.PASS_HEADER.parse(chunk.payload)))
         pass_header = parse_pass_header(chunk, header)
-        table, body = _table_bits(chunk.payload, header, pass_header.coding, is_base=pass_header.index == 0)
+        is_base = pass_header.index == 0 and header.base_digest is None
+        table, body = _table_bits(chunk.payload, header, pass_header.coding, is_base=is_base)
         yield _row(chunk, PASS_HEADER_BYTES, body, "table", " ".join(table))
         yield _row(chunk, body, len(chunk.payload), "body", f"coding {pass_header.coding.name}")
     else:

@@ -192,6 +192,87 @@ def test_later_values_repeat_the_parameters_of_a_sparse_code() -> None:
     assert [state.acc.tolist() for state in field.states] == [acc, [1, -2, 3]]
 
 
+# --- vectors = 3 -----------------------------------------------------------------------------------------------------
+
+TWO = Network(2, 2, (LayerRecord(RecordKind.RELU, 3, tool=Tool.SPARSE, bias=False),
+                     LayerRecord(RecordKind.LINEAR, 2, tool=Tool.SPARSE, bias=False)))  # fmt: skip
+SECOND = code_of([[1, 2], [0, 1], [6, 7]], [[3, 1], [-2, 2], [1, 1]])
+
+
+def packed_codes(*codes: tuple[SparseCode, Sequence[Bits]], acc: Sequence[int] = ()) -> bytes:
+    """A packed pass of sparse codes whose first fields are given; indices have 3 bits, coefficients 6."""
+    table = [bits for _, fields in codes for bits in (*STEP, *fields, (2, 5), (5, 5))]
+    lists = [pair for code, _ in codes
+             for pair in (*((a, 3) for a in code.atoms.ravel().tolist()),
+                          *((x, 6) for x in code.coefficients.ravel().tolist()))]  # fmt: skip
+    return pass_payload(table, bit_string(*lists), acc)
+
+
+def test_vectors_3_repeats_the_fields_but_not_the_values() -> None:
+    accs = [naive(GOOD, (3, 2), 0, 0, SEED), naive(SECOND, (2, 3), 0, 2, SEED)]
+    one = packed_codes((GOOD, fields_of(GOOD)), (SECOND, [(3, 2)]), acc=[*accs[0], *accs[1]])
+    assert [state.acc.tolist() for state in sinrfmt.loads(file_of(TWO, one)).states] == accs
+
+
+def test_vectors_3_repeats_the_support() -> None:
+    """Coding 1: neither the bitmaps nor the gaps say it again, the gaps say their values again."""
+    second = code_of([[1, 2], [0, 1], [5, 7]], [[3, 1], [-2, 2], [1, 1]])
+    accs = [naive(SMALL, (3, 2), 0, 0, SEED), naive(second, (2, 3), 0, 2, SEED)]
+    bitmaps = [[pair for row in code.atoms.tolist() for pair in bitmap_run(row, 8)] for code in (SMALL, second)]
+    runs = [bitmaps[0], coefficient_run(SMALL), bitmaps[1], coefficient_run(second)]
+    table = [*STEP, *fields_of(SMALL), (0, 1), *CERTAIN, *STEP, (3, 2), (3, 2)]
+    one = pass_payload(table, encode_one_lane(runs), [*accs[0], *accs[1]], flags=RANS)
+    assert [state.acc.tolist() for state in sinrfmt.loads(file_of(TWO, one)).states] == accs
+    first = code_of([[0, 3], [2, 6]], [[3, -1], [-3, 2]])
+    second = code_of([[1, 2], [0, 1], [3, 7]], [[3, 1], [-2, 2], [1, 1]])
+    accs = [naive(first, (3, 2), 0, 0, SEED), naive(second, (2, 3), 0, 2, SEED)]
+    f = one_sided_frequencies(3, 0, 2**24, 2**24, False)
+    gaps = [flat_run(values, f) for values in ([0, 2, 2, 3], [1, 0, 0, 0, 3, 3])]
+    runs = [gaps[0], coefficient_run(first), gaps[1], coefficient_run(second)]
+    table = [*STEP, *fields_of(first), (1, 1), *CERTAIN, (3, 2), *STEP, (3, 2), (3, 2), (3, 2)]
+    one = pass_payload(table, encode_one_lane(runs), [*accs[0], *accs[1]], flags=RANS)
+    assert [state.acc.tolist() for state in sinrfmt.loads(file_of(TWO, one)).states] == accs
+
+
+def test_vectors_3_needs_a_sparse_code_before_it_in_the_table() -> None:
+    """SPA-1: at vectors, 8 bits into the table; not one of a pass before."""
+    expect("BAD_TABLE", 6 + 1, TWO, packed_codes((GOOD, [(3, 2)]), (SECOND, fields_of(SECOND))))
+    accs = [naive(GOOD, (3, 2), 0, 0, SEED), naive(SECOND, (2, 3), 0, 2, SEED)]
+    first = packed_codes((GOOD, fields_of(GOOD)), (SECOND, [(3, 2)]), acc=[*accs[0], *accs[1]])
+    later = pass_payload([(1, 1), (0, 4), (3, 2), (2, 5), (5, 5), (0, 1)], index=1)
+    expect("BAD_TABLE", 6, TWO, first, later)
+
+
+def test_fields_that_are_repeated_fit_the_matrix() -> None:
+    """SPA-1: n_nonzero = 3 is at most k1 of the first matrix only; at vectors."""
+    three = code_of([[0, 2, 5], [2, 4, 7]], [[3, -1, 1], [4, 2, 2]])
+    # The first entry has 8 + 38 + 10 bits, the step of the second 8.
+    expect("BAD_TABLE", 6 + (56 + 8) // 8, TWO, packed_codes((three, fields_of(three)), (SECOND, [(3, 2)])))
+
+
+@pytest.mark.parametrize(("coding", "log2_lanes"), ALL_CODINGS)
+def test_equal_fields_are_written_once(coding: Coding, log2_lanes: int) -> None:
+    header = header_of(siren(6, 9, tool=Tool.SPARSE, bias=False))
+    sizes = []
+    for n_atoms in (40, 41):
+        codes = []
+        for position, tensor in enumerate(header.tensors[1:-1]):
+            rng = np.random.default_rng(position)
+            code = sparse_code(tensor.shape, rng, vectors=1, n_atoms=40, n_nonzero=4)
+            codes.append(replace(code, n_atoms=n_atoms if position % 2 else 40))
+        ends = [sparse_code(t.shape, np.random.default_rng(9), vectors=0, n_atoms=50, n_nonzero=1)
+                for t in (header.tensors[0], header.tensors[-1])]  # fmt: skip
+        all_codes = [TensorCode(tensor, step=700, sparse=code)
+                     for tensor, code in zip(header.tensors, [ends[0], *codes, ends[1]], strict=True)]  # fmt: skip
+        one, states = pack(all_codes, header, coding=coding, log2_lanes=log2_lanes)
+        data = seal([(HEAD, build_head(header)), (PASS, one)])
+        for found, expected in zip(sinrfmt.loads(data).states, states, strict=True):
+            np.testing.assert_array_equal(found.acc, expected.acc)
+        sizes.append(len(one))
+    # Four of five say it in 2 bits instead of 38 and the support.
+    assert sizes[0] <= sizes[1] - 4 * 36 // 8 + 4
+
+
 # --- exact integers --------------------------------------------------------------------------------------------------
 
 

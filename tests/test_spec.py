@@ -1,5 +1,6 @@
 """The text is true: its code runs and agrees with the library, its tables are up to date, its example decodes."""
 
+import hashlib
 import re
 import struct
 import subprocess
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 
 import sinrfmt
-from sinrfmt import entropy, models, philox, rans, registry, weights
+from sinrfmt import entropy, models, network, philox, rans, registry, weights
 from sinrfmt.tables import Prior
+from tests.strategies import header_of, make_file
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "spec" / "sinr-1.md").read_text()
@@ -27,7 +29,7 @@ def rne32(x: float) -> float:
 @pytest.fixture(scope="module")
 def text_code() -> dict[str, Any]:
     """Every ``python`` block of the text, run."""
-    namespace: dict[str, Any] = {"RNE32": rne32}
+    namespace: dict[str, Any] = {"RNE32": rne32, "struct": struct, "hashlib": hashlib}
     for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
         exec(block, namespace)
     return namespace
@@ -101,6 +103,34 @@ def test_weights_and_prior_of_the_text(text_code: dict[str, Any]) -> None:
     numbers = philox.signed_numbers(50, 4, 99).tolist()
     expected_prior = [text_code["prior"](u, 40961, 30) for u in numbers]
     assert weights.prior_values(prior, 4, 50, 99).tolist() == expected_prior
+
+
+def test_trellis_of_the_text(text_code: dict[str, Any]) -> None:
+    """Clause 9.4: what a quantiser can say, and that both quantisers follow from every one."""
+    said: dict[int, set[int]] = {0: set(), 1: set()}
+    for state in range(8):
+        for k in range(-4, 5):
+            r, after = text_code["trellis"](k, k & 1, state)
+            said[state & 1].add(r)
+            assert r % 2 == (state & 1 if k else 0)
+            assert 0 <= after < 8
+    assert (said[0], said[1]) == (set(range(-8, 9, 2)), {0, *range(-7, 8, 2)})
+
+
+def test_state_digest_of_the_text(text_code: dict[str, Any]) -> None:
+    records = (
+        network.LayerRecord(registry.RecordKind.RELU, 4, row_steps=True),
+        network.LayerRecord(registry.RecordKind.RELU, 3, tool=registry.Tool.RAW, half=True),
+        network.LayerRecord(registry.RecordKind.LINEAR, 2, prior=True),
+    )
+    made = make_file(header_of(network.Network(3, 2, records)), [(registry.Coding.RANS, 0)] * 2, seed=5)
+    plain = []
+    for state in made.states[-1]:
+        rows = [0] if state.row_steps is None else state.row_steps.tolist()
+        is_raw = state.tensor.record.tool is registry.Tool.RAW
+        plain.append(([] if is_raw else [state.step + d for d in rows], state.acc.tolist()))
+    assert made.states[-1][0].row_steps is not None
+    assert sinrfmt.loads(made.data).state_digest == text_code["state_digest"](plain)
 
 
 def test_the_annotated_example_covers_every_byte() -> None:

@@ -34,6 +34,9 @@ Points = NDArray[np.float32]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing output.")]
 Passes = Annotated[int | None, typer.Option("--passes", min=1, help="Decode the first N passes only.")]
+BasePath = Annotated[
+    Path | None, typer.Option("--base", metavar="BASE.sinr", help="The file that the weights are relative to.")
+]
 Partial = Annotated[bool, typer.Option("--partial", help="Take the last whole pass of a file that ends early.")]
 
 
@@ -172,6 +175,7 @@ def decode(
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Output grid instead of the native one.")] = None,
     passes: Passes = None,
     partial: Partial = False,
+    base: BasePath = None,
     force: Force = False,
     json_output: Json = False,
 ) -> None:
@@ -184,7 +188,7 @@ def decode(
     sizes = _sizes(size)
     points = None if coords is None else _read_coords(coords)
     _check_request(sinrfmt.read_header(source), output, sizes, points)
-    result = sinrfmt.load(source, passes=passes, partial=partial)
+    result = sinrfmt.load(source, passes=passes, partial=partial, base=base)
     if output.suffix == ".png":
         samples = evaluate.to_uint8(result.header.values, result.grid(sizes))
         with writing(output) as temporary:
@@ -231,9 +235,11 @@ def _check_request(header: sinrfmt.Header, output: Path, sizes: tuple[int, ...] 
 
 
 @app.command()
-def inspect(source: Annotated[Path, typer.Argument(metavar="IN.sinr")], json_output: Json = False) -> None:
+def inspect(
+    source: Annotated[Path, typer.Argument(metavar="IN.sinr")], base: BasePath = None, json_output: Json = False
+) -> None:
     """Show what a file holds and where its bytes go."""
-    description = report.describe(sinrfmt.load(source))
+    description = report.describe(sinrfmt.load(source, base=base))
     if json_output:
         print(json.dumps(description))
         return
@@ -246,8 +252,9 @@ def inspect(source: Annotated[Path, typer.Argument(metavar="IN.sinr")], json_out
 def _head_table(source: Path, description: dict[str, Any]) -> Table:
     table = Table(title=str(source), show_header=False)
     shown = ("version", "profile", "level", "modality", "grid", "coords", "values", "parameters", "passes", "seed")
-    for key in ("file_bytes", "overhead_bytes", *shown, "input_encoding", "weights_sha256"):
-        if description[key] is not None:
+    digests = ("weights_sha256", "state_digest", "base_digest")
+    for key in ("file_bytes", "overhead_bytes", *shown, "input_encoding", "inputs", *digests):
+        if description[key] not in (None, []):
             table.add_row(key, str(description[key]))
     for key, value in description["meta"].items():
         table.add_row(f"meta {key}", value)
@@ -266,7 +273,18 @@ def _rows_table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]
 
 
 def _layer_table(description: dict[str, Any]) -> Table:
-    columns = ("kind", "inputs", "outputs", "omega", "tool", "prior", "bits_per_weight", "bits_per_bias")
+    columns = (
+        "kind",
+        "inputs",
+        "outputs",
+        "is_output",
+        "omega",
+        "scale",
+        "tool",
+        "prior",
+        "bits_per_weight",
+        "bits_per_bias",
+    )
     return _rows_table("layers", description["layers"], columns)
 
 
@@ -279,9 +297,10 @@ def verify(
     source: Annotated[Path, typer.Argument(metavar="IN.sinr")],
     passes: Passes = None,
     partial: Partial = False,
+    base: BasePath = None,
     json_output: Json = False,
 ) -> None:
     """Check a file: structure, checksums, limits, and every weight."""
-    result = sinrfmt.load(source, passes=passes, partial=partial)
+    result = sinrfmt.load(source, passes=passes, partial=partial, base=base)
     text = f"{source}: valid, pass {result.n_passes} of {result.header.n_passes}, weights {result.weights_sha256}"
     _print(text, as_json=report.summary(result) if json_output else None)

@@ -11,16 +11,21 @@ The only package that imports torch. Nothing here is normative.
 
 from sinrfmt.torch.convert import from_module, to_module
 from sinrfmt.torch.files import Encoding, encode
+from sinrfmt.torch.modulations import EncodedSet, Modulation, encode_on_base, encode_set
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.signals import Signal, image_signal
 
 __all__ = [
+    "EncodedSet",
     "Encoding",
     "FieldModule",
+    "Modulation",
     "Preset",
     "Signal",
     "encode",
+    "encode_on_base",
+    "encode_set",
     "from_module",
     "image_signal",
     "preset_of",

@@ -17,7 +17,7 @@ from sinrfmt.faults import error, translate
 from sinrfmt.field import Field
 from sinrfmt.head import Header, build_head, lowest_level
 from sinrfmt.network import Network
-from sinrfmt.payload import TensorCode, pack
+from sinrfmt.payload import States, TensorCode, pack
 from sinrfmt.registry import LEVELS, ChunkKind, Coding, Dictionary, Profile, Tool
 from sinrfmt.torch.encoder import StageProgress, Target, WeightCoding, encode_signal, quantise_module
 from sinrfmt.torch.presets import Preset, bits_per_parameter, preset_of
@@ -88,7 +88,7 @@ def encode(
     def size_of(network: Network, codes: Sequence[TensorCode], network_seed: int) -> int:
         return len(build(header_of(network, signal, network_seed), codes, payload))
 
-    with _threads(signal.n_samples):
+    with one_thread_if_small(signal.n_samples):
         chosen = encode_signal(
             signal,
             preset_of(preset) if isinstance(preset, str) else preset,
@@ -104,7 +104,7 @@ def encode(
 
 
 @contextmanager
-def _threads(n_samples: int) -> Iterator[None]:
+def one_thread_if_small(n_samples: int) -> Iterator[None]:
     """One torch thread for a small picture: its products are so small that two threads mostly wait for each other."""
     before = torch.get_num_threads()
     if n_samples <= SMALL_SIGNAL:
@@ -149,13 +149,15 @@ def header_of(network: Network, signal: Signal, seed: int) -> Header:
         coords=signal.coords_rule,
         values=signal.value_range,
         seed=seed,
-        dictionary=LAW if any(record.tool is Tool.SPARSE for record in network.records) else Dictionary.RADEMACHER,
+        dictionary=LAW
+        if any(record.tool is Tool.SPARSE for record in network.layer_records)
+        else Dictionary.RADEMACHER,
         level=lowest_level(network, signal.grid),
     )
 
 
-def build(header: Header, codes: Sequence[TensorCode], coding: Coding) -> bytes:
-    """A one-pass file; its level and profile are the lowest that fit.
+def build(header: Header, codes: Sequence[TensorCode], coding: Coding, before: States | None = None) -> bytes:
+    """A one-pass file; its level and profile are the lowest that fit. ``before`` is for a file with a base.
 
     Raises:
         FormatError, LimitError: the integers or the network cannot be written.
@@ -163,7 +165,7 @@ def build(header: Header, codes: Sequence[TensorCode], coding: Coding) -> bytes:
     if coding in MAIN_CODINGS:
         header = replace(header, profile=Profile.MAIN)
     try:
-        payload, _ = pack(codes, header, coding=coding)
+        payload, _ = pack(codes, header, coding=coding, before=before)
         data = build_file(build_head(header), [(ChunkKind.PASS, payload)])
     except Fault as fault:
         raise translate(fault, 0, "encoder") from None
@@ -172,4 +174,4 @@ def build(header: Header, codes: Sequence[TensorCode], coding: Coding) -> bytes:
     level = next((level for level in LEVELS.values() if level.file_bytes >= len(data)), None)
     if level is None:
         raise error("LIMIT_FILE_BYTES", f"{len(data)} bytes are more than the highest level allows")
-    return build(replace(header, level=level), codes, coding)
+    return build(replace(header, level=level), codes, coding, before)

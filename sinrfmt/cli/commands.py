@@ -73,6 +73,16 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class ShiftTool(StrEnum):
+    SCALAR = "scalar"
+    SPARSE = "sparse"
+
+
+Where = Annotated[Device, typer.Option(help="Where to fit the network.")]
+Atoms = Annotated[int | None, typer.Option(min=1, help="Numbers of a layer, with a base and --coding sparse.")]
+Budget = Annotated[int | None, typer.Option("--bytes", min=1, help="Size of the file at most.")]
+Quality = Annotated[float | None, typer.Option("--psnr", min=0, help="PSNR at least, in dB.")]
+
 NOT_YET: dict[StrEnum, str] = {
     FieldKind.GRID: "latent grids (feature GRID) are reserved in this version; use --field mlp",
     CodingTool.TCQ: "the trellis-coded quantiser (feature TRELLIS) is reserved in this version; use --coding scalar",
@@ -98,16 +108,20 @@ def encode(
     source: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, …")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.sinr", help="The file to write.")],
     preset: Annotated[PresetName, typer.Option(help="How much work to do.")] = PresetName.BALANCED,
-    n_bytes: Annotated[int | None, typer.Option("--bytes", min=1, help="Size of the file at most.")] = None,
+    n_bytes: Budget = None,
     bpp: Annotated[float | None, typer.Option("--bpp", min=0, help="Bits per pixel at most.")] = None,
-    psnr: Annotated[float | None, typer.Option("--psnr", min=0, help="PSNR at least, in dB.")] = None,
+    psnr: Quality = None,
     field: Annotated[FieldKind, typer.Option(help="What holds the signal.")] = FieldKind.AUTO,
     coding: Annotated[CodingTool, typer.Option(help="Coding tool of the weights.")] = CodingTool.SCALAR,
     payload: Annotated[
         PayloadCoding | None, typer.Option(help="Payload coding; brotli for sinr-paper, else rans, when not given.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
-    device: Annotated[Device, typer.Option(help="Where to fit the network.")] = Device.AUTO,
+    device: Where = Device.AUTO,
+    base: Annotated[
+        Path | None, typer.Option(metavar="BASE.sinr", help="Only shift the biases of this file (see encode-set).")
+    ] = None,
+    atoms: Atoms = None,
     keep_network: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Also write the float32 network before quantisation.")
     ] = None,
@@ -120,6 +134,10 @@ def encode(
             raise error("USAGE", NOT_YET[choice])
     if sum(option is not None for option in (n_bytes, bpp, psnr)) > 1:
         raise error("USAGE", "--bytes, --bpp and --psnr exclude each other")
+    if base is None and atoms is not None:
+        raise error("USAGE", "--atoms goes with --base")
+    if base is not None and (payload is not None or coding not in (CodingTool.SCALAR, CodingTool.SPARSE)):
+        raise error("USAGE", "--base goes with --coding scalar or sparse, and without --payload")
     for path in (output, keep_network):
         if path is not None:
             _check_output(path, force)
@@ -129,26 +147,27 @@ def encode(
     started = time.monotonic()
     torch_api = _torch_api()
     with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
-        encoding = torch_api.encode(
-            picture,
-            preset=preset.value,
-            max_bytes=budget,
-            min_psnr=psnr,
-            weight_coding=coding.value,
-            coding=None if payload is None else Coding[payload.name],
-            seed=seed,
-            device=device.value,
-            on_progress=on_progress,
-        )
+        if base is not None:
+            way = _modulation(torch_api, coding.value, atoms, budget, psnr, preset, device)
+            encoding = torch_api.encode_on_base(picture, sinrfmt.load(base), way)
+        else:
+            encoding = torch_api.encode(
+                picture,
+                preset=preset.value,
+                max_bytes=budget,
+                min_psnr=psnr,
+                weight_coding=coding.value,
+                coding=None if payload is None else Coding[payload.name],
+                seed=seed,
+                device=device.value,
+                on_progress=on_progress,
+            )
     result = encoding.field
     write_atomically(output, result.data)
     if keep_network is not None:
         with writing(keep_network) as temporary, temporary.open("wb") as file:
             np.savez(file, **encoding.float_arrays)
-    summary = report.summary(result) | {
-        "psnr": round(metrics.psnr(picture, result.to_uint8()), 4),
-        "fp32_psnr": round(encoding.float_psnr, 4),
-        "bpp": round(metrics.bits_per_sample(len(result.data), grid), 5),
+    summary = _encoding_summary(picture, encoding) | {
         "preset": preset.value,
         "seconds": round(time.monotonic() - started, 2),
     }
@@ -157,6 +176,80 @@ def encode(
         f"(float32 network {summary['fp32_psnr']:.2f} dB), {summary['parameters']} parameters"
     )
     _print(text, as_json=summary if json_output else None)
+
+
+def _modulation(
+    torch_api: Any,
+    coding: str,
+    atoms: int | None,
+    n_bytes: int | None,
+    psnr: float | None,
+    preset: PresetName,
+    device: Device,
+) -> Any:
+    options = {} if atoms is None else {"n_atoms": atoms}
+    return torch_api.Modulation(
+        coding, max_bytes=n_bytes, min_psnr=psnr, preset=preset.value, device=device.value, **options
+    )
+
+
+def _encoding_summary(picture: NDArray[np.uint8], encoding: Any) -> dict[str, Any]:
+    result = encoding.field
+    return report.summary(result) | {
+        "psnr": round(metrics.psnr(picture, result.to_uint8()), 4),
+        "fp32_psnr": round(encoding.float_psnr, 4),
+        "bpp": round(metrics.bits_per_sample(len(result.data), picture.shape[:2]), 5),
+    }
+
+
+@app.command()
+def encode_set(
+    sources: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures that are alike.")],
+    output: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write to.")],
+    preset: Annotated[PresetName, typer.Option(help="How much work to do.")] = PresetName.FAST,
+    base_bytes: Annotated[int | None, typer.Option(min=1, help="About the size of the base.")] = None,
+    n_bytes: Budget = None,
+    psnr: Quality = None,
+    coding: Annotated[ShiftTool, typer.Option(help="Coding tool of the files on the base.")] = ShiftTool.SCALAR,
+    atoms: Atoms = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
+    device: Where = Device.AUTO,
+    force: Force = False,
+    json_output: Json = False,
+) -> None:
+    """Fit one base to several pictures, and write it with a small file for each that only shifts its biases."""
+    if n_bytes is not None and psnr is not None:
+        raise error("USAGE", "--bytes and --psnr exclude each other")
+    if not output.is_dir():
+        raise error("USAGE", f"{output}: no such folder")
+    paths = [output / f"{source.stem}.sinr" for source in sources]
+    if len(set(paths)) < len(paths):
+        raise error("USAGE", "two pictures have the same name")
+    for path in paths:
+        _check_output(path, force)
+    pictures = [image.read_image(source) for source in sources]
+    started = time.monotonic()
+    torch_api = _torch_api()
+    way = _modulation(torch_api, coding.value, atoms, n_bytes, psnr, preset, device)
+    with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
+        encoded = torch_api.encode_set(pictures, way, base_bytes=base_bytes, seed=seed, on_progress=on_progress)
+    digest = encoded.base.state_digest.hex()
+    base_path = output / f"base-{digest}.sinr"
+    write_atomically(base_path, encoded.base.data)
+    files = []
+    for path, picture, encoding in zip(paths, pictures, encoded.encodings, strict=True):
+        write_atomically(path, encoding.field.data)
+        files.append({"file": str(path)} | _encoding_summary(picture, encoding))
+    summary = {
+        "schema": report.SCHEMA,
+        "base": {"file": str(base_path), "state_digest": digest} | report.summary(encoded.base),
+        "files": files,
+        "preset": preset.value,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    lines = [f"{base_path}: {len(encoded.base.data)} bytes"]
+    lines += [f"{one['file']}: {one['file_bytes']} bytes, {one['psnr']:.2f} dB" for one in files]
+    _print("\n".join(lines), as_json=summary if json_output else None)
 
 
 def _torch_api() -> Any:

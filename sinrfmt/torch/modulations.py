@@ -401,7 +401,11 @@ def _encode_on(base: Field, signal: Signal, start: Values | None, way: Modulatio
         if min(state.lowest_step for state in base.states) < 8 * n_bits:
             break
         steps = _steps(base, shifts, n_bits, device)
-        rounded = torch.round(_fitted(module, shifts, numbers, signal, n_steps, steps) / steps)
+        tuned = _fitted(module, shifts, numbers, signal, n_steps, steps)
+        rounded = max(
+            (torch.round(own / steps) for own in (numbers, tuned)),
+            key=lambda levels: _psnr(module, shifts, levels * steps, signal),
+        )
         data = _file(base, header, shifts, rounded, n_bits)
         if way.max_bytes is not None and len(data) > way.max_bytes:
             break

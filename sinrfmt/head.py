@@ -256,7 +256,7 @@ def _features_of_flags(flags: int) -> list[Feature]:
 def _set_features_are_used(raw: Container, header: Header) -> None:
     """HED-10."""
     used = _required_features(header)
-    for feature in (Feature.SPARSE, Feature.SEEDED, Feature.WIDE):
+    for feature in (Feature.TRELLIS, Feature.SPARSE, Feature.SEEDED, Feature.WIDE):
         if raw.features_required >> feature & 1 and not used >> feature & 1:
             raise Fault("FEATURE_MISMATCH", f"{feature.name} is not needed", offset=2, path="features_required")
 

@@ -151,7 +151,6 @@ class Law(IntEnum):
 # Reserved ids: their fields are fixed, a decoder of this version may refuse them as unsupported.
 RESERVED_FEATURES = frozenset(
     {
-        Feature.TRELLIS,
         Feature.GRID,
         Feature.PARTS,
         Feature.WIDTHS,
@@ -170,7 +169,6 @@ RESERVED_RECORD_KINDS = frozenset(
 )
 RESERVED_TOOLS = frozenset(
     {
-        Tool.TRELLIS,
         Tool.LATENT,
     }
 )

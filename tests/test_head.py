@@ -81,7 +81,7 @@ FIELD_RULES = [
     ({"profile_level": 0x10}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     ({"profile_level": 0x16}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     *[({"features_required": struct.pack("<H", 1 << bit)}, "UNSUPPORTED_FEATURE", "features_required", 0)
-      for bit in range(2, 16) if bit != Feature.SPARSE],
+      for bit in range(2, 16) if bit not in (Feature.TRELLIS, Feature.SPARSE)],
     ({"modality": 0}, "UNKNOWN_ID", "modality", 0),
     ({"modality": 9}, "UNKNOWN_ID", "modality", 0),
     ({"in_dims": 0}, "BAD_DIMENSIONS", "in_dims", 0),
@@ -153,6 +153,7 @@ RULES = [
     ({"features_required": SEEDED, "seeded": b"\x11" + bytes(4), "records": [layer(flags=3)]},
      "FEATURE_MISMATCH", "records", 1),
     ({"features_required": SEEDED, "seeded": SEED}, "FEATURE_MISMATCH", "features_required", 0),  # HED-10
+    ({"features_required": b"\x04\x00"}, "FEATURE_MISMATCH", "features_required", 0),
     ({"features_required": WIDE, "grid": struct.pack("<2I", 4, 65535)}, "FEATURE_MISMATCH", "features_required", 0),
     ({"features_required": b"\x03\x00", "grid": bytes(8), "seeded": b"\x10" + struct.pack("<Q", (1 << 32) - 1),
       "records": [PRIOR]}, "FEATURE_MISMATCH", "features_required", 0),

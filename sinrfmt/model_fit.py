@@ -227,15 +227,16 @@ class _Magnitudes:
     def escape_bits(self, R: int) -> float:
         """Cost of the escapes when R is the largest symbol."""
         near = float(self.counts[R:] @ _ESCAPE_BITS[: R_LIMIT + 1 - R])
-        return near + float(_escape_bits(self.tail - R) @ self.tail_counts)
+        return near + float(escape_bits(self.tail - R) @ self.tail_counts)
 
 
-def _escape_bits(escapes: Integers) -> Floats:
+def escape_bits(escapes: Integers) -> Floats:
+    """Cost of every escape in bits, infinite above the largest."""
     held = escapes <= ESCAPE_LIMIT
     return np.where(held, _PREFIX_BITS[escape_prefixes(np.where(held, escapes, 0))], np.inf)
 
 
-_ESCAPE_BITS = _escape_bits(np.arange(R_LIMIT + 1))
+_ESCAPE_BITS = escape_bits(np.arange(R_LIMIT + 1))
 
 
 def _model_cost(magnitudes: _Magnitudes, model: Model, quantiser: int = 0) -> float:
@@ -286,7 +287,7 @@ def _short_costs(magnitudes: _Magnitudes, quantiser: int = 0) -> tuple[list[Shor
     if far.size:
         far_counts = np.concatenate([magnitudes.counts[beyond], magnitudes.tail_counts])
         last = catalogue.bits[np.arange(catalogue.R.size), catalogue.R] - _ESCAPE_BITS[0]
-        costs += last * far_counts.sum() + _escape_bits(far - catalogue.R[:, None]) @ far_counts
+        costs += last * far_counts.sum() + escape_bits(far - catalogue.R[:, None]) @ far_counts
     return catalogue.parameters, costs
 
 

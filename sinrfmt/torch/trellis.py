@@ -20,6 +20,8 @@ Integers = NDArray[np.int64]
 
 LOOK_BACK = 64
 """Weights between updates of the targets that are further away."""
+FORBIDDEN = 1e9
+"""Bits of a value that must not be chosen."""
 TABLE_LIMIT = 1 << 16
 """Magnitudes of which a model's code lengths are tabulated; larger ones are priced as this one."""
 
@@ -60,7 +62,7 @@ class Price:
             odd = (beyond > 0) & (beyond & 1 == 1) & (model.b == 0)
         else:
             odd = beyond > 0
-        bits[:, odd] = np.inf
+        bits[:, odd] = FORBIDDEN
         return cls(bits, largest)
 
     @classmethod

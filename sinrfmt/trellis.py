@@ -4,6 +4,8 @@ Specification: clause 9.4. The next state is linear over GF(2) in the state and 
 list follow from one running XOR and not from a loop.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,16 +31,17 @@ _POWERS = _powers()
 _PERIOD = len(_POWERS)
 
 
-def low_bits(values: NDArray[np.int32] | NDArray[np.int64], model: Model | None) -> States:
+def low_bits(values: NDArray[np.signedinteger[Any]], model: Model | None) -> States:
     """The low bit of every value that drives the states, uint8[n].
 
     Args:
         values: n integers, escapes included.
         model: of coding 1, whose escapes do not count; None for packed values.
     """
-    if model is None or model.b or not model.esc:
-        return (values & 1).astype(np.uint8)
-    return (np.clip(values, -model.R, model.R) & 1).astype(np.uint8)
+    has_escapes = model is not None and model.esc and not model.b
+    clipped = np.clip(values, -model.R, model.R) if model is not None and has_escapes else values
+    bits: States = np.bitwise_and(clipped, 1).astype(np.uint8)
+    return bits
 
 
 def states_of(bits: States, n_lanes: int = 1) -> States:

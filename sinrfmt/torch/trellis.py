@@ -90,7 +90,7 @@ class Stretch:
 
 def search_path(
     targets: Floats, spread: Floats, conditional: Floats, stretch: Stretch, state: int = 0
-) -> tuple[Integers, Floats, int]:
+) -> tuple[Integers, Integers, int]:
     """The best path for a stretch of weights.
 
     Args:
@@ -101,15 +101,15 @@ def search_path(
         state: before the first value.
 
     Returns:
-        k int64 (n,), the error float64 (n,) of each weight against its own target, and the state after the last.
+        k int64 (n,), r int64 (n,), and the state after the last.
     """
     n = conditional.size
     survivors = _Survivors(targets, n, stretch, state)
     for start in range(0, n, LOOK_BACK):
         survivors.advance(start, min(start + LOOK_BACK, n), spread, conditional)
-    k, errors, last = survivors.best()
+    k, r, last = survivors.best()
     targets[n:] = survivors.far[last, n:]
-    return k, errors, last
+    return k, r, last
 
 
 class _Survivors:
@@ -121,11 +121,11 @@ class _Survivors:
         self._costs = np.full(N_STATES, np.inf)
         self._costs[state] = 0.0
         self._k = np.zeros((N_STATES, n), dtype=np.int64)
-        self._errors = np.zeros((N_STATES, n))
+        self._r = np.zeros((N_STATES, n), dtype=np.int64)
 
-    def best(self) -> tuple[Integers, Floats, int]:
+    def best(self) -> tuple[Integers, Integers, int]:
         last = int(np.argmin(self._costs))
-        return self._k[last].copy(), self._errors[last].copy(), last
+        return self._k[last].copy(), self._r[last].copy(), last
 
     def advance(self, start: int, stop: int, spread: Floats, conditional: Floats) -> None:
         """Extend all paths over the weights from ``start`` to ``stop``."""
@@ -135,6 +135,7 @@ class _Survivors:
         inner = spread[start:stop, start:stop]
         costs, roots = self._costs, _ALL
         k = np.zeros((N_STATES, size), dtype=np.int64)
+        r = np.zeros((N_STATES, size), dtype=np.int64)
         errors = np.zeros((N_STATES, size))
         bits = price.bits * self._stretch.rate_weight
         last = 2 * price.largest
@@ -144,20 +145,21 @@ class _Survivors:
             below = np.floor((x + _QUANTISERS * np.sign(x)) * 0.5).astype(np.int64)
             odd = below & 1
             pair = np.stack((below + odd, below + 1 - odd), axis=1)
-            change = 2 * pair - _QUANTISERS[:, None] * np.sign(pair) - x[:, None]
+            integers = 2 * pair - _QUANTISERS[:, None] * np.sign(pair)
+            change = integers - x[:, None]
             index = np.clip(pair + price.largest, 0, last)
             total = costs[:, None] + weights[i] * change * change + bits[_QUANTISERS[:, None], index]
             into = total[_FROM_STATE, _FROM_BIT]
             choice = np.argmin(into, axis=1)
             parents, branch = _FROM_STATE[_ALL, choice], _FROM_BIT[_ALL, choice]
             costs = into[_ALL, choice]
-            k, errors, near, roots = k[parents], errors[parents], near[parents], roots[parents]
-            k[:, i] = pair[parents, branch]
+            k, r, errors, near, roots = k[parents], r[parents], errors[parents], near[parents], roots[parents]
+            k[:, i], r[:, i] = pair[parents, branch], integers[parents, branch]
             made = change[parents, branch]
             errors[:, i] = made
             near[:, i + 1 :] += made[:, None] * inner[i, i + 1 :]
         errors *= step
         self._costs = costs
-        self._k, self._errors, self.far = self._k[roots], self._errors[roots], self.far[roots]
-        self._k[:, start:stop], self._errors[:, start:stop] = k, errors
+        self._k, self._r, self.far = self._k[roots], self._r[roots], self.far[roots]
+        self._k[:, start:stop], self._r[:, start:stop] = k, r
         self.far[:, stop:] += errors @ spread[start:stop, stop:]

@@ -133,6 +133,11 @@ class Tensor:
         return (self.shape[0], 1) if self.is_bias else (self.shape[0], self.shape[1])
 
     @property
+    def is_trellis(self) -> bool:
+        """A tensor with tool TRELLIS: a weight matrix or a bias."""
+        return self.record.tool is Tool.TRELLIS
+
+    @property
     def size(self) -> int:
         return self.shape[0] if self.is_bias else self.shape[0] * self.shape[1]
 

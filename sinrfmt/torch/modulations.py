@@ -34,13 +34,13 @@ from sinrfmt.torch.encoder import (
     StageProgress,
     Target,
     quantise_module,
-    without_unused_prior,
 )
 from sinrfmt.torch.files import Encoding, build, device_of, header_of, one_thread_if_small
 from sinrfmt.torch.fit import ADAM_BETAS, PROGRESS_INTERVAL, cosine_share, outputs, tensor_rates
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, network_for_bytes, preset_of
 from sinrfmt.torch.rate import LAW, start_knob
+from sinrfmt.torch.search import without_unused_prior
 from sinrfmt.torch.sensitivity import curvature_of
 from sinrfmt.torch.signals import VALUE_RANGES, Signal, image_signal, psnr_of
 from sinrfmt.torch.sparse import seeded_dictionary

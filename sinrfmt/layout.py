@@ -46,6 +46,8 @@ from sinrfmt.wire import Ended, Field, Rule, between, bits_clear, one_of
 SUPPORTED_FEATURES = sum(1 << feature for feature in Feature if feature not in RESERVED_FEATURES)
 FLOAT_LIMIT = 2.0**64
 LAYER_KINDS = frozenset(kind for kind in RecordKind if kind < RecordKind.FOURIER) - RESERVED_RECORD_KINDS
+REAL_LAYER_KINDS = LAYER_KINDS - {RecordKind.GABOR}
+ENCODING_KINDS = frozenset({RecordKind.FOURIER, RecordKind.FOURIER_SEEDED})
 RECORD_KINDS = frozenset(RecordKind) - RESERVED_RECORD_KINDS
 
 # --- 5.2 chunk -------------------------------------------------------------------------------------------------------
@@ -91,6 +93,8 @@ LAYER_BODY = Struct(
     "width" / Field(Int16ul, "outputs of the layer", between("BAD_RECORD", 1, 65535)),
     "repeat" / Field(Int8ul, "how many such layers follow each other", between("BAD_RECORD", 1, 255)),
     "omega" / _OMEGA_IF_ANY,
+    "scale"
+    / If(lambda context: context._.kind == RecordKind.GABOR, Field(Float32l, "scale of the Gabor wavelet", _POSITIVE)),
 )
 
 LAST_LAYER_BODY = Struct(
@@ -115,13 +119,45 @@ FOURIER_SEEDED_BODY = Struct(
     "scale" / Field(Float32l, "factor of the Fourier matrix", _POSITIVE),
 )
 
+INPUT_BODY = Struct(
+    "first" / Field(Int8ul, "first axis"),
+    "count" / Field(Int8ul, "number of axes", between("BAD_RECORD", 1, IN_DIMS_LIMIT)),
+    "encoding"
+    / Field(Int8ul, "0: none; 33: FOURIER", Rule("UNKNOWN_ID", "0 or 33", lambda v, _: v in (0, RecordKind.FOURIER))),
+    "fourier" / If(this.encoding == RecordKind.FOURIER, FOURIER_BODY),
+)
+
+OUTPUT_BODY = Struct(
+    "kind"
+    / Field(
+        Int8ul,
+        "kind of the layer",
+        one_of("UNKNOWN_ID", RECORD_KINDS),
+        Rule("BAD_RECORD", "a layer kind other than GABOR", lambda v, _: v in REAL_LAYER_KINDS),
+    ),
+    "tool_flags" / _TOOL_FLAGS,
+    "width" / Field(Int8ul, "outputs of the layer", between("BAD_RECORD", 1, 255)),
+    "omega" / If(lambda context: context.kind in KINDS_WITH_OMEGA, OMEGA),
+)
+
+FILTER_BODY = Struct(
+    "tool_flags" / _TOOL_FLAGS,
+    "omega" / OMEGA,
+)
+
 RECORD = Struct(
     "offset" / Tell,
     "kind" / Field(Int8ul, "what follows", one_of("UNKNOWN_ID", RECORD_KINDS)),
     "body"
     / Switch(
         this.kind,
-        {RecordKind.FOURIER: FOURIER_BODY, RecordKind.FOURIER_SEEDED: FOURIER_SEEDED_BODY},
+        {
+            RecordKind.FOURIER: FOURIER_BODY,
+            RecordKind.FOURIER_SEEDED: FOURIER_SEEDED_BODY,
+            RecordKind.INPUT: INPUT_BODY,
+            RecordKind.OUTPUT: OUTPUT_BODY,
+            RecordKind.FILTER: FILTER_BODY,
+        },
         default=LAYER_BODY,
     ),
 )
@@ -131,9 +167,9 @@ LAST_RECORD = Struct(
     "kind"
     / Field(
         Int8ul,
-        "kind of the last layer, which has out_channels outputs",
+        "kind of the last layer",
         one_of("UNKNOWN_ID", RECORD_KINDS),
-        Rule("BAD_RECORD", "a layer kind", lambda v, _: v in LAYER_KINDS),
+        Rule("BAD_RECORD", "a layer kind other than GABOR", lambda v, _: v in REAL_LAYER_KINDS),
     ),
     "body" / LAST_LAYER_BODY,
 )
@@ -146,6 +182,7 @@ OPTIONAL_BLOCK = Struct(
 
 _IS_WIDE = this.features_required & (1 << Feature.WIDE) != 0
 _IS_SEEDED = this.features_required & (1 << Feature.SEEDED) != 0
+_IS_BASED = this.features_required & (1 << Feature.SHARED_BASE) != 0
 
 HEAD = Struct(
     "version"
@@ -219,6 +256,8 @@ HEAD = Struct(
     "n_records" / Field(Int8ul, "number of records", between("BAD_RECORD", 1, 255)),
     "records" / Array(this.n_records - 1, RECORD),
     "last_record" / LAST_RECORD,
+    "base_offset" / Tell,
+    "base_digest" / If(_IS_BASED, Field(Bytes(16), "names the base, clause 9.8")),
     "optional_blocks" / Array(lambda context: context.features_optional.bit_count(), OPTIONAL_BLOCK),
     "end" / Ended(),
 )
@@ -249,7 +288,7 @@ TABLE_FIELDS: tuple[tuple[str, int, str], ...] = (
     ("prior_short", 7, "(m >> 8) - 128, the low 8 bits of m being 0"),
     ("prior_long", 16, "m"),
     ("prior_shift", 5, "E - 8; 31 is invalid"),
-    ("vectors", 2, "sparse code: 0 columns, 1 rows, 2 the flattened matrix"),
+    ("vectors", 2, "sparse code: 0 columns, 1 rows, 2 the flattened matrix, 3 as the sparse code before"),
     ("n_atoms", 20, "sparse code: k2 - 1"),
     ("n_nonzero", 16, "sparse code: s, atoms of each vector"),
     ("support", 1, "sparse code, coding 1: 0 bitmap, 1 gaps"),

@@ -103,11 +103,12 @@ class RecordKind(IntEnum):
     ELU = 7
     GABOR = 8
     FINER = 9
-    FILTER = 10
     FOURIER = 33
     FOURIER_SEEDED = 34
     GRID = 35
-    SKIP = 64
+    INPUT = 64
+    OUTPUT = 65
+    FILTER = 66
 
 
 class Tool(IntEnum):
@@ -151,30 +152,25 @@ class Law(IntEnum):
 # Reserved ids: their fields are fixed, a decoder of this version may refuse them as unsupported.
 RESERVED_FEATURES = frozenset(
     {
-        Feature.TRELLIS,
         Feature.GRID,
         Feature.PARTS,
         Feature.WIDTHS,
-        Feature.SHARED_BASE,
         Feature.EXACT,
     }
 )
 RESERVED_RECORD_KINDS = frozenset(
     {
-        RecordKind.GABOR,
-        RecordKind.FINER,
-        RecordKind.FILTER,
         RecordKind.GRID,
-        RecordKind.SKIP,
     }
 )
 RESERVED_TOOLS = frozenset(
     {
-        Tool.TRELLIS,
         Tool.LATENT,
     }
 )
-KINDS_WITH_OMEGA = frozenset({RecordKind.SINE, RecordKind.GAUSSIAN, RecordKind.GABOR, RecordKind.FINER})
+KINDS_WITH_OMEGA = frozenset(
+    {RecordKind.SINE, RecordKind.GAUSSIAN, RecordKind.GABOR, RecordKind.FINER, RecordKind.FILTER}
+)
 
 
 @dataclass(frozen=True)
@@ -245,6 +241,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "FEATURE_MISMATCH": (211, "malformed"),
     "BAD_RECORD": (212, "malformed"),
     "BAD_OPTIONAL_BLOCK": (213, "malformed"),
+    "BASE_REQUIRED": (214, "unsupported"),
     "PASS_ORDER": (301, "malformed"),
     "PROFILE_FORBIDS": (302, "malformed"),
     "BAD_LANES": (303, "malformed"),
@@ -266,5 +263,6 @@ ERRORS: dict[str, tuple[int, str]] = {
     "LIMIT_SYMBOLS": (406, "limit"),
     "LIMIT_CALLER": (407, "limit"),
     "WEIGHTS_HASH_MISMATCH": (501, "integrity"),
+    "BASE_MISMATCH": (502, "integrity"),
     "USAGE": (601, "usage"),
 }

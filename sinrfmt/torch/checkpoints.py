@@ -217,12 +217,12 @@ def _widths_of(n: int, layout: RawLayout, path: str) -> tuple[int, ...]:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def write_torch(path: Path, tensors: Mapping[str, Floats]) -> None:
+def write_torch(path: Path, tensors: Mapping[str, Numbers]) -> None:
     """A state dict."""
     torch.save({name: torch.tensor(array) for name, array in tensors.items()}, path)
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, Floats]) -> None:
+def write_safetensors(path: Path, tensors: Mapping[str, Numbers]) -> None:
     """A safetensors file.
 
     Raises:
@@ -233,13 +233,13 @@ def write_safetensors(path: Path, tensors: Mapping[str, Floats]) -> None:
     importlib.import_module("safetensors.numpy").save_file(arrays, path)
 
 
-def write_npz(path: Path, tensors: Mapping[str, Floats]) -> None:
+def write_npz(path: Path, tensors: Mapping[str, Numbers]) -> None:
     """An archive of NumPy arrays."""
     with path.open("wb") as file:
         np.savez(file, **dict(tensors))  # type: ignore[arg-type]  # numpy takes allow_pickle among the arrays
 
 
-Writer = Callable[[Path, Mapping[str, Floats]], None]
+Writer = Callable[[Path, Mapping[str, Numbers]], None]
 WRITERS: dict[str, Writer] = {
     ".pt": write_torch,
     ".pth": write_torch,

@@ -5,18 +5,21 @@ scalings and activations. What a chain computes is its architecture; no TOML is 
 computes, record by record. Source of the operators: https://onnx.ai/onnx/operators.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sinrfmt.evaluate import complex_matrix, fourier_frequencies, seeded_matrix
 from sinrfmt.faults import error
+from sinrfmt.network import InputEncoding, InputRecord, Layer, Network, SeededFourierEncoding
 from sinrfmt.registry import KINDS_WITH_OMEGA, Coords, Modality, RecordKind, Values
 from sinrfmt.torch.architecture import Architecture, LayerStep
-from sinrfmt.torch.checkpoints import Tensors, library, load_onnx
+from sinrfmt.torch.checkpoints import Floats, Tensors, library, load_onnx
 
 Doubles = NDArray[np.float64]
 
@@ -204,3 +207,160 @@ def _apply(
         operator(_Node(node.op_type, node.input[0] == current, constants, attributes), chain)
     except (ValueError, IndexError) as failure:
         raise error("USAGE", f"{path}: {name}: {failure}") from failure
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+OPSET = 17
+IR_VERSION = 8
+"""The oldest that goes with the operator set: more readers take the file."""
+INPUT_NAME, OUTPUT_NAME = "coords", "values"
+
+OPERATOR_OF = {kind: name for name, kind in ACTIVATIONS.items()} | {RecordKind.FILTER: "Sin"}
+
+
+class _Graph:
+    """Nodes and constants of a graph that is being written."""
+
+    def __init__(self, onnx: ModuleType) -> None:
+        self.onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+
+    def constant(self, array: NDArray[Any], name: str = "") -> str:
+        """Its name."""
+        name = name or f"constant_{len(self.constants)}"
+        self.constants[name] = self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def number(self, value: float) -> str:
+        """The name of a float32 constant."""
+        return self.constant(np.float32(value))
+
+    def node(self, operator: str, *inputs: str, **attributes: int) -> str:
+        """The name of its only output."""
+        name = f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(self.onnx.helper.make_node(operator, inputs, [name], name, **attributes))
+        return name
+
+    def joined(self, parts: Sequence[str]) -> str:
+        """Values beside each other."""
+        return parts[0] if len(parts) == 1 else self.node("Concat", *parts, axis=1)
+
+    def part(self, values: str, first: int, count: int) -> str:
+        """Some neighbouring values."""
+        return self.node("Gather", values, self.constant(np.arange(first, first + count)), axis=1)
+
+
+def write_graph(path: Path, network: Network, weights: Mapping[str, Floats], seed: int | None) -> None:
+    """Write a field as a model with the input ``coords``, float32[n, in_dims], and the output ``values``.
+
+    Args:
+        path: the file to write.
+        network: the description.
+        weights: float32 array by tensor name.
+        seed: of the file, for seeded Fourier features.
+
+    Raises:
+        UsageError: onnx is not installed.
+    """
+    onnx = library("onnx")
+    graph = _Graph(onnx)
+    values = _field(graph, network, weights, seed)
+    graph.nodes.append(onnx.helper.make_node("Identity", [values], [OUTPUT_NAME], OUTPUT_NAME))
+    kind = onnx.TensorProto.FLOAT
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            graph.nodes,
+            "field",
+            [onnx.helper.make_tensor_value_info(INPUT_NAME, kind, ["n", network.in_dims])],
+            [onnx.helper.make_tensor_value_info(OUTPUT_NAME, kind, ["n", network.out_channels])],
+            list(graph.constants.values()),
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="sinrfmt",
+    )
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def _field(graph: _Graph, network: Network, weights: Mapping[str, Floats], seed: int | None) -> str:
+    """Clause 16.3, record by record; ``current`` are the current values of clause 6.7."""
+    current: list[str] = []
+    if network.starts_with_coordinates:
+        current = [_encoded(graph, network.input_encoding, INPUT_NAME, network.in_dims, seed)]
+    outputs: list[str] = []
+    index = 0
+    for step in network.steps:
+        if isinstance(step, InputRecord):
+            coords = graph.part(INPUT_NAME, step.first, step.count)
+            current.append(_encoded(graph, step.encoding, coords, step.count, seed))
+            continue
+        inputs = INPUT_NAME if step.kind is RecordKind.FILTER else graph.joined(current)
+        result = _layer(graph, step, inputs, f"layers.{index}", weights)
+        index += 1
+        if step.record.is_output:
+            outputs.append(result)
+        elif step.kind is RecordKind.FILTER:
+            current = [graph.node("Mul", graph.joined(current), result)]
+        else:
+            current = [result]
+    return graph.joined([*current, *outputs])
+
+
+def _encoded(graph: _Graph, encoding: InputEncoding | None, coords: str, n: int, seed: int | None) -> str:
+    """Clause 16.2."""
+    if encoding is None:
+        return coords
+    if isinstance(encoding, SeededFourierEncoding):
+        assert seed is not None
+        waves = graph.node("MatMul", coords, graph.constant(seeded_matrix(encoding, n, seed).T))
+        return graph.joined([graph.node("Sin", waves), graph.node("Cos", waves)])
+    parts = [coords] if encoding.include_input else []
+    for frequency in fourier_frequencies(encoding):
+        waves = graph.node("Mul", coords, graph.number(frequency))
+        parts += [graph.node("Sin", waves), graph.node("Cos", waves)]
+    return graph.joined(parts)
+
+
+def _layer(graph: _Graph, layer: Layer, inputs: str, name: str, weights: Mapping[str, Floats]) -> str:
+    weight = weights[f"{name}.weight"]
+    operands = [inputs, graph.constant(complex_matrix(weight) if layer.is_complex else weight, f"{name}.weight")]
+    if layer.record.bias:
+        operands.append(graph.constant(weights[f"{name}.bias"], f"{name}.bias"))
+    t = graph.node("Gemm", *operands, transB=1)
+    if layer.kind in WAVELETS:
+        return WAVELETS[layer.kind](graph, layer, t)
+    if layer.omega != 1.0:
+        t = graph.node("Mul", t, graph.number(layer.omega))
+    if layer.kind is RecordKind.GAUSSIAN:
+        return graph.node("Exp", graph.node("Neg", graph.node("Mul", t, t)))
+    return t if layer.kind is RecordKind.LINEAR else graph.node(OPERATOR_OF[layer.kind], t)
+
+
+def _finer(graph: _Graph, layer: Layer, t: str) -> str:
+    bent = graph.node("Mul", graph.node("Add", graph.node("Abs", t), graph.number(1.0)), t)
+    return graph.node("Sin", graph.node("Mul", bent, graph.number(layer.omega)))
+
+
+def _gabor(graph: _Graph, layer: Layer, t: str) -> str:
+    n, omega = layer.record.width, graph.number(layer.omega)
+    real = graph.part(t, 0, n) if layer.is_complex else t
+    square = graph.node("Mul", real, real)
+    if layer.is_complex:
+        imaginary = graph.part(t, n, n)
+        square = graph.node("Add", square, graph.node("Mul", imaginary, imaginary))
+    exponent = graph.node("Mul", square, graph.number(-np.float32(layer.record.scale) ** 2))
+    if layer.is_complex:
+        exponent = graph.node("Sub", exponent, graph.node("Mul", imaginary, omega))
+    size, phase = graph.node("Exp", exponent), graph.node("Mul", real, omega)
+    waves = [graph.node("Mul", size, graph.node(operator, phase)) for operator in ("Cos", "Sin")]
+    return graph.joined(waves)
+
+
+WAVELETS: dict[RecordKind, Callable[[_Graph, Layer, str], str]] = {
+    RecordKind.FINER: _finer,
+    RecordKind.GABOR: _gabor,
+}
+"""Values of ``t = W x + b`` for the kinds where omega is not around t."""

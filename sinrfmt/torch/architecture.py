@@ -1,8 +1,8 @@
 """Architectures: how the tensors of somebody's checkpoint become records of the format, read from a small TOML.
 
 Specification: clause 6.4 has the kinds of records, clause 16.1 the coordinates; nothing here is normative. Knows no
-tensors: :mod:`sinrfmt.torch.mapping` brings both together. The ready ones are the files beside this module, in the folder
-``architectures``; docs/import.md explains every key.
+tensors: :mod:`sinrfmt.torch.mapping` brings both together. The ready ones are files in the folder ``architectures``
+beside this module; docs/import.md explains every key.
 """
 
 import tomllib
@@ -19,7 +19,10 @@ READY = Path(__file__).with_name("architectures")
 FEATURE_AXES = ("octave", "function", "axis")
 """Order of Fourier features in the format, slowest first; ``function`` is sine, then cosine."""
 MAX_AXES = 8
-STEP_KINDS = frozenset(kind for kind in RecordKind if kind < RecordKind.FOURIER) | {RecordKind.OUTPUT, RecordKind.FILTER}
+STEP_KINDS = frozenset(kind for kind in RecordKind if kind < RecordKind.FOURIER) | {
+    RecordKind.OUTPUT,
+    RecordKind.FILTER,
+}
 
 Code = TypeVar("Code", bound=IntEnum)
 Table = Mapping[str, Any]

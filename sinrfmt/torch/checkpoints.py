@@ -9,6 +9,7 @@ import importlib
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +23,8 @@ from sinrfmt.faults import error
 from sinrfmt.torch.architecture import RawLayout
 
 Floats = NDArray[np.float32]
-Numbers = NDArray[np.float32] | NDArray[np.complex64]
+Numbers = NDArray[np.inexact[Any]]
+"""float32, or complex64 where a network is complex."""
 Tensors = dict[str, Numbers]
 
 WIDTH_MULTIPLE = 8
@@ -58,7 +60,15 @@ def read_tensors(path: Path) -> Tensors:
         found = {name.replace("/", "."): array for name, array in reader(path)}
     except SinrError:  # a library that is missing
         raise
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as failure:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        KeyError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as failure:
         raise error("USAGE", f"{path}: {_first_line(failure)}") from failure
     tensors = {name: _as_single(array) for name, array in found.items() if array.dtype.kind in "fiuc"}
     if not tensors:
@@ -73,22 +83,28 @@ def _first_line(failure: Exception) -> str:
 
 def _as_single(array: NDArray[Any]) -> Numbers:
     with np.errstate(over="ignore"):  # the mapping refuses what is not finite, and names it
-        return array.astype(np.complex64 if array.dtype.kind == "c" else np.float32)
+        single: Numbers = array.astype(np.complex64 if array.dtype.kind == "c" else np.float32)
+    return single
 
 
 def _read_torch(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
-    yield from _flatten(torch.load(path, map_location="cpu", weights_only=True), "")
+    for name, tensor in _torch_tensors(torch.load(path, map_location="cpu", weights_only=True), ""):
+        yield name, _as_array(tensor)
 
 
-def _flatten(content: Any, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:
+def _torch_tensors(content: Any, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor of nested tables and lists."""
     if isinstance(content, torch.Tensor):
-        detached = content.detach()
-        yield prefix, (detached.float() if detached.dtype == torch.bfloat16 else detached).resolve_conj().numpy()
-    entries = content.items() if isinstance(content, Mapping) else ()
-    if isinstance(content, (list, tuple)):
-        entries = enumerate(content)
-    for key, value in entries:
-        yield from _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        yield prefix, content
+    entries = dict(enumerate(content)) if isinstance(content, (list, tuple)) else content
+    for key, value in entries.items() if isinstance(entries, Mapping) else ():
+        yield from _torch_tensors(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _as_array(tensor: torch.Tensor) -> NDArray[Any]:
+    plain = tensor.detach().resolve_conj()
+    array: NDArray[Any] = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+    return array
 
 
 def _read_safetensors(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -96,7 +112,7 @@ def _read_safetensors(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118  (not a mapping)
-                yield from _flatten(file.get_tensor(name), name)
+                yield name, _as_array(file.get_tensor(name))
     except safetensors.SafetensorError as failure:
         raise ValueError(f"not a safetensors file ({failure})") from failure
 
@@ -144,11 +160,9 @@ def _read_onnx(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 Reader = Callable[[Path], Iterator[tuple[str, NDArray[Any]]]]
+TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".tar")
 READERS: dict[str, Reader] = {
-    ".pt": _read_torch,
-    ".pth": _read_torch,
-    ".ckpt": _read_torch,
-    ".tar": _read_torch,
+    **dict.fromkeys(TORCH_SUFFIXES, _read_torch),
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,
     ".h5": _read_hdf5,
@@ -186,7 +200,7 @@ def read_raw(path: Path, layout: RawLayout, widths: tuple[int, ...] | None) -> T
 
 def _raw_layers(numbers: Floats, sizes: tuple[int, ...]) -> Iterator[tuple[str, Floats]]:
     start = 0
-    for index, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (n_in, n_out) in enumerate(pairwise(sizes)):
         end = start + n_in * n_out
         yield f"{index}.weight", numbers[start:end].reshape(n_out, n_in)
         yield f"{index}.bias", numbers[end : end + n_out]
@@ -194,7 +208,7 @@ def _raw_layers(numbers: Floats, sizes: tuple[int, ...]) -> Iterator[tuple[str, 
 
 
 def _n_numbers(sizes: tuple[int, ...]) -> int:
-    return sum((n_in + 1) * n_out for n_in, n_out in zip(sizes, sizes[1:], strict=False))
+    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
 
 
 def _widths_of(n: int, layout: RawLayout, path: str) -> tuple[int, ...]:
@@ -222,6 +236,22 @@ def write_torch(path: Path, tensors: Mapping[str, Numbers]) -> None:
     torch.save({name: torch.tensor(array) for name, array in tensors.items()}, path)
 
 
+def rewrite_torch(template: Path, path: Path, tensors: Mapping[str, Numbers]) -> None:
+    """A copy of a torch checkpoint, whatever it holds, with other numbers in its tensors.
+
+    Args:
+        template: the checkpoint, which :func:`read_tensors` can read.
+        path: the file to write.
+        tensors: those to replace by dotted name, of the shapes they have in the template.
+    """
+    content = torch.load(template, map_location="cpu", weights_only=True)
+    with torch.no_grad():
+        for name, tensor in _torch_tensors(content, ""):
+            if name in tensors:
+                tensor.copy_(torch.tensor(tensors[name]))
+    torch.save(content, path)
+
+
 def write_safetensors(path: Path, tensors: Mapping[str, Numbers]) -> None:
     """A safetensors file.
 
@@ -241,8 +271,7 @@ def write_npz(path: Path, tensors: Mapping[str, Numbers]) -> None:
 
 Writer = Callable[[Path, Mapping[str, Numbers]], None]
 WRITERS: dict[str, Writer] = {
-    ".pt": write_torch,
-    ".pth": write_torch,
+    **dict.fromkeys(TORCH_SUFFIXES, write_torch),
     ".safetensors": write_safetensors,
     ".npz": write_npz,
 }

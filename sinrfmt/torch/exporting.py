@@ -5,7 +5,6 @@ as the TOML that :mod:`sinrfmt.torch.importing` takes. With a template, the weig
 that the program has that wrote the template.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,33 +15,51 @@ from sinrfmt.head import Header
 from sinrfmt.network import InputRecord, Layer, SeededFourierEncoding
 from sinrfmt.registry import KINDS_WITH_OMEGA, RecordKind
 from sinrfmt.torch.architecture import Architecture
-from sinrfmt.torch.checkpoints import WRITERS, Numbers, Tensors
+from sinrfmt.torch.checkpoints import TORCH_SUFFIXES, WRITERS, Numbers, Tensors, read_tensors, rewrite_torch
 from sinrfmt.torch.mapping import MappedLayer, map_tensors
 from sinrfmt.torch.onnx import write_graph
 
 ARCHITECTURE_SUFFIX, GRAPH_SUFFIX = ".toml", ".onnx"
-SUFFIXES = (*WRITERS, GRAPH_SUFFIX, ARCHITECTURE_SUFFIX)
+EXPORT_SUFFIXES = (*WRITERS, GRAPH_SUFFIX, ARCHITECTURE_SUFFIX)
 
 
-def export_field(field: Field, path: Path, suffix: str, template: Mapping[str, Numbers] | None = None) -> None:
-    """Write a field for other tools.
-
-    Args:
-        field: the field.
-        path: the file to write.
-        suffix: which kind of file, one of ``SUFFIXES``.
-        template: tensors to write in the place of the field's own; see ``into_template``.
+def export_field(field: Field, path: Path) -> None:
+    """Write a field for other tools; the suffix of ``path`` says how, one of ``EXPORT_SUFFIXES``.
 
     Raises:
         UsageError: a library that is missing, or something that the kind of file does not have.
     """
-    network = field.header.network
+    suffix = path.suffix.lower()
     if suffix == GRAPH_SUFFIX:
-        write_graph(path, network, field.state_dict, field.header.seed)
+        write_graph(path, field.header.network, field.state_dict, field.header.seed)
     elif suffix == ARCHITECTURE_SUFFIX:
         path.write_text(architecture_text(field.header), encoding="utf-8")
     else:
-        WRITERS[suffix](path, state_tensors(field) if template is None else template)
+        WRITERS[suffix](path, state_tensors(field))
+
+
+def export_into(
+    field: Field, path: Path, template: Path, architecture: Architecture, *, submodule: str | None = None
+) -> None:
+    """Write a copy of a checkpoint with the weights of a field in the place of its own.
+
+    Args:
+        field: the field.
+        path: the file to write. A copy of a torch checkpoint as a torch file keeps all that is not a weight.
+        template, architecture, submodule: the checkpoint, as for an import.
+
+    Raises:
+        UsageError: the checkpoint cannot be read, or holds another network, or cannot be written in this way.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in WRITERS:
+        raise error("USAGE", f"{path.name}: a template is written as one of {', '.join(WRITERS)}")
+    tensors = read_tensors(template)
+    filled = into_template(field, architecture, tensors, submodule=submodule)
+    if suffix in TORCH_SUFFIXES and template.suffix.lower() in TORCH_SUFFIXES:
+        rewrite_torch(template, path, filled)
+    else:
+        WRITERS[suffix](path, tensors | filled)
 
 
 # --- state dict ------------------------------------------------------------------------------------------------------
@@ -131,14 +148,14 @@ def _layer_lines(layer: Layer, index: int) -> list[str]:
 
 
 def into_template(field: Field, architecture: Architecture, tensors: Tensors, *, submodule: str | None) -> Tensors:
-    """The tensors of a checkpoint with the weights of a field in the place of its own.
+    """The weights of a field by the names and in the form of a checkpoint.
 
     Args:
         field: the field.
         architecture, tensors, submodule: of the checkpoint, as for an import.
 
     Returns:
-        By the checkpoint's names, in its form; tensors that the architecture does not use stay as they are.
+        What takes the place of the checkpoint's weights, without the tensors that the architecture does not use.
 
     Raises:
         UsageError: the checkpoint holds another network than the field.
@@ -151,7 +168,7 @@ def into_template(field: Field, architecture: Architecture, tensors: Tensors, *,
         different = next(name for name in (*ours, *theirs) if ours.get(name) != theirs.get(name))
         found = f"{ours.get(different)}, the template has {theirs.get(different)}"
         raise error("USAGE", f"the template holds another network: {different} is {found}")
-    filled = dict(tensors)
+    filled: Tensors = {}
     own = state_tensors(field)
     for index, layer in enumerate(mapped.layers):
         weight = _in_their_order(own[f"layers.{index}.weight"], layer)

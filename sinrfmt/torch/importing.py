@@ -16,7 +16,7 @@ from sinrfmt.faults import error
 from sinrfmt.field import Field
 from sinrfmt.head import Header, lowest_level
 from sinrfmt.payload import TensorCode
-from sinrfmt.registry import Coding, Tool
+from sinrfmt.registry import Coding, Coords, Modality, Tool, Values
 from sinrfmt.torch.architecture import Architecture
 from sinrfmt.torch.checkpoints import RAW_SUFFIXES, read_raw, read_tensors
 from sinrfmt.torch.files import build
@@ -48,6 +48,9 @@ def import_checkpoint(
     submodule: str | None = None,
     widths: tuple[int, ...] | None = None,
     grid: tuple[int, ...] = (),
+    modality: Modality | None = None,
+    coords: Coords | None = None,
+    values: Values | None = None,
 ) -> Imported:
     """Read a trained network.
 
@@ -57,6 +60,7 @@ def import_checkpoint(
         submodule: part of the checkpoint to take; None for the architecture's, or the only one that fits.
         widths: of the hidden layers, for bare numbers whose count does not tell.
         grid: native grid, one entry for each coordinate; empty for none.
+        modality, coords, values: for the header, where they are not the architecture's.
 
     Raises:
         UsageError: not readable, or not a network of this architecture.
@@ -66,18 +70,26 @@ def import_checkpoint(
     network = mapped.network
     if grid and len(grid) != network.in_dims:
         raise error("USAGE", f"a native grid of {len(grid)} axes, the network has {network.in_dims} inputs")
-    if architecture.box is not None and len(architecture.box) != network.in_dims:
-        raise error("USAGE", f"a box of {len(architecture.box)} axes, the network has {network.in_dims} inputs")
+    coords_rule = architecture.coords if coords is None else coords
     header = Header(
         network,
-        architecture.modality,
+        architecture.modality if modality is None else modality,
         grid=grid,
-        coords=architecture.coords,
-        values=architecture.values,
-        box=architecture.box,
+        coords=coords_rule,
+        values=architecture.values if values is None else values,
+        box=_box(architecture, coords_rule, network.in_dims),
         level=lowest_level(network, grid),
     )
     return Imported(FieldModule(network, mapped.arrays), header, mapped)
+
+
+def _box(architecture: Architecture, coords: Coords, in_dims: int) -> tuple[tuple[float, float], ...] | None:
+    if coords is not Coords.BOX:
+        return None
+    if architecture.box is None or len(architecture.box) != in_dims:
+        n_axes = "no box" if architecture.box is None else f"a box of {len(architecture.box)} axes"
+        raise error("USAGE", f"architecture {architecture.name} has {n_axes}, the network has {in_dims} inputs")
+    return architecture.box
 
 
 def _mapped(

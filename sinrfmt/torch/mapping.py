@@ -282,9 +282,7 @@ def _network(
     return Network(values.in_dims, out_channels + last.width, tuple(records), encoding), arrays, tuple(layers)
 
 
-def _first_values(
-    architecture: Architecture, part: Tensors, found: Sequence[SourceLayer | InputStep]
-) -> _Values:
+def _first_values(architecture: Architecture, part: Tensors, found: Sequence[SourceLayer | InputStep]) -> _Values:
     axes = [entry.axes[-1] + 1 for entry in found if isinstance(entry, InputStep)]
     first = found[0]
     if isinstance(first, InputStep):
@@ -300,9 +298,7 @@ def _matrix(architecture: Architecture, part: Tensors, name: str) -> Numbers:
     return matrix.T if architecture.transpose else matrix
 
 
-def _next_matrix(
-    architecture: Architecture, part: Tensors, rest: Sequence[SourceLayer | InputStep]
-) -> tuple[str, int]:
+def _next_matrix(architecture: Architecture, part: Tensors, rest: Sequence[SourceLayer | InputStep]) -> tuple[str, int]:
     """Name and columns of the matrix that takes what an INPUT appends."""
     for entry in rest:
         if isinstance(entry, SourceLayer) and entry.step.kind is not RecordKind.FILTER:

@@ -235,7 +235,7 @@ class _Graph:
 
     def number(self, value: float) -> str:
         """The name of a float32 constant."""
-        return self.constant(np.float32(value))
+        return self.constant(np.array(value, dtype=np.float32))
 
     def node(self, operator: str, *inputs: str, **attributes: int) -> str:
         """The name of its only output."""
@@ -319,7 +319,7 @@ def _encoded(graph: _Graph, encoding: InputEncoding | None, coords: str, n: int,
         return graph.joined([graph.node("Sin", waves), graph.node("Cos", waves)])
     parts = [coords] if encoding.include_input else []
     for frequency in fourier_frequencies(encoding):
-        waves = graph.node("Mul", coords, graph.number(frequency))
+        waves = graph.node("Mul", coords, graph.number(float(frequency)))
         parts += [graph.node("Sin", waves), graph.node("Cos", waves)]
     return graph.joined(parts)
 
@@ -351,7 +351,7 @@ def _gabor(graph: _Graph, layer: Layer, t: str) -> str:
     if layer.is_complex:
         imaginary = graph.part(t, n, n)
         square = graph.node("Add", square, graph.node("Mul", imaginary, imaginary))
-    exponent = graph.node("Mul", square, graph.number(-np.float32(layer.record.scale) ** 2))
+    exponent = graph.node("Mul", square, graph.number(-(np.float32(layer.record.scale) ** 2)))
     if layer.is_complex:
         exponent = graph.node("Sub", exponent, graph.node("Mul", imaginary, omega))
     size, phase = graph.node("Exp", exponent), graph.node("Mul", real, omega)

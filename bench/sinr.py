@@ -141,8 +141,7 @@ def uniform(module: FieldModule, n_bits: int) -> Codes:
 
 
 def _with_tool(network: Network, *, tool: Tool, half: bool) -> Network:
-    records = tuple(replace(record, tool=tool, half=half, prior=False) for record in network.records)
-    return replace(network, records=records)
+    return network.with_layer_records(lambda record: replace(record, tool=tool, half=half, prior=False))
 
 
 def written(trained: Trained, network: Network, codes: Sequence[TensorCode], coding: Coding) -> tuple[int, float]:

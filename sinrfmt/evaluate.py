@@ -3,13 +3,13 @@
 Specification: clause 16. Binary32, in blocks of samples so that memory does not grow with the picture.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.network import FourierEncoding, InputEncoding, Network, SeededFourierEncoding
+from sinrfmt.network import FourierEncoding, InputEncoding, InputRecord, Layer, Network, SeededFourierEncoding
 from sinrfmt.philox import fourier_sums
 from sinrfmt.registry import Coords, RecordKind, Values
 
@@ -59,7 +59,27 @@ ACTIVATIONS: dict[RecordKind, Callable[[Floats], Floats]] = {
     RecordKind.TANH: np.tanh,
     RecordKind.SIGMOID: _sigmoid,
     RecordKind.ELU: _elu,
+    RecordKind.FILTER: np.sin,
 }
+"""act of the kinds with ``h = act(omega * (W x + b))``."""
+
+
+def _finer(t: Floats, layer: Layer) -> Floats:
+    # (|t| + 1) before omega, as the text has it: at large t the order is heard.
+    sine: Floats = np.sin(np.float32(layer.omega) * ((np.abs(t) + 1) * t))
+    return sine
+
+
+def _gabor(t: Floats, layer: Layer) -> Floats:
+    """exp(i omega t - (scale |t|)^2): the real parts, then the imaginary ones."""
+    omega, scale = np.float32(layer.omega), np.float32(layer.record.scale)
+    real, imaginary = np.split(t, 2, axis=1) if layer.is_complex else (t, np.float32(0))
+    size = np.exp(-omega * imaginary - scale * scale * (real * real + imaginary * imaginary))
+    return np.concatenate([size * np.cos(omega * real), size * np.sin(omega * real)], axis=1)
+
+
+WAVELETS: dict[RecordKind, Callable[[Floats, Layer], Floats]] = {RecordKind.FINER: _finer, RecordKind.GABOR: _gabor}
+"""h of ``t = W x + b`` for the other kinds (clause 16.3)."""
 
 
 def fourier_frequencies(encoding: FourierEncoding) -> Floats:
@@ -112,16 +132,49 @@ def evaluate(network: Network, weights: Sequence[Floats], x: Floats, seed: int |
 
 
 def _evaluate_block(network: Network, weights: Sequence[Floats], x: Floats, seed: int | None) -> Floats:
-    h = encode_inputs(network.input_encoding, x, seed)
+    current = encode_inputs(network.input_encoding, x, seed)
+    if not network.starts_with_coordinates:
+        current = x[:, :0]
+    outputs = []
     tensors = iter(weights)
-    for layer in network.layers:
-        t = h @ next(tensors).T
-        if layer.record.bias:
-            t += next(tensors)
-        if layer.omega != 1.0:
-            t *= np.float32(layer.omega)
-        h = ACTIVATIONS[layer.kind](t)
-    return h
+    for step in network.steps:
+        if isinstance(step, InputRecord):
+            current = np.concatenate([current, append_inputs(step, x)], axis=1)
+        elif step.kind is RecordKind.FILTER:
+            current = current * _outputs(step, tensors, x)
+        elif step.record.is_output:
+            outputs.append(_outputs(step, tensors, current))
+        else:
+            current = _outputs(step, tensors, current)
+    return np.concatenate([current, *outputs], axis=1) if outputs else current
+
+
+def append_inputs(step: InputRecord, x: Floats) -> Floats:
+    """The values that an INPUT appends for coordinates x, float32[n, in_dims]."""
+    return encode_inputs(step.encoding, x[:, step.first : step.first + step.count], None)
+
+
+def _outputs(layer: Layer, tensors: Iterator[Floats], inputs: Floats) -> Floats:
+    """Outputs of a layer, whose tensors are the next ones."""
+    matrix = next(tensors)
+    t = inputs @ (complex_matrix(matrix) if layer.is_complex else matrix).T
+    if layer.record.bias:
+        t += next(tensors)
+    if layer.kind in WAVELETS:
+        return WAVELETS[layer.kind](t, layer)
+    if layer.omega != 1.0:
+        t *= np.float32(layer.omega)
+    return ACTIVATIONS[layer.kind](t)
+
+
+def complex_matrix(parts: Floats) -> Floats:
+    """What complex weights, float32[2 m, n] with the real parts first, do to real parts followed by imaginary ones.
+
+    Returns:
+        float32[2 m, 2 n].
+    """
+    real, imaginary = np.split(parts, 2)
+    return np.block([[real, -imaginary], [imaginary, real]])
 
 
 def to_unit(values: Values, v: Floats) -> Floats:

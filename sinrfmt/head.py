@@ -7,14 +7,22 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from construct import Container
 
 from sinrfmt import layout
 from sinrfmt.faults import error
-from sinrfmt.network import FourierEncoding, InputEncoding, LayerRecord, Network, SeededFourierEncoding
+from sinrfmt.network import (
+    FourierEncoding,
+    InputEncoding,
+    InputRecord,
+    LayerRecord,
+    Network,
+    Record,
+    SeededFourierEncoding,
+)
 from sinrfmt.registry import (
     KINDS_WITH_OMEGA,
     LEVELS,
@@ -42,7 +50,8 @@ class Header:
     """What HEAD says.
 
     ``grid`` is empty where there is no native grid; ``box`` has (low, high) for each axis for coords BOX only;
-    ``quality`` is the PSNR in dB announced for each pass, or None.
+    ``quality`` is the PSNR in dB announced for each pass, or None. ``base_digest`` (16 bytes, or None) is the state
+    digest of the base that the weights are relative to (clause 9.8).
     """
 
     network: Network
@@ -55,6 +64,7 @@ class Header:
     dictionary: Dictionary = Dictionary.RADEMACHER
     box: tuple[tuple[float, float], ...] | None = None
     quality: tuple[float, ...] | None = None
+    base_digest: bytes | None = None
     profile: Profile = Profile.CORE
     level: Level = LEVELS[1]
     version_minor: int = VERSION_MINOR
@@ -74,15 +84,15 @@ def parse_head(payload: bytes) -> Header:
 
 
 def _header(raw: Container) -> Header:
-    records = [r for r in raw.records if r.kind in layout.LAYER_KINDS]
-    encodings = [r for r in raw.records if r.kind not in layout.LAYER_KINDS]
+    encodings = [r for r in raw.records if r.kind in layout.ENCODING_KINDS]
+    records = tuple(_record(r) for r in raw.records if r.kind not in layout.ENCODING_KINDS)
+    outputs = sum(r.body.width for r in raw.records if r.kind == RecordKind.OUTPUT)
+    # HED-14 comes after the limits, which are for a network: until then its last layer may have nothing left to give.
+    last = _layer_record(raw.last_record.kind, raw.last_record.body, width=max(raw.out_channels - outputs, 0))
     network = Network(
         in_dims=raw.in_dims,
         out_channels=raw.out_channels,
-        records=(
-            *(_record(r, r.body.width, r.body.repeat) for r in records),
-            _record(raw.last_record, raw.out_channels, 1),
-        ),
+        records=(*records, last),
         input_encoding=_encoding(encodings[0]) if encodings else None,
     )
     return Header(
@@ -95,32 +105,46 @@ def _header(raw: Container) -> Header:
         seed=raw.seeded.seed if raw.seeded else None,
         dictionary=Dictionary(raw.seeded.rng_dictionary & 15) if raw.seeded else Dictionary.RADEMACHER,
         box=tuple(zip(raw.box.low, raw.box.high, strict=True)) if raw.box is not None else None,
+        base_digest=raw.base_digest,
         profile=Profile(raw.profile_level >> 4),
         level=LEVELS[raw.profile_level & 15],
         version_minor=raw.version & 15,
     )
 
 
-def _record(raw: Container, width: int, repeat: int) -> LayerRecord:
-    flags = raw.body.tool_flags
-    omega = raw.body.omega
+def _record(raw: Container) -> Record:
+    body = raw.body
+    if raw.kind == RecordKind.INPUT:
+        return InputRecord(body.first, body.count, None if body.fourier is None else _fourier(body.fourier))
+    if raw.kind == RecordKind.OUTPUT:
+        return _layer_record(body.kind, body, width=body.width, is_output=True)
+    if raw.kind == RecordKind.FILTER:
+        return _layer_record(raw.kind, body, width=0)
+    return _layer_record(raw.kind, body, width=body.width, repeat=body.repeat, scale=body.scale or 1.0)
+
+
+def _layer_record(kind: int, body: Container, **fields: Any) -> LayerRecord:
+    flags = body.tool_flags
+    omega = body.omega
     return LayerRecord(
-        kind=RecordKind(raw.kind),
-        width=width,
-        repeat=repeat,
+        kind=RecordKind(kind),
         omega=1.0 if omega is None else float(omega.omega or omega.omega_binary32),
         tool=Tool(flags & _TOOL),
         prior=bool(flags & _PRIOR),
         row_steps=bool(flags & _ROW_STEPS),
         bias=not flags & _NO_BIAS,
         half=bool(flags & _HALF),
+        **fields,
     )
 
 
 def _encoding(raw: Container) -> InputEncoding:
-    body = raw.body
     if raw.kind == RecordKind.FOURIER_SEEDED:
-        return SeededFourierEncoding(body.n_features, body.scale)
+        return SeededFourierEncoding(raw.body.n_features, raw.body.scale)
+    return _fourier(raw.body)
+
+
+def _fourier(body: Container) -> FourierEncoding:
     base = float(body.base or body.base_binary32)
     return FourierEncoding(body.octaves, base, bool(body.flags & 1), bool(body.flags & 2))
 
@@ -171,25 +195,30 @@ def _box_is_proper(raw: Container, header: Header) -> None:
 def _encoding_is_first(raw: Container, header: Header) -> None:
     """HED-5."""
     for record in raw.records[1:]:
-        if record.kind not in layout.LAYER_KINDS:
+        if record.kind in layout.ENCODING_KINDS:
             raise Fault("BAD_RECORD", "an input encoding is the first record", offset=record.offset, path="records")
 
 
-def _layer_records(raw: Container) -> Iterator[Container]:
-    yield from (record for record in raw.records if record.kind in layout.LAYER_KINDS)
-    yield raw.last_record
+# Bytes from the start of a record to its tool_flags, where the kind has them.
+_FLAGS_AT = dict.fromkeys((*layout.LAYER_KINDS, RecordKind.FILTER), 1) | {RecordKind.OUTPUT: 2}
+
+
+def _tool_flags_of(raw: Container) -> Iterator[tuple[int, int]]:
+    """(tool_flags, their offset) of every record that has them."""
+    for record in (*raw.records, raw.last_record):
+        if record.kind in _FLAGS_AT:
+            yield record.body.tool_flags, record.offset + _FLAGS_AT[record.kind]
 
 
 def _flags_fit_the_tool(raw: Container, header: Header) -> None:
     """HED-6."""
-    for record in _layer_records(raw):
-        flags = record.body.tool_flags
+    for flags, offset in _tool_flags_of(raw):
         tool = flags & _TOOL
         quantised = tool in (Tool.SCALAR, Tool.TRELLIS, Tool.SPARSE)
         allowed = tool != Tool.LATENT and (quantised or not flags & (_PRIOR | _ROW_STEPS))
         if not allowed or (flags & _HALF and tool != Tool.RAW):
             message = f"tool_flags {flags:#04x}: a flag that tool {tool} does not have"
-            raise Fault("BAD_RECORD", message, offset=record.offset + 1, path="tool_flags")
+            raise Fault("BAD_RECORD", message, offset=offset, path="tool_flags")
 
 
 def _layer_identity(record: Container) -> tuple[Any, ...]:
@@ -199,26 +228,69 @@ def _layer_identity(record: Container) -> tuple[Any, ...]:
         record.body.tool_flags,
         record.body.width,
         None if omega is None else (omega.omega, omega.omega_binary32),
+        record.body.scale,
     )
 
 
 def _equal_layers_are_merged(raw: Container, header: Header) -> None:
     """HED-7."""
     for first, second in pairwise(raw.records):
-        if first.kind in layout.LAYER_KINDS and _layer_identity(first) == _layer_identity(second):
+        is_same_kind = first.kind == second.kind and first.kind in layout.LAYER_KINDS
+        if is_same_kind and _layer_identity(first) == _layer_identity(second):
             raise Fault("BAD_RECORD", "equal layers are one record", offset=second.offset, path="records")
+
+
+def _inputs_are_axes(raw: Container, header: Header) -> None:
+    """HED-13."""
+    for index, record in enumerate(raw.records):
+        if record.kind != RecordKind.INPUT:
+            continue
+        first, count = record.body.first, record.body.count
+        if first + count > raw.in_dims:
+            message = f"axes {first} to {first + count - 1} of {raw.in_dims}"
+            raise Fault("BAD_RECORD", message, offset=record.offset + 1, path="records.first")
+        if index == 0 and count == raw.in_dims:
+            message = "an INPUT of all axes that is first says what is so without it"
+            raise Fault("BAD_RECORD", message, offset=record.offset, path="records")
+
+
+def _outputs_leave_some(raw: Container, header: Header) -> None:
+    """HED-14."""
+    left = raw.out_channels
+    for record in raw.records:
+        if record.kind == RecordKind.OUTPUT:
+            left -= record.body.width
+            if left <= 0:
+                message = f"OUTPUT records leave nothing of {raw.out_channels} values for the last layer"
+                raise Fault("BAD_RECORD", message, offset=record.offset + 3, path="records.width")
+
+
+def _shared_base_has_no_prior(raw: Container, header: Header) -> None:
+    """HED-15."""
+    for flags, offset in _tool_flags_of(raw):
+        if raw.base_digest is not None and flags & (_PRIOR | _ROW_STEPS):
+            message = "prior and row steps are for weights that are not relative to a base"
+            raise Fault("BAD_RECORD", message, offset=offset, path="tool_flags")
+
+
+def _fourier_bodies(raw: Container) -> Iterator[tuple[Container, int]]:
+    """(fields of FOURIER, offset of their byte ``base``) of every record that has them."""
+    for record in raw.records:
+        if record.kind == RecordKind.FOURIER:
+            yield record.body, record.offset + 3
+        elif record.kind == RecordKind.INPUT and record.body.fourier is not None:
+            yield record.body.fourier, record.offset + 6
 
 
 def _frequencies_are_bounded(raw: Container, header: Header) -> None:
     """HED-12."""
-    encoding = header.network.input_encoding
-    if not isinstance(encoding, FourierEncoding):
-        return
-    with np.errstate(over="ignore"):
-        highest = np.float64(encoding.base) ** (encoding.octaves - 1)
-    if highest >= layout.FLOAT_LIMIT:
-        message = f"the highest frequency is {highest:g}, expected below 2^64"
-        raise Fault("BAD_FLOAT", message, offset=raw.records[0].offset + 3, path="records.base")
+    for body, offset in _fourier_bodies(raw):
+        encoding = _fourier(body)
+        with np.errstate(over="ignore"):
+            highest = np.float64(encoding.base) ** (encoding.octaves - 1)
+        if highest >= layout.FLOAT_LIMIT:
+            message = f"the highest frequency is {highest:g}, expected below 2^64"
+            raise Fault("BAD_FLOAT", message, offset=offset, path="records.base")
 
 
 def _network_is_bounded(raw: Container, header: Header) -> None:
@@ -236,8 +308,8 @@ def _used_features_are_set(raw: Container, header: Header) -> None:
     for record in (*raw.records, raw.last_record):
         if record.kind == RecordKind.FOURIER_SEEDED:
             needed, offset = [Feature.SEEDED], record.offset
-        elif record.kind in layout.LAYER_KINDS:
-            needed, offset = _features_of_flags(record.body.tool_flags), record.offset + 1
+        elif record.kind in _FLAGS_AT:
+            needed, offset = _features_of_flags(record.body.tool_flags), record.offset + _FLAGS_AT[record.kind]
         else:
             continue
         for feature in needed:
@@ -256,7 +328,7 @@ def _features_of_flags(flags: int) -> list[Feature]:
 def _set_features_are_used(raw: Container, header: Header) -> None:
     """HED-10."""
     used = _required_features(header)
-    for feature in (Feature.SPARSE, Feature.SEEDED, Feature.WIDE):
+    for feature in (Feature.TRELLIS, Feature.SPARSE, Feature.SEEDED, Feature.WIDE):
         if raw.features_required >> feature & 1 and not used >> feature & 1:
             raise Fault("FEATURE_MISMATCH", f"{feature.name} is not needed", offset=2, path="features_required")
 
@@ -281,17 +353,22 @@ HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
     _set_features_are_used,
     _quality_fits,
     _frequencies_are_bounded,
+    _inputs_are_axes,
+    _outputs_leave_some,
+    _shared_base_has_no_prior,
 )
 
 
 def _required_features(header: Header) -> int:
     """The feature bits that the content needs."""
     network = header.network
-    needed = {feature for record in network.records for feature in _features_of_flags(_tool_flags(record))}
+    needed = {feature for record in network.layer_records for feature in _features_of_flags(_tool_flags(record))}
     if isinstance(network.input_encoding, SeededFourierEncoding):
         needed.add(Feature.SEEDED)
     if max(header.grid, default=0) >= 1 << 16 or (header.seed or 0) >= 1 << 32:
         needed.add(Feature.WIDE)
+    if header.base_digest is not None:
+        needed.add(Feature.SHARED_BASE)
     return sum(1 << feature for feature in needed)
 
 
@@ -320,8 +397,9 @@ def build_head(header: Header) -> bytes:
         "box": dict(zip(("low", "high"), zip(*header.box, strict=True), strict=True)) if header.box else None,
         "seeded": _raw_seeded(header) if features >> Feature.SEEDED & 1 else None,
         "n_records": len(encoding) + len(records) + 1,
-        "records": encoding + [_raw_record(record, is_last=False) for record in records],
-        "last_record": _raw_record(network.records[-1], is_last=True),
+        "records": encoding + [_raw_record(record) for record in records],
+        "last_record": _raw_last_record(network.records[-1]),
+        "base_digest": header.base_digest,
         "optional_blocks": optional,
     }
     payload = bytes(layout.HEAD.build(raw))
@@ -329,15 +407,21 @@ def build_head(header: Header) -> bytes:
     return payload
 
 
-def _merge_records(records: tuple[LayerRecord, ...]) -> list[LayerRecord]:
+def _merge_records(records: tuple[Record, ...]) -> list[Record]:
     """Equal neighbours written once (HED-7). No level has room for more than one record can repeat."""
-    merged: list[LayerRecord] = []
+    merged: list[Record] = []
     for record in records:
-        if merged and replace(merged[-1], repeat=record.repeat) == record:
-            merged[-1] = replace(record, repeat=merged[-1].repeat + record.repeat)
+        last = merged[-1] if merged else None
+        if _can_repeat(record) and _can_repeat(last) and replace(last, repeat=record.repeat) == record:
+            merged[-1] = replace(record, repeat=last.repeat + record.repeat)
         else:
             merged.append(record)
     return merged
+
+
+def _can_repeat(record: Record | None) -> TypeGuard[LayerRecord]:
+    """Whether it is of the group layer."""
+    return isinstance(record, LayerRecord) and not record.is_output and record.kind is not RecordKind.FILTER
 
 
 def _tool_flags(record: LayerRecord) -> int:
@@ -350,21 +434,46 @@ def _byte_or_float(value: float, name: str, low: int) -> dict[str, Any]:
     return {name: int(value) if fits else 0, f"{name}_binary32": None if fits else float(value)}
 
 
-def _raw_record(record: LayerRecord, *, is_last: bool) -> dict[str, Any]:
-    body: dict[str, Any] = {"tool_flags": _tool_flags(record)}
-    if not is_last:
-        body |= {"width": record.width, "repeat": record.repeat}
-    body["omega"] = _byte_or_float(record.omega, "omega", 1) if record.kind in KINDS_WITH_OMEGA else None
-    return {"kind": record.kind, "body": body}
+def _raw_record(record: Record) -> dict[str, Any]:
+    if isinstance(record, InputRecord):
+        return {"kind": RecordKind.INPUT, "body": _raw_input(record)}
+    body = _raw_layer(record)
+    if record.kind is RecordKind.FILTER:
+        return {"kind": record.kind, "body": body}
+    body["width"] = record.width
+    if record.is_output:
+        return {"kind": RecordKind.OUTPUT, "body": body | {"kind": record.kind}}
+    scale = record.scale if record.kind is RecordKind.GABOR else None
+    return {"kind": record.kind, "body": body | {"repeat": record.repeat, "scale": scale}}
+
+
+def _raw_last_record(record: Record) -> dict[str, Any]:
+    if not _can_repeat(record):
+        raise Fault("BAD_RECORD", "the last record is a layer", path="last_record")
+    return {"kind": record.kind, "body": _raw_layer(record)}
+
+
+def _raw_layer(record: LayerRecord) -> dict[str, Any]:
+    omega = _byte_or_float(record.omega, "omega", 1) if record.kind in KINDS_WITH_OMEGA else None
+    return {"tool_flags": _tool_flags(record), "omega": omega}
+
+
+def _raw_input(record: InputRecord) -> dict[str, Any]:
+    fourier = None if record.encoding is None else _raw_fourier(record.encoding)
+    encoding = 0 if fourier is None else RecordKind.FOURIER
+    return {"first": record.first, "count": record.count, "encoding": encoding, "fourier": fourier}
 
 
 def _raw_encoding(encoding: InputEncoding) -> dict[str, Any]:
     if isinstance(encoding, SeededFourierEncoding):
         body: dict[str, Any] = {"n_features": encoding.n_features, "scale": encoding.scale}
         return {"kind": RecordKind.FOURIER_SEEDED, "body": body}
+    return {"kind": RecordKind.FOURIER, "body": _raw_fourier(encoding)}
+
+
+def _raw_fourier(encoding: FourierEncoding) -> dict[str, Any]:
     flags = encoding.include_input | encoding.times_pi << 1
-    body = {"flags": flags, "octaves": encoding.octaves} | _byte_or_float(encoding.base, "base", 2)
-    return {"kind": RecordKind.FOURIER, "body": body}
+    return {"flags": flags, "octaves": encoding.octaves} | _byte_or_float(encoding.base, "base", 2)
 
 
 def _raw_seeded(header: Header) -> dict[str, int]:

@@ -16,8 +16,8 @@ from sinrfmt.container import (
 )
 from sinrfmt.field import Field
 from sinrfmt.head import Header
-from sinrfmt.network import FourierEncoding, InputEncoding, Layer, SeededFourierEncoding
-from sinrfmt.registry import KINDS_WITH_OMEGA, VERSION_MAJOR, ChunkKind
+from sinrfmt.network import FourierEncoding, InputEncoding, InputRecord, Layer, Network, SeededFourierEncoding
+from sinrfmt.registry import KINDS_WITH_OMEGA, VERSION_MAJOR, ChunkKind, RecordKind
 from sinrfmt.sparse import Vectors
 from sinrfmt.tables import SparseTable
 
@@ -63,6 +63,7 @@ def describe(field: Field) -> dict[str, Any]:
         "out_channels": network.out_channels,
         "seed": header.seed,
         "input_encoding": _input_encoding(network.input_encoding),
+        "inputs": _inputs(network),
         "quality": None if header.quality is None else list(header.quality),
         "chunks": [_chunk(chunk, header) for chunk in _chunks(field.data)],
         "meta": field.meta,
@@ -101,18 +102,34 @@ def _input_encoding(encoding: InputEncoding | None) -> dict[str, Any] | None:
     return None
 
 
+def _inputs(network: Network) -> list[dict[str, Any]]:
+    """The INPUT records, each with the index of the layer that follows it."""
+    found: list[dict[str, Any]] = []
+    index = 0
+    for step in network.steps:
+        if isinstance(step, InputRecord):
+            encoding = _input_encoding(step.encoding)
+            found.append({"before_layer": index, "first": step.first, "count": step.count, "encoding": encoding})
+        else:
+            index += 1
+    return found
+
+
 def _layers(field: Field) -> list[dict[str, Any]]:
     bits, tables = _coded_tensors(field)
     return [_layer(index, layer, bits, tables) for index, layer in enumerate(field.header.network.layers)]
 
 
 def _layer(index: int, layer: Layer, bits: dict[int, float], tables: dict[int, SparseTable]) -> dict[str, Any]:
-    n_weights, n_biases = layer.n_in * layer.n_out, layer.n_out if layer.record.bias else 0
+    n_rows, n_columns = layer.weight_shape
+    n_weights, n_biases = n_rows * n_columns, n_rows if layer.record.bias else 0
     entry = {
         "kind": layer.kind.name,
         "inputs": layer.n_in,
         "outputs": layer.n_out,
         "omega": layer.omega if layer.kind in KINDS_WITH_OMEGA else None,
+        "scale": layer.record.scale if layer.kind is RecordKind.GABOR else None,
+        "is_output": layer.record.is_output,
         "tool": layer.record.tool.name,
         "prior": layer.record.prior,
         "bits_per_weight": round(bits[2 * index] / n_weights, 3),

@@ -18,7 +18,7 @@ import sinrfmt
 from sinrfmt.container import build_file
 from sinrfmt.errors import SinrError
 from sinrfmt.head import Header, build_head, lowest_level
-from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding, Tensor
+from sinrfmt.network import FourierEncoding, InputRecord, LayerRecord, Network, Record, SeededFourierEncoding, Tensor
 from sinrfmt.payload import States, TensorCode, pack
 from sinrfmt.registry import (
     KINDS_WITH_OMEGA,
@@ -41,6 +41,8 @@ SIGNATURE = b"SIN\xd2"
 HEAD, PASS, INDX, META, HASH = 0x01, 0x02, 0x83, 0xA4, 0x85
 LAST = 0x10
 LAYER_KINDS = [RecordKind(kind) for kind in range(1, 8)]
+"""Kinds with h = act(omega * (W x + b))."""
+LAST_KINDS = [*LAYER_KINDS, RecordKind.FINER]
 
 
 def fixed(max_examples: int) -> settings:
@@ -150,10 +152,50 @@ def siren(depth: int = 2, width: int = 5, in_dims: int = 2, out_channels: int = 
     return Network(in_dims, out_channels, (hidden, LayerRecord(RecordKind.LINEAR, out_channels, **options)))
 
 
+def nerf(**options: Any) -> Network:
+    """A small NeRF: position and direction to density and colour, with a skip (Mildenhall et al., 2020)."""
+    position = InputRecord(0, 3, FourierEncoding(3, include_input=True))
+    direction = InputRecord(3, 3, FourierEncoding(2, include_input=True, times_pi=False))
+    relu = LayerRecord(RecordKind.RELU, 7, **options)
+    density = LayerRecord(RecordKind.RELU, 1, is_output=True, **options)
+    feature, last = LayerRecord(RecordKind.LINEAR, 7, **options), LayerRecord(RecordKind.SIGMOID, 3, **options)
+    records = (position, replace(relu, repeat=2), position, relu, density, feature, direction, relu, last)
+    return Network(6, 4, records)
+
+
+def bacon(**options: Any) -> Network:
+    """A small BACON: filters, and outputs of two resolutions (Lindell et al., 2022)."""
+    first = LayerRecord(RecordKind.SINE, 6, omega=2.0, **options)
+    linear = LayerRecord(RecordKind.LINEAR, 6, **options)
+    filters = [LayerRecord(RecordKind.FILTER, 0, omega=omega, **options) for omega in (3.0, 7.5)]
+    coarse = LayerRecord(RecordKind.LINEAR, 2, is_output=True, **options)
+    records = (first, linear, filters[0], coarse, linear, filters[1], LayerRecord(RecordKind.LINEAR, 2, **options))
+    return Network(2, 4, records)
+
+
+def wire(**options: Any) -> Network:
+    """A small WIRE: the second layer is complex, the third is not (Saragadam et al., 2023)."""
+    gabor = LayerRecord(RecordKind.GABOR, 4, omega=1.5, scale=0.75, **options)
+    coarse = LayerRecord(RecordKind.LINEAR, 1, is_output=True, **options)
+    axis = InputRecord(1, 1)
+    last = LayerRecord(RecordKind.LINEAR, 3, **options)
+    return Network(2, 4, (gabor, coarse, replace(gabor, width=5, omega=2.0), axis, gabor, last))
+
+
+def finer(**options: Any) -> Network:
+    """A small FINER (Liu et al., 2024)."""
+    records = (LayerRecord(RecordKind.FINER, 6, 2, 3.0, **options), LayerRecord(RecordKind.LINEAR, 3, **options))
+    return Network(2, 3, records)
+
+
+PUBLISHED = {"nerf": nerf, "bacon": bacon, "wire": wire, "finer": finer}
+"""Networks that need more than a chain of layers, by the names of their papers."""
+
+
 def header_of(network: Network, **fields: Any) -> Header:
     """A header of the lowest level, with a seed if the network needs one."""
     grid = fields.pop("grid", (4, 6)[: network.in_dims] if network.in_dims <= 2 else ())
-    seeded = any(r.prior or r.tool is Tool.SPARSE for r in network.records)
+    seeded = any(r.prior or r.tool is Tool.SPARSE for r in network.layer_records)
     needs_seed = seeded or isinstance(network.input_encoding, SeededFourierEncoding)
     defaults: dict[str, Any] = {
         "modality": Modality.FIELD,
@@ -193,7 +235,8 @@ def base_code(tensor: Tensor, rng: np.random.Generator, scale: float, _: int = 0
         numbers = rng.normal(0, 1, tensor.size)
         patterns = numbers.astype(np.float16).view(np.uint16) if record.half else numbers.astype(np.float32)
         return TensorCode(tensor, patterns.view(np.int32) if not record.half else patterns.astype(np.int32))
-    sparse = sparse_code(tensor.shape, rng, scale) if tensor.is_sparse else None
+    # Sums of 20 atoms that later passes may multiply by 2^6 stay below 2^31.
+    sparse = sparse_code(tensor.shape, rng, min(scale, 3000.0)) if tensor.is_sparse else None
     values = laplace(rng, scale, 0 if tensor.is_sparse else tensor.size)
     rows = None
     if record.row_steps and not tensor.is_bias and rng.integers(4):
@@ -264,51 +307,70 @@ ALL_CODINGS = st.one_of(
 
 
 @st.composite
-def records(draw: st.DrawFn, width: int | None = None) -> LayerRecord:
-    kind = draw(st.sampled_from(LAYER_KINDS))
+def records(
+    draw: st.DrawFn, width: int | None = None, *, is_output: bool = False, is_filter: bool = False
+) -> LayerRecord:
+    """A layer; one of the last record where there is a width, of OUTPUT or of FILTER if it is said so."""
+    can_repeat = width is None and not is_output and not is_filter
+    kinds = [*LAST_KINDS, RecordKind.GABOR] if can_repeat else LAST_KINDS
+    kind = RecordKind.FILTER if is_filter else draw(st.sampled_from(kinds))
     tool = draw(st.sampled_from([Tool.SCALAR, Tool.SCALAR, Tool.SPARSE, Tool.RAW]))
+    widths = st.just(0) if is_filter else st.integers(1, 12) if width is None else st.just(width)
     return LayerRecord(
         kind=kind,
-        width=draw(st.integers(1, 12)) if width is None else width,
-        repeat=draw(st.integers(1, 3)) if width is None else 1,
+        width=draw(widths),
+        repeat=draw(st.integers(1, 3)) if can_repeat else 1,
         omega=draw(OMEGAS) if kind in KINDS_WITH_OMEGA else 1.0,
         tool=tool,
         prior=tool is not Tool.RAW and draw(st.booleans()),
         row_steps=tool is not Tool.RAW and draw(st.booleans()),
         bias=draw(st.booleans()),
         half=tool is Tool.RAW and draw(st.booleans()),
+        scale=draw(SCALES) if kind is RecordKind.GABOR else 1.0,
+        is_output=is_output,
     )
 
 
+SCALES = st.floats(2.0**-10, 8, width=32)
+FOURIERS = st.builds(
+    FourierEncoding,
+    octaves=st.integers(1, 32),
+    base=BASES,
+    include_input=st.booleans(),
+    times_pi=st.booleans(),
+).filter(lambda encoding: encoding.base ** (encoding.octaves - 1) < 2.0**64)  # HED-12
 ENCODINGS = st.one_of(
-    st.none(),
-    st.builds(
-        FourierEncoding,
-        octaves=st.integers(1, 32),
-        base=BASES,
-        include_input=st.booleans(),
-        times_pi=st.booleans(),
-    ).filter(lambda encoding: encoding.base ** (encoding.octaves - 1) < 2.0**64),  # HED-12
-    st.builds(SeededFourierEncoding, n_features=st.integers(1, 20), scale=st.floats(2.0**-10, 8, width=32)),
+    st.none(), FOURIERS, st.builds(SeededFourierEncoding, n_features=st.integers(1, 20), scale=SCALES)
 )
 
 
 @st.composite
+def inputs(draw: st.DrawFn, in_dims: int) -> InputRecord:
+    first = draw(st.integers(0, in_dims - 1))
+    return InputRecord(first, draw(st.integers(1, in_dims - first)), draw(st.none() | FOURIERS))
+
+
+@st.composite
 def networks(draw: st.DrawFn) -> Network:
-    out_channels = draw(st.integers(1, 6))
-    hidden = draw(st.lists(records(), max_size=3))
-    return Network(
-        in_dims=draw(st.integers(1, 8)),
-        out_channels=out_channels,
-        records=(*hidden, draw(records(width=out_channels))),
-        input_encoding=draw(ENCODINGS),
+    in_dims = draw(st.integers(1, 8))
+    any_record: st.SearchStrategy[Record] = st.one_of(
+        records(), records(), inputs(in_dims), records(is_output=True), records(is_filter=True)
     )
+    hidden = draw(st.lists(any_record, max_size=4))
+    encoding = draw(ENCODINGS)
+    if encoding is None and hidden and isinstance(hidden[0], InputRecord) and hidden[0].count == in_dims:
+        del hidden[0]  # HED-13
+        hidden = [] if hidden and isinstance(hidden[0], InputRecord) else hidden
+    out_channels = draw(st.integers(1, 6))
+    n_outputs = sum(record.width for record in hidden if isinstance(record, LayerRecord) and record.is_output)
+    last = draw(records(width=out_channels))
+    return Network(in_dims, out_channels + n_outputs, (*hidden, last), encoding)
 
 
 @st.composite
 def dictionaries(draw: st.DrawFn, network: Network) -> Dictionary:
     """Any law where a layer uses tool SPARSE, else law 0 (HED-9)."""
-    is_sparse = any(record.tool is Tool.SPARSE for record in network.records)
+    is_sparse = any(record.tool is Tool.SPARSE for record in network.layer_records)
     return draw(st.sampled_from(Dictionary)) if is_sparse else Dictionary.RADEMACHER
 
 

@@ -1,5 +1,6 @@
 """Clause 16: coordinates, input encodings, layers and samples against a straightforward binary64 evaluation."""
 
+import cmath
 import math
 from typing import Any
 
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sinrfmt import evaluate
-from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
+from sinrfmt.network import FourierEncoding, InputRecord, Layer, LayerRecord, Network, SeededFourierEncoding
 from sinrfmt.philox import T8, Tag, words
 from sinrfmt.registry import Coords, RecordKind, Values
-from tests.strategies import LAYER_KINDS, fixed
+from tests.strategies import LAYER_KINDS, PUBLISHED, fixed, networks
 
 Doubles = NDArray[np.float64]
 FORMULAS = {
@@ -31,6 +32,7 @@ ACTIVATIONS = {
     RecordKind.TANH: math.tanh,
     RecordKind.SIGMOID: lambda t: 1 / (1 + math.exp(-t)),
     RecordKind.ELU: lambda t: t if t > 0 else math.exp(t) - 1,
+    RecordKind.FILTER: math.sin,
 }
 
 
@@ -129,20 +131,45 @@ def test_seeded_fourier_features(in_dims: int, seed: int) -> None:
 
 
 def reference(network: Network, weights: list[NDArray[np.float32]], x: Doubles, seed: int | None) -> Doubles:
-    """h = act(omega * (W x + b)) in binary64, one sample."""
-    h = x
+    """Clauses 6.7 and 16.3 in binary64, one sample."""
+    first: Any = list(x)
     if isinstance(network.input_encoding, FourierEncoding):
-        h = fourier(network.input_encoding, x)
+        first = list(fourier(network.input_encoding, x))
     elif network.input_encoding is not None:
         assert seed is not None
         t = evaluate.seeded_matrix(network.input_encoding, len(x), seed).astype(np.float64) @ x
-        h = np.concatenate([np.sin(t), np.cos(t)])
-    tensors = iter(weights)
-    for layer in network.layers:
-        t = next(tensors).astype(np.float64) @ h
-        t = t + (next(tensors) if layer.record.bias else 0)
-        h = np.array([ACTIVATIONS[layer.kind](v) for v in layer.omega * t])
-    return h
+        first = [*np.sin(t), *np.cos(t)]
+    elif isinstance(network.records[0], InputRecord):
+        first = []
+    current, outputs, tensors = first, [], iter(weights)
+    for step in network.steps:
+        if isinstance(step, InputRecord):
+            axes = x[step.first : step.first + step.count]
+            current = [*current, *(axes if step.encoding is None else fourier(step.encoding, axes))]
+        elif step.kind is RecordKind.FILTER:
+            current = [a * b for a, b in zip(current, outputs_of(step, tensors, list(x)), strict=True)]
+        elif step.record.is_output:
+            outputs += outputs_of(step, tensors, current)
+        else:
+            current = outputs_of(step, tensors, current)
+    return np.array([*current, *outputs])
+
+
+def outputs_of(layer: Layer, tensors: Any, z: list[float]) -> list[float]:
+    """One layer of clause 16.3; GABOR in complex numbers."""
+    matrix = next(tensors).astype(np.float64)
+    bias = next(tensors).astype(np.float64) if layer.record.bias else np.zeros(len(matrix))
+    if layer.is_complex:
+        m, n = len(matrix) // 2, len(z) // 2
+        matrix, bias = matrix[:m] + 1j * matrix[m:], bias[:m] + 1j * bias[m:]
+        z = [a + 1j * b for a, b in zip(z[:n], z[n:], strict=True)]  # type: ignore[misc]
+    t = matrix @ np.array(z) + bias
+    if layer.kind is RecordKind.GABOR:
+        waves = [cmath.exp(1j * layer.omega * v - (layer.record.scale * abs(v)) ** 2) for v in t]
+        return [w.real for w in waves] + [w.imag for w in waves]
+    if layer.kind is RecordKind.FINER:
+        return [math.sin(layer.omega * ((abs(v) + 1) * v)) for v in t]
+    return [ACTIVATIONS[layer.kind](v) for v in layer.omega * t]
 
 
 def random_weights(network: Network, seed: int) -> list[NDArray[np.float32]]:
@@ -165,6 +192,41 @@ def test_every_kind_of_network_agrees_with_binary64(kind: RecordKind, encoding: 
     found = evaluate.evaluate(network, weights, x, 11)
     assert (found.dtype, found.shape) == (np.float32, (20, 3))
     np.testing.assert_allclose(found, [reference(network, weights, row.astype(np.float64), 11) for row in x], atol=3e-5)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("bias", [True, False])
+def test_networks_with_inputs_outputs_filters_and_wavelets_agree_with_binary64(name: str, bias: bool) -> None:
+    """VAL-1, clauses 6.7 and 16.3."""
+    network = PUBLISHED[name](bias=bias)
+    weights = random_weights(network, 7)
+    x = np.random.default_rng(1).uniform(-1, 1, (20, network.in_dims)).astype(np.float32)
+    found = evaluate.evaluate(network, weights, x)
+    expected = [reference(network, weights, row.astype(np.float64), None) for row in x]
+    assert found.shape == (20, network.out_channels)
+    np.testing.assert_allclose(found, expected, atol=3e-5)
+
+
+@fixed(60)
+@given(networks())
+def test_any_network_is_evaluated_as_the_text_says(network: Network) -> None:
+    """Which values go where: weights are small, so that rounding does not hide it."""
+    weights = [w / 100 for w in random_weights(network, 1)]
+    x = np.random.default_rng(1).uniform(-0.1, 0.1, (3, network.in_dims)).astype(np.float32)
+    found = evaluate.evaluate(network, weights, x, 11)
+    try:
+        expected = np.array([reference(network, weights, row.astype(np.float64), 11) for row in x])
+    except OverflowError:  # math.exp of a large number, where binary32 has an infinity
+        return
+    assert found.shape == expected.shape == (3, network.out_channels)
+    if max([1.0, *(layer.omega for layer in network.layers)]) <= 255 and _is_tame(network):
+        np.testing.assert_allclose(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def _is_tame(network: Network) -> bool:
+    """Whether no frequency is so high that the argument of a sine has no binary32 digits after the point."""
+    encodings = [network.input_encoding, *(s.encoding for s in network.steps if isinstance(s, InputRecord))]
+    return all(e.base ** (e.octaves - 1) < 1e3 for e in encodings if isinstance(e, FourierEncoding))
 
 
 def test_samples_do_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch) -> None:

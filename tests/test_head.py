@@ -1,4 +1,4 @@
-"""Clause 6: every field rule and every rule HED-2 to HED-11, at the offset that the text states."""
+"""Clause 6: every field rule and every rule HED-2 to HED-15, at the offset that the text states."""
 
 import struct
 import tracemalloc
@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given
 
 from sinrfmt.head import Header, build_head, lowest_level, parse_head
-from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
+from sinrfmt.network import FourierEncoding, InputRecord, Layer, LayerRecord, Network, SeededFourierEncoding
 from sinrfmt.registry import LEVELS, Coords, Dictionary, Feature, Modality, Profile, RecordKind, Tool, Values
-from tests.strategies import assert_error, assert_fault, fixed, header_of, headers, siren
+from tests.strategies import PUBLISHED, assert_error, assert_fault, fixed, header_of, headers, siren
 
 NAN, INF = float("nan"), float("inf")
 LINEAR_LAST = b"\x01\x01"
+GABOR = LayerRecord(RecordKind.GABOR, 4, omega=2.0)
+FILTER = LayerRecord(RecordKind.FILTER, 0, omega=2.0)
+OUTPUT = LayerRecord(RecordKind.LINEAR, 1, is_output=True)
 
 
 def f32(*values: float) -> bytes:
@@ -26,6 +29,22 @@ def layer(kind: int = 2, flags: int = 1, width: int = 5, repeat: int = 1, omega:
     """A layer record; omega only for the kinds that have one."""
     has_omega = kind in (2, 4, 8, 9)
     return bytes([kind, flags]) + width.to_bytes(2, "little") + bytes([repeat]) + (omega if has_omega else b"")
+
+
+def gabor(width: int = 5, scale: float = 0.5, **fields: Any) -> bytes:
+    return layer(8, width=width, **fields) + f32(scale)
+
+
+def input_of(first: int = 0, count: int = 1, fourier_body: bytes = b"") -> bytes:
+    return bytes([64, first, count, 33 if fourier_body else 0]) + fourier_body
+
+
+def output(kind: int = 1, flags: int = 1, width: int = 1, omega: bytes = b"") -> bytes:
+    return bytes([65, kind, flags, width]) + omega
+
+
+def filter_of(flags: int = 1, omega: bytes = b"\x1e") -> bytes:
+    return bytes([66, flags]) + omega
 
 
 def fourier(flags: int = 0, octaves: int = 4, base: bytes = b"\x02") -> bytes:
@@ -57,6 +76,7 @@ class Bytes:
             "n_records": bytes([n_records]),
             "records": [layer()],
             "last": LINEAR_LAST,
+            "base_digest": b"",
             "blocks": b"",
         } | fields
         self.at: dict[str, int] = {}
@@ -68,7 +88,7 @@ class Bytes:
                 self.payload += bytes([piece]) if isinstance(piece, int) else piece
 
 
-WIDE, SEEDED = b"\x01\x00", b"\x02\x00"
+WIDE, SEEDED, TRELLIS, BASED = b"\x01\x00", b"\x02\x00", b"\x04\x00", b"\x82\x00"
 SEED = b"\x10" + bytes(4)
 PRIOR = layer(flags=0x09)
 
@@ -81,7 +101,7 @@ FIELD_RULES = [
     ({"profile_level": 0x10}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     ({"profile_level": 0x16}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     *[({"features_required": struct.pack("<H", 1 << bit)}, "UNSUPPORTED_FEATURE", "features_required", 0)
-      for bit in range(2, 16) if bit != Feature.SPARSE],
+      for bit in range(2, 16) if bit not in (Feature.TRELLIS, Feature.SPARSE, Feature.SHARED_BASE)],
     ({"modality": 0}, "UNKNOWN_ID", "modality", 0),
     ({"modality": 9}, "UNKNOWN_ID", "modality", 0),
     ({"in_dims": 0}, "BAD_DIMENSIONS", "in_dims", 0),
@@ -94,7 +114,7 @@ FIELD_RULES = [
     ({"features_required": SEEDED, "seeded": b"\x20" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
     ({"features_required": SEEDED, "seeded": b"\x12" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
     ({"n_records": 0}, "BAD_RECORD", "n_records", 0),
-    *[({"records": [layer(kind)]}, "UNKNOWN_ID", "records", 0) for kind in (0, 8, 9, 10, 11, 32, 35, 64, 255)],
+    *[({"records": [layer(kind)]}, "UNKNOWN_ID", "records", 0) for kind in (0, 10, 11, 32, 35, 63, 67, 255)],
     ({"records": [layer(flags=0x81)]}, "RESERVED_NOT_ZERO", "records", 1),
     *[({"records": [layer(flags=tool)]}, "UNKNOWN_ID", "records", 1) for tool in (5, 6, 7)],
     ({"records": [layer(width=0)]}, "BAD_RECORD", "records", 2),
@@ -110,13 +130,29 @@ FIELD_RULES = [
     ({"records": [fourier_seeded(n_features=0)]}, "BAD_RECORD", "records", 1),
     *[({"records": [fourier_seeded(scale=scale)]}, "BAD_FLOAT", "records", 3)
       for scale in (NAN, INF, 0.0, -1.0, 2.0**64)],
-    *[({"last": bytes([kind, 1])}, "UNKNOWN_ID", "last", 0) for kind in (0, 8, 10, 35, 64)],
-    *[({"last": bytes([kind, 1])}, "BAD_RECORD", "last", 0) for kind in (33, 34)],
+    *[({"last": bytes([kind, 1])}, "UNKNOWN_ID", "last", 0) for kind in (0, 10, 35, 67)],
+    *[({"last": bytes([kind, 1])}, "BAD_RECORD", "last", 0) for kind in (8, 33, 34, 64, 65, 66)],
+    *[({"records": [gabor(scale=scale)]}, "BAD_FLOAT", "records", 6) for scale in (NAN, INF, 0.0, -1.0, 2.0**64)],
+    *[({"records": [input_of(count=count)]}, "BAD_RECORD", "records", 2) for count in (0, 9)],
+    *[({"records": [bytes([64, 0, 1, encoding])]}, "UNKNOWN_ID", "records", 3) for encoding in (1, 34, 35)],
+    ({"records": [input_of(fourier_body=fourier(flags=4)[1:])]}, "RESERVED_NOT_ZERO", "records", 4),
+    ({"records": [input_of(fourier_body=fourier(octaves=0)[1:])]}, "BAD_RECORD", "records", 5),
+    ({"records": [input_of(fourier_body=fourier(base=b"\x01")[1:])]}, "BAD_RECORD", "records", 6),
+    ({"records": [input_of(fourier_body=fourier(base=b"\x00" + f32(2.0))[1:])]}, "BAD_FLOAT", "records", 7),
+    *[({"records": [output(kind)]}, "UNKNOWN_ID", "records", 1) for kind in (0, 10, 35, 67)],
+    *[({"records": [output(kind)]}, "BAD_RECORD", "records", 1) for kind in (8, 33, 34, 64, 65, 66)],
+    ({"records": [output(flags=0x81)]}, "RESERVED_NOT_ZERO", "records", 2),
+    ({"records": [output(flags=5)]}, "UNKNOWN_ID", "records", 2),
+    ({"records": [output(width=0)]}, "BAD_RECORD", "records", 3),
+    ({"records": [output(9, omega=b"\x00" + f32(3.0))]}, "BAD_FLOAT", "records", 5),
+    ({"records": [filter_of(flags=0x80)]}, "RESERVED_NOT_ZERO", "records", 1),
+    ({"records": [filter_of(omega=b"\x00" + f32(-1.0))]}, "BAD_FLOAT", "records", 3),
     ({"last": b"\x01\x81"}, "RESERVED_NOT_ZERO", "last", 1),
     ({"last": b"\x01\x07"}, "UNKNOWN_ID", "last", 1),
     ({"last": b"\x02\x01\x00" + f32(7.0)}, "BAD_FLOAT", "last", 3),
 ]  # fmt: skip
 GRID0, BOX_COORDS = bytes(4), 0x0F
+SMALL = {"in_dims": 1, "out_channels": 1, "grid": bytes(2)}
 RULES = [
     ({"grid": struct.pack("<2H", 0, 6)}, "BAD_DIMENSIONS", "grid", 0),  # HED-2
     ({"grid": struct.pack("<2H", 4, 0)}, "BAD_DIMENSIONS", "grid", 0),
@@ -135,15 +171,24 @@ RULES = [
     ({"records": [layer(flags=0x42)]}, "BAD_RECORD", "records", 1),
     ({"last": b"\x01\x04"}, "BAD_RECORD", "last", 1),
     ({"last": b"\x01\x18"}, "BAD_RECORD", "last", 1),
+    ({"records": [layer(), output(flags=0x10)]}, "BAD_RECORD", "records1", 2),
+    ({"records": [filter_of(flags=0x42)]}, "BAD_RECORD", "records", 1),
     ({"records": [layer(), layer()]}, "BAD_RECORD", "records1", 0),  # HED-7
     ({"records": [layer(repeat=254), layer()]}, "BAD_RECORD", "records1", 0),
     ({"records": [fourier(), layer(3), layer(3, repeat=255)]}, "BAD_RECORD", "records2", 0),
     ({"records": [layer(omega=b"\x00" + f32(0.5))] * 2}, "BAD_RECORD", "records1", 0),
+    ({"records": [gabor(), gabor(scale=0.25), gabor(scale=0.25)]}, "BAD_RECORD", "records2", 0),
     ({"records": [layer(repeat=8)]}, "LIMIT_LAYERS", "n_records", 0),  # HED-8
     ({"records": [layer(width=4097)]}, "LIMIT_WIDTH", "n_records", 0),
     ({"features_required": SEEDED, "seeded": SEED, "records": [fourier_seeded(2049)]}, "LIMIT_WIDTH", "n_records", 0),
     ({"records": [layer(width=126, repeat=2)]}, "LIMIT_PARAMETERS", "n_records", 0),
     ({"records": [layer(width=65535, repeat=255)]}, "LIMIT_LAYERS", "n_records", 0),
+    ({"records": [layer(repeat=5), output(), filter_of(), filter_of()]}, "LIMIT_LAYERS", "n_records", 0),
+    ({"records": [layer(width=4096), input_of()], **SMALL}, "LIMIT_WIDTH", "n_records", 0),
+    ({"records": [gabor(width=2049)], **SMALL}, "LIMIT_WIDTH", "n_records", 0),
+    ({"records": [gabor(width=126, repeat=2)]}, "LIMIT_PARAMETERS", "n_records", 0),
+    ({"records": [layer(width=4096), filter_of(), filter_of(), filter_of()], **SMALL},
+     "LIMIT_PARAMETERS", "n_records", 0),
     ({"records": [layer(flags=0x02)]}, "FEATURE_MISMATCH", "records", 1),  # HED-9
     ({"records": [layer(flags=0x03)]}, "FEATURE_MISMATCH", "records", 1),
     ({"records": [layer(), PRIOR]}, "FEATURE_MISMATCH", "records1", 1),
@@ -152,7 +197,10 @@ RULES = [
     ({"features_required": SEEDED, "seeded": b"\x11" + bytes(4), "records": [PRIOR]}, "FEATURE_MISMATCH", "seeded", 0),
     ({"features_required": SEEDED, "seeded": b"\x11" + bytes(4), "records": [layer(flags=3)]},
      "FEATURE_MISMATCH", "records", 1),
+    ({"records": [layer(), output(flags=0x02)]}, "FEATURE_MISMATCH", "records1", 2),
+    ({"records": [filter_of(flags=0x09)]}, "FEATURE_MISMATCH", "records", 1),
     ({"features_required": SEEDED, "seeded": SEED}, "FEATURE_MISMATCH", "features_required", 0),  # HED-10
+    ({"features_required": TRELLIS}, "FEATURE_MISMATCH", "features_required", 0),
     ({"features_required": WIDE, "grid": struct.pack("<2I", 4, 65535)}, "FEATURE_MISMATCH", "features_required", 0),
     ({"features_required": b"\x03\x00", "grid": bytes(8), "seeded": b"\x10" + struct.pack("<Q", (1 << 32) - 1),
       "records": [PRIOR]}, "FEATURE_MISMATCH", "features_required", 0),
@@ -162,6 +210,18 @@ RULES = [
     ({"records": [fourier(octaves=32, base=b"\x05")]}, "BAD_FLOAT", "records", 3),  # HED-12
     ({"records": [fourier(octaves=9, base=b"\x00" + f32(256.0))]}, "BAD_FLOAT", "records", 3),
     ({"records": [fourier(octaves=32, base=b"\x00" + f32(2.0**63))]}, "BAD_FLOAT", "records", 3),
+    ({"records": [layer(), input_of(fourier_body=fourier(octaves=32, base=b"\x05")[1:])]}, "BAD_FLOAT", "records1", 6),
+    ({"records": [layer(), input_of(1, 2)]}, "BAD_RECORD", "records1", 1),  # HED-13
+    ({"records": [layer(), input_of(255, 1)]}, "BAD_RECORD", "records1", 1),
+    ({"records": [input_of(0, 2)]}, "BAD_RECORD", "records", 0),
+    ({"records": [input_of(0, 2, fourier()[1:]), input_of(0, 3)]}, "BAD_RECORD", "records", 0),
+    ({"records": [output(width=3)]}, "BAD_RECORD", "records", 3),  # HED-14
+    ({"records": [output(width=1), layer(), output(width=255)]}, "BAD_RECORD", "records2", 3),
+    *[({"base_digest": bytes(16)} | fields, "BAD_RECORD", field, after) for fields, field, after in (  # HED-15
+        ({"features_required": BASED, "seeded": SEED, "records": [PRIOR], "last": b"\x01\x11"}, "records", 1),
+        ({"features_required": BASED, "seeded": SEED, "records": [filter_of(flags=9)]}, "records", 1),
+        ({"features_required": b"\x80\x00", "records": [layer(), output(flags=0x11)]}, "records1", 2),
+        ({"features_required": b"\x80\x00", "last": b"\x01\x11"}, "last", 1))],
 ]  # fmt: skip
 
 
@@ -210,6 +270,17 @@ ACCEPTED = [
     {"records": [layer(repeat=7)]},
     {"records": [layer(width=4096, omega=b"\x00" + f32(256.0))], "in_dims": 1, "out_channels": 1, "grid": bytes(2)},
     {"records": [layer(), layer(flags=0x21), layer()]},
+    {"records": [layer(), output(), layer(), filter_of(), layer(), input_of(), layer()]},
+    {"records": [filter_of(), filter_of(), output(), output(), input_of(), input_of()]},
+    {"records": [gabor(), gabor(scale=0.25), gabor(scale=0.25, width=6)]},
+    {"records": [input_of(1, 1), input_of(0, 2)]},
+    {"records": [fourier(), input_of(0, 2)]},
+    {"records": [input_of(0, 1, fourier(octaves=32, base=b"\x03")[1:])]},
+    {"records": [layer(kind=9), output(9, width=2, omega=b"\x00" + f32(0.5))]},
+    {"records": [gabor(width=2048)], **SMALL},
+    {"features_required": b"\x80\x00", "base_digest": bytes(16)},
+    {"features_required": TRELLIS, "records": [filter_of(flags=2)]},
+    {"features_required": TRELLIS, "records": [output(flags=2)]},
     {"profile_level": 0x15, "records": [layer(repeat=255)]},
     {"profile_level": 0x15, "features_required": WIDE, "grid": struct.pack("<2I", 65536, 1)},
     {"features_required": b"\x03\x00", "grid": bytes(8), "seeded": b"\x10" + struct.pack("<Q", 1 << 32),
@@ -296,15 +367,63 @@ def test_head_says_what_its_bytes_say() -> None:
     )
 
 
-def single_layers(header: Header) -> list[tuple[LayerRecord, int]]:
-    return [(replace(layer.record, repeat=1), layer.n_in) for layer in header.network.layers]
+def single_steps(header: Header) -> list[Any]:
+    """Steps whatever the records that repeat them."""
+    return [
+        replace(step, record=replace(step.record, repeat=1)) if isinstance(step, Layer) else step
+        for step in header.network.steps
+    ]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_networks_come_back(name: str) -> None:
+    network = PUBLISHED[name]()
+    assert parse_head(build_head(header_of(network, grid=()))).network == network
+
+
+def test_records_that_are_not_a_chain_say_what_their_bytes_say() -> None:
+    body = fourier(1, 6, b"\x00" + f32(1.5))[1:]
+    made = Bytes(
+        records=[input_of(1, 1, body), gabor(7, 0.25, repeat=2), output(9, 0x21, 2, b"\x05"), filter_of(0x40, b"\x09")],
+        base_digest=bytes(range(16)),
+        features_required=b"\x80\x00",
+    )
+    header = parse_head(made.payload)
+    assert header.base_digest == bytes(range(16))
+    assert header.network.records == (
+        InputRecord(1, 1, FourierEncoding(6, 1.5, include_input=True, times_pi=False)),
+        LayerRecord(RecordKind.GABOR, 7, 2, 30.0, scale=0.25),
+        LayerRecord(RecordKind.FINER, 2, omega=5.0, bias=False, is_output=True),
+        LayerRecord(RecordKind.FILTER, 0, omega=9.0, tool=Tool.RAW, half=True),
+        LayerRecord(RecordKind.LINEAR, 1),
+    )
+    assert [tensor.shape for tensor in header.network.tensors] == [
+        (7, 13), (7,), (14, 7), (14,), (2, 14), (14, 2), (14,), (1, 14), (1,),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("records", "shapes"),
+    [
+        ((GABOR, GABOR), [(4, 2), (8, 4), (1, 8)]),
+        ((GABOR, OUTPUT, GABOR), [(4, 2), (1, 8), (8, 4), (1, 8)]),
+        ((GABOR, InputRecord(0, 2), GABOR), [(4, 2), (4, 10), (1, 8)]),
+        ((GABOR, FILTER, GABOR), [(4, 2), (8, 2), (4, 8), (1, 8)]),
+        ((GABOR, replace(FILTER, kind=RecordKind.SINE, width=8), GABOR), [(4, 2), (8, 8), (4, 8), (1, 8)]),
+        ((FILTER, GABOR), [(2, 2), (4, 2), (1, 8)]),
+    ],
+)
+def test_a_gabor_layer_is_complex_only_right_after_another(records: Any, shapes: list[tuple[int, int]]) -> None:
+    """Clause 6.7."""
+    network = Network(2, 2 if OUTPUT in records else 1, (*records, LayerRecord(RecordKind.LINEAR, 1)))
+    assert [tensor.shape for tensor in network.tensors if not tensor.is_bias] == shapes
 
 
 @fixed(150)
 @given(headers())
 def test_parsing_gives_back_what_was_built(header: Header) -> None:
     parsed = parse_head(build_head(header))
-    assert single_layers(parsed) == single_layers(header)
+    assert single_steps(parsed) == single_steps(header)
     assert replace(parsed, network=header.network) == header
     assert build_head(parsed) == build_head(header)
 
@@ -339,6 +458,8 @@ def test_records_that_differ_are_not_merged(change: dict[str, Any]) -> None:
         (header_of(siren(), seed=1 << 20), set()),
         (header_of(replace(siren(), input_encoding=SeededFourierEncoding(3, 1.0))), {Feature.SEEDED}),
         (header_of(replace(siren(), input_encoding=FourierEncoding(3))), set()),
+        (header_of(siren(), base_digest=bytes(16)), {Feature.SHARED_BASE}),
+        (header_of(siren(tool=Tool.TRELLIS)), {Feature.TRELLIS}),
     ],
 )
 def test_required_features_follow_from_the_content(header: Header, features: set[Feature]) -> None:
@@ -372,6 +493,10 @@ def test_layers_are_counted_before_the_network_is_expanded() -> None:
         ({"network": siren(half=True)}, "BAD_RECORD"),
         ({"network": siren(tool=Tool.RAW, prior=True)}, "BAD_RECORD"),
         ({"network": replace(siren(), in_dims=9), "grid": ()}, "BAD_DIMENSIONS"),
+        ({"network": Network(2, 3, (OUTPUT,))}, "BAD_RECORD"),
+        ({"network": Network(2, 3, (replace(OUTPUT, width=3), *siren().records))}, "BAD_RECORD"),
+        ({"network": Network(2, 3, (InputRecord(0, 2), *siren().records))}, "BAD_RECORD"),
+        ({"network": siren(row_steps=True), "base_digest": bytes(16)}, "BAD_RECORD"),
     ],
 )
 def test_what_a_decoder_refuses_is_not_built(fields: dict[str, Any], name: str) -> None:

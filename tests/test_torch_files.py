@@ -11,6 +11,7 @@ import sinrfmt
 import sinrfmt.torch
 from sinrfmt.metrics import psnr
 from sinrfmt.registry import Coding, Profile, Tool, Values
+from tests.strategies import PUBLISHED
 
 PRESET = replace(sinrfmt.torch.preset_of("fast"), n_seeds=1, n_steps=300, n_trials=8, n_refit_trials=2)
 PICTURE = np.stack(
@@ -56,7 +57,7 @@ def test_a_sequential_module_is_written_without_loss() -> None:
     torch.manual_seed(3)
     module = nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 7, bias=False), nn.ELU(), nn.Linear(7, 3))
     field = sinrfmt.torch.from_module(module, grid=(10, 12), lossless=True, values=Values.RAW, device="cpu")
-    assert {record.tool for record in field.header.network.records} == {Tool.RAW}
+    assert {record.tool for record in field.header.network.layer_records} == {Tool.RAW}
     np.testing.assert_array_equal(field.weights[0], module[0].weight.detach().numpy())
     x = points(50)
     np.testing.assert_allclose(field.sample(x), module(torch.from_numpy(x)).detach().numpy(), atol=1e-6)
@@ -69,6 +70,21 @@ def test_a_module_is_written_at_a_quality() -> None:
     own = sinrfmt.torch.from_module(module, grid=(20, 20), values=Values.UNIT, lossless=True, device="cpu")
     assert psnr(own.to_uint8(), field.to_uint8()) >= 44.9
     assert len(field.data) < len(own.data) / 2
+
+
+@pytest.mark.parametrize("name", ["bacon", "wire", "finer"])
+def test_a_module_that_is_no_chain_is_written_at_a_quality_and_without_loss(name: str) -> None:
+    module = sinrfmt.torch.FieldModule(PUBLISHED[name](), seed=2)
+    field, own = (
+        sinrfmt.torch.from_module(module, grid=(12, 12), min_psnr=45.0, lossless=lossless, device="cpu")
+        for lossless in (False, True)
+    )
+    assert psnr(own.to_uint8(), field.to_uint8()) >= 44.9
+    assert len(field.data) < len(own.data) / 2
+    for mine, expected in zip(own.weights, module.arrays().values(), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+    for array, expected in zip(sinrfmt.torch.to_module(own).arrays().values(), module.arrays().values(), strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 @pytest.mark.parametrize("module", [nn.ReLU(), nn.Sequential(nn.Linear(2, 3), nn.Softmax(-1))])

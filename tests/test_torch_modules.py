@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from sinrfmt.evaluate import evaluate
 from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
 from sinrfmt.philox import fourier_sums
 from sinrfmt.registry import RecordKind
 from sinrfmt.torch.modules import FieldModule, initial_arrays, initial_bound
+from tests.strategies import PUBLISHED
 
 KINDS = [RecordKind.SINE, RecordKind.RELU, RecordKind.GAUSSIAN, RecordKind.TANH, RecordKind.SIGMOID, RecordKind.ELU]
 FORMULAS: dict[RecordKind, Callable[[np.ndarray], np.ndarray]] = {
@@ -48,6 +50,34 @@ def test_a_layer_without_bias_has_no_bias_tensor() -> None:
     expected = np.sin(9.0 * x @ w["layers.0.weight"].T) @ w["layers.1.weight"].T + w["layers.1.bias"]
     found = module(torch.tensor(x, dtype=torch.float32)).detach().numpy()
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_network_that_is_no_chain_has_the_values_of_the_decoder(name: str, bias: bool) -> None:
+    module = FieldModule(PUBLISHED[name](bias=bias), seed=3)
+    x = np.random.default_rng(0).uniform(-1, 1, (20, module.network.in_dims)).astype(np.float32)
+    expected = evaluate(module.network, list(module.arrays().values()), x)
+    found = module(torch.from_numpy(x)).detach().numpy()
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_tensor_of_a_network_that_is_no_chain_learns(name: str) -> None:
+    module = FieldModule(PUBLISHED[name](), seed=3)
+    x = np.random.default_rng(0).uniform(-1, 1, (20, module.network.in_dims)).astype(np.float32)
+    (module(torch.from_numpy(x)) ** 2).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
+
+
+def test_initial_waves_on_coordinates_do_not_depend_on_omega() -> None:
+    network = PUBLISHED["bacon"]()
+    bounds = {t.name: initial_bound(network, t) for t in network.tensors}
+    assert bounds["layers.0.weight"] == bounds["layers.2.weight"] == bounds["layers.5.weight"] == 0.5
+    assert bounds["layers.1.weight"] == pytest.approx(1 / math.sqrt(6))
+    wire = PUBLISHED["wire"]()
+    assert initial_bound(wire, wire.tensors[0]) == pytest.approx(1 / math.sqrt(2))
 
 
 def test_fourier_features_are_per_octave_all_sines_then_all_cosines() -> None:

@@ -11,6 +11,7 @@ from sinrfmt.registry import RecordKind
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.rate import round_with_feedback, split_vector
 from sinrfmt.torch.sensitivity import DAMPING, IDLE_DAMPING, Curvature, curvature_of, feedback_factor
+from tests.strategies import PUBLISHED
 
 CPU = torch.device("cpu")
 
@@ -34,7 +35,10 @@ NETWORK = Network(
         LayerRecord(RecordKind.LINEAR, 2),
     ),
 )
-COORDS = np.random.default_rng(0).uniform(-1, 1, (30, 2)).astype(np.float32)
+
+
+def coords_of(module: FieldModule) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (30, module.network.in_dims)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +48,16 @@ def module() -> FieldModule:
 
 def autograd_gram(module: FieldModule) -> np.ndarray:
     """J^T J averaged over samples and channels, from one backward pass per output."""
-    parameters = [module.get_parameter(tensor.name) for tensor in NETWORK.tensors]
-    outputs = module(torch.tensor(COORDS)).reshape(-1)
-    rows = [torch.autograd.grad(output, parameters, retain_graph=True) for output in outputs]
+    parameters = [module.get_parameter(tensor.name) for tensor in module.network.tensors]
+    outputs = module(torch.tensor(coords_of(module))).reshape(-1)
+    options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+    rows = [torch.autograd.grad(output, parameters, **options) for output in outputs]  # type: ignore[arg-type]
     jacobian = np.stack([torch.cat([g.reshape(-1) for g in row]).numpy() for row in rows]).astype(np.float64)
     return jacobian.T @ jacobian / len(rows)
 
 
 def curvature(module: FieldModule, block_limit: int) -> Curvature:
-    return curvature_of(module, COORDS, n_samples=1000, block_limit=block_limit, seed=0, device=CPU)
+    return curvature_of(module, coords_of(module), n_samples=1000, block_limit=block_limit, seed=0, device=CPU)
 
 
 def test_the_diagonal_is_that_of_autograd(module: FieldModule) -> None:
@@ -60,13 +65,22 @@ def test_the_diagonal_is_that_of_autograd(module: FieldModule) -> None:
     np.testing.assert_allclose(curvature(module, 0).diagonal, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_diagonal_of_a_network_that_is_no_chain_is_that_of_autograd(name: str) -> None:
+    module = FieldModule(PUBLISHED[name](), seed=1)
+    expected = autograd_gram(module).diagonal()
+    np.testing.assert_allclose(curvature(module, 0).diagonal, expected, rtol=1e-3, atol=1e-5 * expected.max())
+
+
+@pytest.mark.parametrize("name", [None, "bacon", "wire"])
 @pytest.mark.parametrize("block_limit", [1, 9, 20, 1000])
-def test_blocks_hold_every_weight_once_and_factor_its_part_of_the_matrix(module: FieldModule, block_limit: int) -> None:
+def test_blocks_hold_every_weight_once_and_factor_its_part_of_the_matrix(name: str | None, block_limit: int) -> None:
+    module = FieldModule(NETWORK if name is None else PUBLISHED[name](), seed=1)
     gram = autograd_gram(module)
-    means = np.concatenate([np.full(part.size, part.mean()) for part in split_vector(NETWORK, gram.diagonal())])
+    means = np.concatenate([np.full(part.size, part.mean()) for part in split_vector(module.network, gram.diagonal())])
     blocks = curvature(module, block_limit).blocks
     indices = np.concatenate([block.indices for block in blocks])
-    np.testing.assert_array_equal(np.sort(indices), np.arange(NETWORK.n_parameters))
+    np.testing.assert_array_equal(np.sort(indices), np.arange(module.network.n_parameters))
     for block in blocks:
         part = gram[np.ix_(block.indices, block.indices)]
         part[np.diag_indices_from(part)] += DAMPING * part.diagonal() + IDLE_DAMPING * means[block.indices]

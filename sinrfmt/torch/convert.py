@@ -84,8 +84,7 @@ def from_module(
 
 
 def _lossless(module: FieldModule, signal: Signal) -> Field:
-    records = tuple(replace(record, tool=Tool.RAW, prior=False) for record in module.network.records)
-    network = replace(module.network, records=records)
+    network = module.network.with_layer_records(lambda record: replace(record, tool=Tool.RAW, prior=False))
     arrays = module.arrays()
     codes = [TensorCode(tensor, arrays[tensor.name].ravel().view(np.int32)) for tensor in network.tensors]
     return sinrfmt.loads(build(header_of(network, signal, module.seed), codes, Coding.PACKED))

@@ -352,6 +352,5 @@ def _error_function(
 def without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> tuple[Network, tuple[TensorCode, ...]]:
     """The network with ``prior`` only in records of which a tensor uses it, and the codes of its tensors."""
     used = {id(code.tensor.record) for code in codes if code.prior is not None}
-    records = tuple(replace(record, prior=id(record) in used) for record in network.records)
-    written = replace(network, records=records)
+    written = network.with_layer_records(lambda record: replace(record, prior=id(record) in used))
     return written, tuple(replace(code, tensor=t) for code, t in zip(codes, written.tensors, strict=True))

@@ -149,7 +149,9 @@ def header_of(network: Network, signal: Signal, seed: int) -> Header:
         coords=signal.coords_rule,
         values=signal.value_range,
         seed=seed,
-        dictionary=LAW if any(record.tool is Tool.SPARSE for record in network.records) else Dictionary.RADEMACHER,
+        dictionary=LAW
+        if any(record.tool is Tool.SPARSE for record in network.layer_records)
+        else Dictionary.RADEMACHER,
         level=lowest_level(network, signal.grid),
     )
 

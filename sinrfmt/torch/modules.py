@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor as Values
 from torch import nn
 
-from sinrfmt.network import FourierEncoding, InputEncoding, Layer, Network, SeededFourierEncoding, Tensor
+from sinrfmt.network import (
+    FourierEncoding,
+    InputEncoding,
+    InputRecord,
+    Layer,
+    Network,
+    SeededFourierEncoding,
+    Tensor,
+)
 from sinrfmt.philox import fourier_sums, signed_numbers
 from sinrfmt.registry import RecordKind
 
@@ -28,11 +36,30 @@ ACTIVATIONS: dict[RecordKind, Callable[[Values], Values]] = {
     RecordKind.TANH: torch.tanh,
     RecordKind.SIGMOID: torch.sigmoid,
     RecordKind.ELU: nn.functional.elu,
+    RecordKind.FILTER: torch.sin,
 }
+
+
+def _finer(t: Values, layer: Layer) -> Values:
+    return torch.sin(layer.omega * ((t.abs() + 1.0) * t))
+
+
+def _gabor(t: Values, layer: Layer) -> Values:
+    """The complex Gabor wavelet (clause 16.3): the real parts of all outputs, then the imaginary ones."""
+    if not layer.is_complex:
+        size = torch.exp(-((layer.record.scale * t) ** 2))
+        return torch.cat([size * torch.cos(layer.omega * t), size * torch.sin(layer.omega * t)], dim=-1)
+    real, imaginary = t.chunk(2, dim=-1)
+    size = torch.exp(-layer.omega * imaginary - layer.record.scale**2 * (real * real + imaginary * imaginary))
+    return torch.cat([size * torch.cos(layer.omega * real), size * torch.sin(layer.omega * real)], dim=-1)
+
+
+WAVELETS: dict[RecordKind, Callable[[Values, Layer], Values]] = {RecordKind.FINER: _finer, RecordKind.GABOR: _gabor}
+"""Kinds whose argument is ``W x + b``, without omega."""
 
 # Uniform bounds that keep the variance of the signal: He for ReLU and ELU, LeCun for the others; a weight of a kind
 # with omega is smaller by omega (Sitzmann et al., "Implicit neural representations with periodic activation functions",
-# 2020).
+# 2020), but for GABOR, where the scale keeps the wavelet near zero anyway.
 WEIGHT_GAINS: dict[RecordKind, float] = {
     RecordKind.LINEAR: 1.0,
     RecordKind.SINE: math.sqrt(6.0),
@@ -41,34 +68,52 @@ WEIGHT_GAINS: dict[RecordKind, float] = {
     RecordKind.TANH: math.sqrt(3.0),
     RecordKind.SIGMOID: math.sqrt(3.0),
     RecordKind.ELU: math.sqrt(6.0),
+    RecordKind.FINER: math.sqrt(6.0),
+    RecordKind.GABOR: 1.0,
 }
+COORDINATE_KINDS = frozenset({RecordKind.SINE, RecordKind.FINER, RecordKind.FILTER})
+"""Kinds whose weights on coordinates do not get smaller with omega: it says how fine the waves are there."""
 
 
 class DenseLayer(nn.Module):
-    """``act(omega * (W x + b))`` over the last axis."""
+    """``act(omega * (W x + b))`` over the last axis, or a wavelet of ``W x + b``."""
 
     bias: nn.Parameter | None
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[layer.kind]
-        self.omega = layer.omega
-        self.weight = nn.Parameter(torch.zeros(layer.n_out, layer.n_in))
-        self.register_parameter("bias", nn.Parameter(torch.zeros(layer.n_out)) if layer.record.bias else None)
+        self.layer = layer
+        self.phase_factor = 1.0 if layer.kind in WAVELETS else layer.omega
+        shape = layer.weight_shape
+        self.weight = nn.Parameter(torch.zeros(shape))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(shape[0])) if layer.record.bias else None)
 
     def phase(self, x: Values) -> Values:
-        """The argument of the activation: (..., n_in) -> (..., n_out).
+        """The argument of the activation: (..., n_in) -> (..., rows of the weights).
 
         omega scales the small matrix, not the large product: one pass over memory less in each direction.
         """
-        if self.omega == 1.0:
-            return nn.functional.linear(x, self.weight, self.bias)
-        bias = None if self.bias is None else self.bias * self.omega
-        return nn.functional.linear(x, self.weight * self.omega, bias)
+        weight = complex_matrix(self.weight) if self.layer.is_complex else self.weight
+        if self.phase_factor == 1.0:
+            return nn.functional.linear(x, weight, self.bias)
+        bias = None if self.bias is None else self.bias * self.phase_factor
+        return nn.functional.linear(x, weight * self.phase_factor, bias)
+
+    def activation(self, phase: Values) -> Values:
+        """(..., rows of the weights) -> (..., n_out)."""
+        if self.layer.kind in WAVELETS:
+            return WAVELETS[self.layer.kind](phase, self.layer)
+        return ACTIVATIONS[self.layer.kind](phase)
 
     def forward(self, x: Values) -> Values:
         """(..., n_in) -> (..., n_out)."""
         return self.activation(self.phase(x))
+
+
+def complex_matrix(parts: Values) -> Values:
+    """What complex weights (2 m, n), real parts first, do to real parts followed by imaginary ones: (2 m, 2 n)."""
+    real, imaginary = parts.chunk(2)
+    return torch.cat([torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)])
 
 
 class IdentityInput(nn.Module):
@@ -114,6 +159,9 @@ class SeededFourierInput(nn.Module):
         return torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1)
 
 
+RunLayer = Callable[[DenseLayer, Values], Values]
+
+
 class FieldModule(nn.Module):
     """The field of a network: coords float32 (n, in_dims) -> values float32 (n, out_channels).
 
@@ -139,14 +187,35 @@ class FieldModule(nn.Module):
         self.seed = seed
         self.input = _build_input(network.input_encoding, network.in_dims, seed)
         self.layers = nn.ModuleList(DenseLayer(layer) for layer in network.layers)
+        self.appended = nn.ModuleList(
+            _build_input(step.encoding, step.count, seed) for step in network.steps if isinstance(step, InputRecord)
+        )
         self.load_arrays(initial_arrays(network, seed) if tensors is None else tensors)
 
-    def forward(self, coords: Values) -> Values:
-        """Coords (..., in_dims) -> values (..., out_channels)."""
-        x: Values = self.input(coords)
-        for layer in self.layers:
-            x = layer(x)
-        return x
+    def forward(self, coords: Values, run_layer: RunLayer | None = None) -> Values:
+        """Coords (..., in_dims) -> values (..., out_channels).
+
+        ``run_layer`` stands between: called with every layer and its inputs, it gives the layer's outputs.
+        """
+        run = run_layer or DenseLayer.__call__
+        current: Values = self.input(coords) if self.network.starts_with_coordinates else coords[..., :0]
+        outputs = []
+        layers, appended = iter(self.layers), iter(self.appended)
+        for step in self.network.steps:
+            if isinstance(step, InputRecord):
+                current = torch.cat(
+                    [current, next(appended)(coords[..., step.first : step.first + step.count])], dim=-1
+                )
+                continue
+            layer = next(layers)
+            assert isinstance(layer, DenseLayer)
+            if step.kind is RecordKind.FILTER:
+                current = current * run(layer, coords)
+            elif step.record.is_output:
+                outputs.append(run(layer, current))
+            else:
+                current = run(layer, current)
+        return torch.cat([current, *outputs], dim=-1) if outputs else current
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """A float32 copy of every tensor, in table order."""
@@ -184,8 +253,11 @@ def initial_bound(network: Network, tensor: Tensor) -> float:
     layer = network.layers[index]
     if tensor.is_bias:
         return 1.0 / math.sqrt(layer.n_in)
-    if index == 0 and layer.kind == RecordKind.SINE:
+    takes_coordinates = index == 0 or layer.kind is RecordKind.FILTER
+    if takes_coordinates and layer.kind in COORDINATE_KINDS:
         return 1.0 / layer.n_in
+    if layer.kind is RecordKind.GABOR:
+        return WEIGHT_GAINS[layer.kind] / math.sqrt(layer.n_in)
     return WEIGHT_GAINS[layer.kind] / (math.sqrt(layer.n_in) * layer.omega)
 
 

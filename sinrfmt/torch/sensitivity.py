@@ -8,6 +8,7 @@ tensor; whole blocks of G let a quantiser spread the error of one weight over th
 The *parameter vector* is all tensors in table order, each in C order.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -115,23 +116,36 @@ def _subset(coords: NDArray[np.float32], n_samples: int, seed: int, device: torc
     return torch.tensor(coords).to(device)
 
 
-def _factors(module: FieldModule, coords: Values) -> Iterator[list[tuple[Values, Values]]]:
-    """Yield, per output channel, (delta (n, n_out), inputs (n, n_in)) of every layer.
+Terms = list[tuple[Values, Values]]
+"""(delta (n, rows), inputs (n, columns)): the Jacobian of an output channel with respect to the weights of a layer is
+the sum of their outer products, with respect to the bias the first delta."""
 
-    The Jacobian of the channel with respect to W is the outer product of the two, with respect to b it is delta.
-    """
-    x = module.input(coords)
-    inputs, phases, omegas = [], [], []
-    for layer in module.layers:
-        assert isinstance(layer, DenseLayer)
+
+def _factors(module: FieldModule, coords: Values) -> Iterator[list[Terms]]:
+    """Yield, per output channel, the terms of every layer."""
+    seen: list[tuple[DenseLayer, Values, Values]] = []  # layer, inputs, phase
+
+    def run(layer: DenseLayer, x: Values) -> Values:
         phase = layer.phase(x)
-        inputs.append(x.detach())
-        phases.append(phase)
-        omegas.append(layer.omega)
-        x = layer.activation(phase)
-    for channel in range(x.shape[-1]):
-        gradients = torch.autograd.grad(x[:, channel].sum(), phases, retain_graph=True)
-        yield [(g * omega, h) for g, omega, h in zip(gradients, omegas, inputs, strict=True)]
+        seen.append((layer, x.detach(), phase))
+        return layer.activation(phase)
+
+    values = module(coords, run)
+    phases = [phase for _, _, phase in seen]
+    for channel in range(values.shape[-1]):
+        # An OUTPUT does not depend on the layers after it.
+        gradients = torch.autograd.grad(
+            values[:, channel].sum(), phases, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        yield [_terms(layer, x, g * layer.phase_factor) for g, (layer, x, _) in zip(gradients, seen, strict=True)]
+
+
+def _terms(layer: DenseLayer, x: Values, delta: Values) -> Terms:
+    if not layer.layer.is_complex:
+        return [(delta, x)]
+    real, imaginary = delta.chunk(2, dim=1)
+    x_real, x_imaginary = x.chunk(2, dim=1)
+    return [(delta, x_real), (torch.cat([imaginary, -real], dim=1), x_imaginary)]
 
 
 def _diagonal(module: FieldModule, chunks: list[Values]) -> NDArray[np.float64]:
@@ -139,9 +153,15 @@ def _diagonal(module: FieldModule, chunks: list[Values]) -> NDArray[np.float64]:
     total = np.zeros(module.network.n_parameters)
     for chunk in chunks:
         for factors in _factors(module, chunk):
-            columns = [part for delta, h in factors for part in ((delta**2).T @ h**2, (delta**2).sum(0))]
+            columns = [part for terms in factors for part in (_squares(terms), (terms[0][0] ** 2).sum(0))]
             total += _select(module.network, columns)
     return total / _n_outputs(module, chunks)
+
+
+def _squares(terms: Terms) -> Values:
+    """The sum over samples of the squared Jacobian of a layer's weights: (rows, columns)."""
+    products = [(d1 * d2).T @ (x1 * x2) for (d1, x1), (d2, x2) in itertools.product(terms, repeat=2)]
+    return torch.stack(products).sum(0) if len(products) > 1 else products[0]
 
 
 def _select(network: Network, columns: list[Values]) -> NDArray[np.float64]:
@@ -158,12 +178,13 @@ def _n_outputs(module: FieldModule, chunks: list[Values]) -> int:
 def _partition(network: Network, block_limit: int) -> Iterator[list[_Piece]]:
     """Yield the pieces of each block: the whole network, or as many rows of a layer as fit (one at least)."""
     if network.n_parameters <= block_limit:
-        yield [_Piece(i, 0, layer.n_out) for i, layer in enumerate(network.layers)]
+        yield [_Piece(i, 0, layer.weight_shape[0]) for i, layer in enumerate(network.layers)]
         return
     for i, layer in enumerate(network.layers):
-        n_rows = max(1, block_limit // (layer.n_in + int(layer.record.bias)))
-        for start in range(0, layer.n_out, n_rows):
-            yield [_Piece(i, start, min(start + n_rows, layer.n_out))]
+        rows, columns = layer.weight_shape
+        n_rows = max(1, block_limit // (columns + int(layer.record.bias)))
+        for start in range(0, rows, n_rows):
+            yield [_Piece(i, start, min(start + n_rows, rows))]
 
 
 def _block(module: FieldModule, chunks: list[Values], pieces: list[_Piece], diagonal: NDArray[np.float64]) -> Block:
@@ -189,15 +210,15 @@ def _tensor_means(network: Network, diagonal: NDArray[np.float64]) -> NDArray[np
     return np.concatenate([np.full(part.size, part.mean()) for part in np.split(diagonal, ends[:-1])])
 
 
-def _jacobian(network: Network, factors: list[tuple[Values, Values]], pieces: list[_Piece]) -> Values:
+def _jacobian(network: Network, factors: list[Terms], pieces: list[_Piece]) -> Values:
     """The Jacobian of one channel with respect to the block's parameters: (n, k)."""
     columns = []
     for piece in pieces:
-        delta, h = factors[piece.layer]
-        delta = delta[:, piece.start : piece.stop]
-        columns.append((delta.unsqueeze(2) * h.unsqueeze(1)).flatten(1))
+        rows = slice(piece.start, piece.stop)
+        products = [delta[:, rows].unsqueeze(2) * x.unsqueeze(1) for delta, x in factors[piece.layer]]
+        columns.append(torch.stack(products).sum(0).flatten(1) if len(products) > 1 else products[0].flatten(1))
         if network.layers[piece.layer].record.bias:
-            columns.append(delta)
+            columns.append(factors[piece.layer][0][0][:, rows])
     return torch.cat(columns, dim=1)
 
 
@@ -211,7 +232,8 @@ def _indices(network: Network, pieces: list[_Piece]) -> NDArray[np.int64]:
     for piece in pieces:
         layer = network.layers[piece.layer]
         weight = starts[2 * piece.layer]
-        parts.append(np.arange(weight + piece.start * layer.n_in, weight + piece.stop * layer.n_in))
+        n_columns = layer.weight_shape[1]
+        parts.append(np.arange(weight + piece.start * n_columns, weight + piece.stop * n_columns))
         if layer.record.bias:
             bias = starts[2 * piece.layer + 1]
             parts.append(np.arange(bias + piece.start, bias + piece.stop))

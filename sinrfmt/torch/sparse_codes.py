@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from sinrfmt.bits import signed_width
-from sinrfmt.network import Network, Tensor
+from sinrfmt.network import InputRecord, Network, Record, Tensor
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Tool
 from sinrfmt.sparse import LARGEST_ENTRY, SUM_LIMIT, SparseCode, Vectors, vectors_of
@@ -102,14 +102,16 @@ def quantise_as_published(job: Job, module: FieldModule, target: Target) -> Enco
 
 def _sparse_network(network: Network, is_sparse: Callable[[int], bool]) -> Network:
     """The network with tool SPARSE in the layers that ``is_sparse`` chooses by index; records are one layer each."""
-    records = [replace(record, repeat=1) for record in network.records for _ in range(record.repeat)]
-    return replace(
-        network,
-        records=tuple(
-            replace(record, tool=Tool.SPARSE, prior=False) if is_sparse(index) else record
-            for index, record in enumerate(records)
-        ),
-    )
+    index = itertools.count()
+    records: list[Record] = []
+    for record in network.records:
+        if isinstance(record, InputRecord):
+            records.append(record)
+            continue
+        single = replace(record, repeat=1)
+        coded = replace(single, tool=Tool.SPARSE, prior=False)
+        records += [coded if is_sparse(next(index)) else single for _ in range(record.repeat)]
+    return replace(network, records=tuple(records))
 
 
 def _published_vectors(network: Network, tensor: Tensor) -> Vectors:

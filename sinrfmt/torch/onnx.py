@@ -351,7 +351,7 @@ def _gabor(graph: _Graph, layer: Layer, t: str) -> str:
     if layer.is_complex:
         imaginary = graph.part(t, n, n)
         square = graph.node("Add", square, graph.node("Mul", imaginary, imaginary))
-    exponent = graph.node("Mul", square, graph.number(-(np.float32(layer.record.scale) ** 2)))
+    exponent = graph.node("Mul", square, graph.number(-(layer.record.scale**2)))
     if layer.is_complex:
         exponent = graph.node("Sub", exponent, graph.node("Mul", imaginary, omega))
     size, phase = graph.node("Exp", exponent), graph.node("Mul", real, omega)

@@ -190,7 +190,7 @@ def test_a_template_is_filled_in_its_own_form(tmp_path: Path) -> None:
 def test_a_template_of_another_network_is_refused(tmp_path: Path) -> None:
     torch.save(checkpoint(), tmp_path / "net.pt")
     architecture = parse_architecture(TRANSPOSED, "transposed")
-    with pytest.raises(sinrfmt.UsageError, match="another network: layers.0.weight"):
+    with pytest.raises(sinrfmt.UsageError, match=r"another network: layers\.0\.weight"):
         export_into(field_of(filtered()), tmp_path / "after.pt", tmp_path / "net.pt", architecture)
     field = field_of(Network(3, 1, (LayerRecord(RecordKind.SINE, 3, omega=8.0), LayerRecord(RecordKind.LINEAR, 1))))
     with pytest.raises(sinrfmt.UsageError, match="a template is written as one of"):

@@ -1,4 +1,4 @@
-"""Networks of others: read from every container, by every ready architecture, with the values their own programs give."""
+"""Networks of others: read from every container, by every ready architecture, with the values of their own programs."""
 
 import json
 import math
@@ -35,9 +35,9 @@ needs_data = pytest.mark.skipif(not CHECKPOINTS.is_dir(), reason="no ../shared/d
 class Sine(nn.Module):
     """sin(30 x), or the same after a linear layer."""
 
-    def __init__(self, *sizes: int) -> None:
+    def __init__(self, n_in: int = 0, n_out: int = 0) -> None:
         super().__init__()
-        self.linear: nn.Module = nn.Linear(*sizes) if sizes else nn.Identity()
+        self.linear: nn.Module = nn.Linear(n_in, n_out) if n_in else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.sin(30.0 * self.linear(x))
@@ -171,8 +171,8 @@ def made(name: str) -> nn.Module:
     torch.manual_seed(len(name))
     module = MODULES[name]()
     with torch.no_grad():  # weights of usual size would make noise of the last bit's errors, with an omega of 30
-        for parameter in module.parameters():
-            parameter *= 0.2 if parameter.ndim == 2 else 1.0
+        for matrix in (parameter for parameter in module.parameters() if parameter.ndim == 2):
+            matrix.mul_(0.2)
     return module
 
 
@@ -553,7 +553,7 @@ def reference_values(path: Path, x: NDArray[np.float32], name: str) -> NDArray[n
 
 CONSTANTS = arrays_of(
     {"w0": (2, 5), "b0": (5,), "w1": (4, 5), "b1": (1, 4), "w2": (4, 3), "b2": (3,), "row": (5,), "shift": (2,)}
-) | {"omega": np.float32(12.5).reshape(()), "minus": np.float32(-2.0).reshape(1)}
+) | {"omega": np.array(12.5, np.float32), "minus": np.array([-2.0], np.float32)}
 
 
 def test_an_onnx_chain_needs_no_architecture(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ The only package that imports torch. Nothing here is normative.
 """
 
 from sinrfmt.torch.architecture import Architecture, read_architecture, ready_architecture, ready_names
+from sinrfmt.torch.compress import Compressed, WeightTarget, compress_weights
 from sinrfmt.torch.convert import from_module, to_module
 from sinrfmt.torch.exporting import EXPORT_SUFFIXES, export_field, export_into
 from sinrfmt.torch.files import Encoding, encode
@@ -21,11 +22,14 @@ from sinrfmt.torch.signals import Signal, image_signal
 __all__ = [
     "EXPORT_SUFFIXES",
     "Architecture",
+    "Compressed",
     "Encoding",
     "FieldModule",
     "Imported",
     "Preset",
     "Signal",
+    "WeightTarget",
+    "compress_weights",
     "encode",
     "export_field",
     "export_into",

@@ -22,8 +22,10 @@ from sinrfmt.metrics import psnr
 from sinrfmt.registry import Coords, Modality, RecordKind, Values
 from sinrfmt.torch.architecture import parse_architecture, read_architecture, ready_architecture, ready_names
 from sinrfmt.torch.checkpoints import library, read_tensors
+from sinrfmt.torch.fit import outputs
 from sinrfmt.torch.importing import import_checkpoint, lossless, signal_for
 from sinrfmt.torch.mapping import map_tensors
+from sinrfmt.torch.rays import visible_points
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -202,6 +204,17 @@ def test_every_ready_architecture_is_read_and_tested() -> None:
         assert ready_architecture(name).name == name
 
 
+def test_the_guide_names_every_architecture_and_its_example_is_one() -> None:
+    text = (ROOT / "docs" / "import.md").read_text()
+    table = text[text.index("## Ready") : text.index("## An architecture")]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall("`([^`]+)`", "".join(rows))) == ["--like", *ready_names()]
+    example = "\n".join(
+        line[4:] for line in text[text.index("## An architecture") :].splitlines() if line[:4] == "    "
+    )
+    assert len(parse_architecture(example, "example").records) == 4
+
+
 # --- the checkpoints of others ---------------------------------------------------------------------------------------
 
 
@@ -288,6 +301,22 @@ def test_a_submodule_is_taken_where_it_is_named() -> None:
     for part in ("model_coarse_state_dict", "model_fine_state_dict"):
         imported = import_checkpoint(path, ready_architecture("nerf"), submodule=part)
         np.testing.assert_array_equal(imported.mapped.arrays["layers.0.bias"], tensors[f"{part}.layer1.bias"])
+
+
+@needs_data
+def test_points_of_a_radiance_field_are_where_it_is_seen() -> None:
+    path = CHECKPOINTS / "nerf_lego_lowres_199999.ckpt"
+    imported = import_checkpoint(path, ready_architecture("nerf"))
+    box = imported.header.box
+    assert box is not None
+    cpu = torch.device("cpu")
+    x = visible_points(imported.module, box, 400, seed=1, device=cpu)
+    assert (np.abs(x[:, :3]) <= 1.5001).all()
+    np.testing.assert_allclose(np.linalg.norm(x[:, 3:], axis=1), 1.0, atol=1e-5)
+    uniform = x.copy()
+    uniform[:, :3] = points(3, 400, low=-1.5, high=1.5)
+    seen, anywhere = (np.mean(outputs(imported.module, c, device=cpu)[:, 3] > 1.0) for c in (x, uniform))
+    assert seen > 4 * anywhere > 0
 
 
 # --- containers ------------------------------------------------------------------------------------------------------
@@ -636,6 +665,33 @@ def test_import_writes_a_file_and_says_what_it_is(tmp_path: Path) -> None:
     assert sinrfmt.load(output).shape == (6, 9, 3)
     again = run("import", tmp_path / "net.pt", "--like", "coin", "--lossless", "-o", output)
     assert (again.returncode, again.stdout) == (2, "") and "--force" in again.stderr
+
+
+@pytest.mark.parametrize("option", [("--drop", 0.5), ("--bytes", 700), ("--psnr", 35), ("--bpp", 10)])
+def test_import_keeps_its_target(option: tuple[str, float], tmp_path: Path) -> None:
+    """The picture is the network's own, so that the float32 network is perfect but for rounding to 8 bits."""
+    torch.save(made("coin").state_dict(), tmp_path / "net.pt")
+    size = ("--size", "24x16")
+    assert (
+        run("import", tmp_path / "net.pt", "--like", "coin", *size, "--lossless", "-o", tmp_path / "own.sinr").stderr
+        == ""
+    )
+    truth = sinrfmt.load(tmp_path / "own.sinr").to_uint8()
+    noise = np.random.default_rng(3).integers(-6, 7, truth.shape)
+    truth = np.clip(truth.astype(np.int64) + noise, 0, 255).astype(np.uint8)
+    Image.fromarray(truth).save(tmp_path / "own.png")
+    options = ("--like", "coin", "--signal", tmp_path / "own.png", *option, "--preset", "fast", "--json")
+    result = run("import", tmp_path / "net.pt", *options, "-o", tmp_path / "net.sinr")
+    assert (result.returncode, result.stderr) == (0, "")
+    summary, field = json.loads(result.stdout), sinrfmt.load(tmp_path / "net.sinr")
+    assert summary["psnr"] == pytest.approx(psnr(truth, field.to_uint8()), abs=1e-3)
+    kept = {
+        "--drop": summary["fp32_quality"] - summary["psnr"] <= 0.51,
+        "--bytes": len(field.data) <= 700,
+        "--psnr": summary["psnr"] >= 34.99,
+        "--bpp": summary["bpp"] <= 10,
+    }
+    assert kept[option[0]]
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def import_network(
                 imported.header,
                 library.WeightTarget(**(target or {"max_drop": DEFAULT_DROP})),
                 signal=truth,
+                points=library.points_for(imported, seed=seed, device=device.value),
                 preset=preset.value,
                 memory=int(memory * GIB),
                 seed=seed,

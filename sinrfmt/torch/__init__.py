@@ -14,7 +14,7 @@ from sinrfmt.torch.compress import Compressed, WeightTarget, compress_weights
 from sinrfmt.torch.convert import from_module, to_module
 from sinrfmt.torch.exporting import EXPORT_SUFFIXES, export_field, export_into
 from sinrfmt.torch.files import Encoding, encode
-from sinrfmt.torch.importing import Imported, import_checkpoint, lossless, signal_for
+from sinrfmt.torch.importing import Imported, import_checkpoint, lossless, points_for, signal_for
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.signals import Signal, image_signal
@@ -37,6 +37,7 @@ __all__ = [
     "image_signal",
     "import_checkpoint",
     "lossless",
+    "points_for",
     "preset_of",
     "presets",
     "read_architecture",

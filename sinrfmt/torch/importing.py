@@ -122,7 +122,7 @@ def lossless(module: FieldModule, header: Header) -> Field:
 
 
 def points_for(imported: Imported, *, seed: int, device: str) -> NDArray[np.float32] | None:
-    """Where the values of a network matter, float32 (n, in_dims), if its kind tells: a radiance field, where it is seen.
+    """Where values matter, float32 (n, in_dims), if the kind of the network tells: a radiance field where it is seen.
 
     Args:
         imported: the network.

@@ -1,8 +1,8 @@
 """Where a radiance field is seen: points and directions at which its values make a picture.
 
 Rays from all around cross the box of the field; on each a point is drawn by its share of the ray's light (Mildenhall et
-al., "NeRF: representing scenes as neural radiance fields for view synthesis", 2020, equation 3). Empty space is met too:
-a weight that makes it opaque matters. Nothing here is normative.
+al., "NeRF: representing scenes as neural radiance fields for view synthesis", 2020, equation 3). Empty space is met
+too: a weight that makes it opaque matters. Nothing here is normative.
 """
 
 import numpy as np
@@ -79,4 +79,5 @@ def _draw(rng: np.random.Generator, light: NDArray[np.float64]) -> NDArray[np.in
     """One sample of each ray by its share."""
     share = light + EMPTY_SHARE / SAMPLES_PER_RAY
     cumulated = np.cumsum(share, axis=1)
-    return (cumulated < rng.uniform(size=(len(light), 1)) * cumulated[:, -1:]).sum(axis=1)
+    chosen: NDArray[np.int64] = (cumulated < rng.uniform(size=(len(light), 1)) * cumulated[:, -1:]).sum(axis=1)
+    return chosen

@@ -44,13 +44,16 @@ def escape_prefixes(escapes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.frexp(escapes + 1)[1].astype(np.int64) - 1
 
 
-def encode_values(encoder: StreamEncoder, values: ArrayLike, model: Model) -> None:
+def encode_values(
+    encoder: StreamEncoder, values: ArrayLike, model: Model, states: NDArray[np.uint8] | None = None
+) -> None:
     """Add a list of integer values to a stream (clause 10.1).
 
     Args:
         encoder: the stream.
         values: n integers.
         model: how to code them.
+        states: uint8[n], in which a trellis has them (clause 9.4); None for all other lists.
 
     Raises:
         ValueError: the model cannot hold one of the values.
@@ -62,7 +65,11 @@ def encode_values(encoder: StreamEncoder, values: ArrayLike, model: Model) -> No
     is_below = model.one_sided and v.min(initial=0) < 0
     if is_below or escapes.max(initial=0) > largest or np.abs(v).max(initial=0) >= VALUE_LIMIT:
         raise ValueError(f"values from {v.min()} to {v.max()} do not fit {model}")
-    encoder.symbols(np.clip(u, model.lowest, model.R) - model.lowest, model.frequencies())
+    symbols = np.clip(u, model.lowest, model.R) - model.lowest
+    if states is None:
+        encoder.symbols(symbols, model.frequencies())
+    else:
+        encoder.trellis_symbols(symbols, states, model.frequency_tables())
     encoder.raw(low, model.b)
     if model.esc:
         e = escapes[escapes >= 0]
@@ -71,13 +78,14 @@ def encode_values(encoder: StreamEncoder, values: ArrayLike, model: Model) -> No
         encoder.raw(e + 1 - (1 << p), p)
 
 
-def decode_values(decoder: StreamDecoder, n: int, model: Model) -> NDArray[np.int32]:
+def decode_values(decoder: StreamDecoder, n: int, model: Model, *, trellis: bool = False) -> NDArray[np.int32]:
     """Read a list of n integer values (clause 10.1).
 
     Args:
         decoder: the stream.
         n: number of values.
         model: how they are coded.
+        trellis: states of a trellis choose the frequencies (clause 9.4).
 
     Returns:
         int32[n]
@@ -85,7 +93,10 @@ def decode_values(decoder: StreamDecoder, n: int, model: Model) -> NDArray[np.in
     Raises:
         StreamFault: BAD_STREAM, or ACC_OVERFLOW (ENT-1).
     """
-    u = decoder.symbols(model.frequencies(), n)
+    if trellis and not model.b:
+        u = decoder.trellis_symbols(model.frequency_tables(), n)
+    else:
+        u = decoder.symbols(model.frequencies(), n)
     u += model.lowest
     low = decoder.raw(model.b, n)
     escapes = _decode_escapes(decoder, int(np.count_nonzero(np.abs(u) == model.R))) if model.esc else None

@@ -30,6 +30,7 @@ from sinrfmt.models import (
     short_scale_range,
 )
 from sinrfmt.registry import Law
+from sinrfmt.trellis import low_bits, states_of
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -52,6 +53,73 @@ def values_cost_bits(values: ArrayLike, model: Model) -> float:
         bits; infinite when the model cannot hold one of the values.
     """
     return _model_cost(_Magnitudes.of(_Levels.of(values), model.b, one_sided=model.one_sided), model)
+
+
+def trellis_cost_bits(values: ArrayLike, states: NDArray[np.uint8], model: Model) -> float:
+    """As ``values_cost_bits``, of values whose trellis states choose between the two tables of a model (clause 9.4).
+
+    Args:
+        values: n integers.
+        states: uint8[n].
+        model: of the list.
+    """
+    return sum(
+        _model_cost(_Magnitudes.of(levels, model.b), model, quantiser)
+        for quantiser, levels in enumerate(_levels_by_quantiser(values, states))
+    )
+
+
+def fit_trellis_model(values: ArrayLike, bits: NDArray[np.uint8], n_lanes: int = 1) -> tuple[ModelParameters, float]:
+    """Find the cheapest form of a model for a list of values that are coded along a trellis.
+
+    Args:
+        values: integers, each below 2^31 in magnitude.
+        bits: uint8[n], the low bits that drive the states. No model is taken whose escapes would change them.
+        n_lanes: of the stream.
+
+    Returns:
+        As for ``fit_model``.
+    """
+    v = np.asarray(values, dtype=np.int64).reshape(-1)
+    if not v.any():
+        return ZeroModel(), 0.0
+    states = states_of(bits, n_lanes)
+    parts = _levels_by_quantiser(v, states)
+    candidates: list[tuple[float, ModelParameters]] = []
+    for b in _low_bits_to_try(_Levels.of(v)):
+        forms, costs = _short_costs(_Magnitudes.of(parts[0], b), 0)
+        costs = costs + _short_costs(_Magnitudes.of(parts[1], b), 0 if b else 1)[1]
+        order = np.argsort(costs, kind="stable")
+        best = next((i for i in order if _keeps(forms[i], v, bits)), None)
+        if best is not None:
+            candidates.append((float(costs[best]) + ShortModel.parameter_bits, forms[best]))
+    long = _long_for_trellis(v, bits, min((cost for cost, _ in candidates), default=math.inf))
+    if long is not None:
+        candidates.append((trellis_cost_bits(v, states, long.model()) + long.parameter_bits, long))
+    cost, parameters = min(candidates, key=lambda candidate: candidate[0])
+    return parameters, cost
+
+
+def _levels_by_quantiser(values: ArrayLike, states: NDArray[np.uint8]) -> tuple["_Levels", "_Levels"]:
+    v = np.asarray(values, dtype=np.int64).reshape(-1)
+    odd = (states & 1).astype(bool)
+    return _Levels.of(v[~odd]), _Levels.of(v[odd])
+
+
+def _keeps(parameters: ModelParameters, values: Integers, bits: NDArray[np.uint8]) -> bool:
+    """Whether the states under a model are those that the low bits give."""
+    return np.array_equal(low_bits(values, parameters.model()), bits)
+
+
+def _long_for_trellis(values: Integers, bits: NDArray[np.uint8], short_bits: float) -> LongModel | None:
+    """A long form in the shape that suits the values without a trellis."""
+    levels = _Levels.of(values)
+    long = _fit_long(levels, _fit_short(levels)[0], short_bits)
+    if long is None or _keeps(long, values, bits):
+        return long
+    largest = int(np.abs(split_low_bits(values, long.b)[0]).max())
+    whole = replace(long, R=min(largest, R_LIMIT), esc=largest > R_LIMIT)
+    return whole if _keeps(whole, values, bits) else None
 
 
 def fit_one_sided(values: ArrayLike) -> tuple[ShortModel, float]:
@@ -159,23 +227,25 @@ class _Magnitudes:
     def escape_bits(self, R: int) -> float:
         """Cost of the escapes when R is the largest symbol."""
         near = float(self.counts[R:] @ _ESCAPE_BITS[: R_LIMIT + 1 - R])
-        return near + float(_escape_bits(self.tail - R) @ self.tail_counts)
+        return near + float(escape_bits(self.tail - R) @ self.tail_counts)
 
 
-def _escape_bits(escapes: Integers) -> Floats:
+def escape_bits(escapes: Integers) -> Floats:
+    """Cost of every escape in bits, infinite above the largest."""
     held = escapes <= ESCAPE_LIMIT
     return np.where(held, _PREFIX_BITS[escape_prefixes(np.where(held, escapes, 0))], np.inf)
 
 
-_ESCAPE_BITS = _escape_bits(np.arange(R_LIMIT + 1))
+_ESCAPE_BITS = escape_bits(np.arange(R_LIMIT + 1))
 
 
-def _model_cost(magnitudes: _Magnitudes, model: Model) -> float:
+def _model_cost(magnitudes: _Magnitudes, model: Model, quantiser: int = 0) -> float:
     if magnitudes.n == 0:
         return 0.0
     if not model.esc and magnitudes.largest > model.R:
         return float("inf")
-    symbol_bits = PROBABILITY_BITS - np.log2(model.frequencies()[-model.lowest :])
+    frequencies = model.frequency_tables()[1] if quantiser else model.frequencies()
+    symbol_bits = PROBABILITY_BITS - np.log2(frequencies[-model.lowest :])
     escapes = magnitudes.escape_bits(model.R) if model.esc else 0.0
     return float(magnitudes.clipped(model.R) @ symbol_bits) + escapes + model.b * magnitudes.n
 
@@ -195,29 +265,29 @@ class _Catalogue:
     bits: Floats
 
 
-@lru_cache(maxsize=LOW_BITS_LIMIT + 1)
-def _catalogue(b: int) -> _Catalogue:
+@lru_cache(maxsize=LOW_BITS_LIMIT + 2)
+def _catalogue(b: int, quantiser: int) -> _Catalogue:
     parameters = [ShortModel(law, q) for law in Law for q in short_scale_range(law, b)]
     if b > 1:
         # The laws repeat from b = 1 on.
-        return replace(_catalogue(1), parameters=parameters)
+        return replace(_catalogue(1, 0), parameters=parameters)
     models = [p.model() for p in parameters]
     bits = np.empty((len(models), SHORT_R_LIMIT + 1))
     for row, model in zip(bits, models, strict=True):
-        row[: model.R + 1] = PROBABILITY_BITS - np.log2(model.frequencies()[model.R :])
+        row[: model.R + 1] = PROBABILITY_BITS - np.log2(model.frequency_tables()[quantiser, model.R :])
         row[model.R :] = row[model.R] + _ESCAPE_BITS[: SHORT_R_LIMIT + 1 - model.R]
     return _Catalogue(parameters, np.array([m.R for m in models]), bits)
 
 
-def _short_costs(magnitudes: _Magnitudes) -> tuple[list[ShortModel], Floats]:
-    catalogue = _catalogue(magnitudes.b)
+def _short_costs(magnitudes: _Magnitudes, quantiser: int = 0) -> tuple[list[ShortModel], Floats]:
+    catalogue = _catalogue(magnitudes.b, quantiser)
     costs = catalogue.bits @ magnitudes.counts[: SHORT_R_LIMIT + 1] + magnitudes.b * magnitudes.n
     beyond = np.flatnonzero(magnitudes.counts[SHORT_R_LIMIT + 1 :]) + SHORT_R_LIMIT + 1
     far = np.concatenate([beyond, magnitudes.tail])
     if far.size:
         far_counts = np.concatenate([magnitudes.counts[beyond], magnitudes.tail_counts])
         last = catalogue.bits[np.arange(catalogue.R.size), catalogue.R] - _ESCAPE_BITS[0]
-        costs += last * far_counts.sum() + _escape_bits(far - catalogue.R[:, None]) @ far_counts
+        costs += last * far_counts.sum() + escape_bits(far - catalogue.R[:, None]) @ far_counts
     return catalogue.parameters, costs
 
 

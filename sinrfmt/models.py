@@ -89,13 +89,31 @@ class Model:
         Returns:
             int64[2 R + 1] or int64[R + 1], every entry >= 1, sum 2^14.
         """
-        return _frequencies(self.R, self.p0, self.theta, self.rho, self.heavy, self.one_sided)
+        return _frequencies(self.R, self.p0, self.theta, self.rho, self.heavy, self.one_sided, quantiser=0)
+
+    def frequency_tables(self) -> NDArray[np.int64]:
+        """Frequencies of both quantisers of coding tool 2 (clause 9.4).
+
+        Returns:
+            int64[2, 2 R + 1], every entry >= 1, each row sums to 2^14.
+        """
+        # The states do not depend on symbols that leave low bits raw, so there is one table then.
+        tables = [
+            _frequencies(self.R, self.p0, self.theta, self.rho, self.heavy, False, quantiser=0 if self.b else i)
+            for i in range(2)
+        ]
+        return np.stack(tables)
 
 
 # A bound keeps hostile files from filling memory: 32 tables of at most 16 kB.
 @lru_cache(maxsize=32)
-def _frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool, one_sided: bool) -> NDArray[np.int64]:
+def _frequencies(
+    R: int, p0: int, theta: int, rho: int, heavy: bool, one_sided: bool, quantiser: int
+) -> NDArray[np.int64]:
     g = np.fromiter(weights(theta, rho, heavy), dtype=np.int64, count=R + 1)
+    if quantiser:
+        # Its values are halfway between those of quantiser 0, but for the zero that both have.
+        g = np.concatenate([g[:1], g[:-1] + g[1:]]) >> 1
     f = frequencies_of_weights(g, p0, one_sided=one_sided)
     f.flags.writeable = False
     return f

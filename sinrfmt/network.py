@@ -124,6 +124,11 @@ class Tensor:
         return self.record.tool is Tool.SPARSE and not self.is_bias
 
     @property
+    def is_trellis(self) -> bool:
+        """A tensor with tool TRELLIS: a weight matrix or a bias."""
+        return self.record.tool is Tool.TRELLIS
+
+    @property
     def size(self) -> int:
         return self.shape[0] if self.is_bias else self.shape[0] * self.shape[1]
 

@@ -13,17 +13,19 @@ from sinrfmt import bits, codecs, tables
 from sinrfmt.container import PASS_HEADER_BYTES, PassHeader, build_pass_header
 from sinrfmt.entropy import decode_values, encode_values
 from sinrfmt.head import Header
-from sinrfmt.model_fit import fit_model, fit_one_sided, values_cost_bits
-from sinrfmt.models import PROBABILITY_BITS, Model, StreamFault, ZeroModel, bitmap_symbols
+from sinrfmt.model_fit import fit_model, fit_one_sided, fit_trellis_model, trellis_cost_bits, values_cost_bits
+from sinrfmt.models import PROBABILITY_BITS, Model, ModelParameters, StreamFault, ZeroModel, bitmap_symbols
 from sinrfmt.network import Tensor
 from sinrfmt.rans import OneLaneDecoder, StreamDecoder, StreamEncoder, open_stream
 from sinrfmt.registry import Coding, Tool
 from sinrfmt.sparse import SparseCode, accumulate, atoms_of_gaps, check_atoms, gaps_of
 from sinrfmt.tables import STEP_LAST, Entry, LowestSteps, Prior, SparseTable, ValueParameters, Width
-from sinrfmt.weights import Acc, TensorState, acc_crc, add_prior, refine
+from sinrfmt.trellis import low_bits, reconstruct, states_of
+from sinrfmt.weights import ACC_LIMIT, Acc, TensorState, acc_crc, add_prior, refine
 from sinrfmt.wire import Fault
 
 States = tuple[TensorState, ...]
+BLOCK = 1 << 16
 
 
 # --- decoding --------------------------------------------------------------------------------------------------------
@@ -56,7 +58,7 @@ def unpack(
         lists = list(_values(payload, body, entries, pass_header))
         lists.reverse()
         # Lists go as their integers come: of a sparse code both are large.
-        states = [_apply(entry, lists.pop(), header, before) for entry in entries]
+        states = [_apply(entry, lists.pop(), header, before, pass_header.log2_lanes) for entry in entries]
     except StreamFault as fault:
         raise Fault(fault.name, str(fault), offset=body, path="body") from None
     except Fault as fault:
@@ -94,13 +96,15 @@ def coded_bits(
     entries, body = _parse_table(payload, pass_header, header, lowest_steps)
     for entry, (rows, values) in zip(entries, _values(payload, body, entries, pass_header), strict=True):
         row_bits = 0.0 if rows is None or entry.row_steps is None else _list_bits(entry.row_steps, rows)
-        yield entry, row_bits + _value_bits(entry, values)
+        yield entry, row_bits + _value_bits(entry, values, pass_header.log2_lanes)
 
 
-def _value_bits(entry: Entry, values: "Acc | SparseCode") -> float:
+def _value_bits(entry: Entry, values: "Acc | SparseCode", log2_lanes: int) -> float:
     if entry.values is None:
         return float(entry.tensor.size * _raw_bits(entry.tensor))
     if not isinstance(values, SparseCode):
+        if entry.tensor.is_trellis and not isinstance(entry.values, Width):
+            return trellis_cost_bits(values, _trellis_states(entry, values, log2_lanes), entry.values.model())
         return _list_bits(entry.values, values)
     assert entry.sparse is not None
     return _atom_bits(entry.sparse, values) + _list_bits(entry.values, values.coefficients)
@@ -138,13 +142,31 @@ def _lowest_steps(before: States | None) -> LowestSteps | None:
 Lists = tuple[Acc | None, Acc | SparseCode]  # row step differences, values as they are coded
 
 
-def _integers(entry: Entry, values: Acc | SparseCode, header: Header) -> Acc:
-    """What the tool makes of the values (clauses 9.2, 9.3 and 9.5)."""
+def _integers(entry: Entry, values: Acc | SparseCode, header: Header, log2_lanes: int) -> Acc:
+    """What the tool makes of the values (clauses 9.2 to 9.5)."""
     if not isinstance(values, SparseCode):
-        return values
+        return _trellis_integers(entry, values, log2_lanes) if entry.tensor.is_trellis else values
     assert header.seed is not None
     tensor = entry.tensor
     return accumulate(values, tensor.shape, header.dictionary, tensor.ordinal, header.seed)
+
+
+def _trellis_states(entry: Entry, values: Acc, log2_lanes: int) -> NDArray[np.uint8]:
+    assert entry.values is not None
+    model = None if isinstance(entry.values, Width) else entry.values.model()
+    return states_of(low_bits(values, model), 1 << log2_lanes)
+
+
+def _trellis_integers(entry: Entry, values: Acc, log2_lanes: int) -> Acc:
+    """r of clause 9.4, written over ``values``."""
+    states = _trellis_states(entry, values, log2_lanes)
+    for start in range(0, values.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        r = reconstruct(values[block], states[block])
+        if np.abs(r).max() >= ACC_LIMIT:
+            raise Fault("ACC_OVERFLOW", "a value of the trellis is not below 2^31 in magnitude")
+        values[block] = r
+    return values
 
 
 def _values(payload: bytes, body: int, entries: list[Entry], pass_header: PassHeader) -> Iterator[Lists]:
@@ -169,7 +191,7 @@ def _rans_tensor(stream: StreamDecoder, entry: Entry) -> Acc | SparseCode:
     if entry.values is None:
         raw = stream.raw(_raw_bits(entry.tensor), entry.tensor.size)
         return raw.astype(np.uint32).view(np.int32)
-    return _rans_list(stream, entry.values, entry.tensor.size)
+    return _rans_list(stream, entry.values, entry.tensor.size, trellis=entry.tensor.is_trellis)
 
 
 def _rans_sparse(stream: StreamDecoder, entry: Entry, table: SparseTable) -> SparseCode:
@@ -188,11 +210,11 @@ def _rans_sparse(stream: StreamDecoder, entry: Entry, table: SparseTable) -> Spa
     return SparseCode(table.vectors, table.n_atoms, atoms, coefficients.reshape(shape))
 
 
-def _rans_list(stream: StreamDecoder, parameters: ValueParameters, n: int) -> Acc:
+def _rans_list(stream: StreamDecoder, parameters: ValueParameters, n: int, *, trellis: bool = False) -> Acc:
     assert not isinstance(parameters, Width)
     if isinstance(parameters, ZeroModel):
         return np.zeros(n, dtype=np.int32)
-    return decode_values(stream, n, parameters.model())
+    return decode_values(stream, n, parameters.model(), trellis=trellis)
 
 
 def _raw_bits(tensor: Tensor) -> int:
@@ -254,10 +276,10 @@ def _packed_body(payload: bytes, body: int, size: int, coding: Coding) -> bytes:
     return payload[body:]
 
 
-def _apply(entry: Entry, lists: Lists, header: Header, before: States | None) -> TensorState:
+def _apply(entry: Entry, lists: Lists, header: Header, before: States | None, log2_lanes: int) -> TensorState:
     rows, coded = lists
     row_steps = None if rows is None else _row_codes(entry, rows)
-    values = _integers(entry, coded, header)
+    values = _integers(entry, coded, header, log2_lanes)
     if before is not None:
         state = next(state for state in before if state.tensor.ordinal == entry.tensor.ordinal)
         acc = refine(state.acc, entry.refine_bits, values)
@@ -297,6 +319,8 @@ class TensorCode:
     In pass 0 ``step`` is its step code and ``prior`` what ``values`` is the difference from; in a later pass
     ``refine_bits`` is 1 to 8 and the rest is not used. A weight matrix with tool SPARSE has ``sparse`` in place of
     ``values``, and ``refine_bits`` 0 to 8. Packed values, indices and coefficients have at least ``least_width`` bits.
+    With tool TRELLIS ``values`` are the k of clause 9.4; in coding RANS their weights depend on the range of the model,
+    so whoever chose the path gives its model as ``parameters``. Without, a model is taken in which escapes are even.
     """
 
     tensor: Tensor
@@ -307,6 +331,7 @@ class TensorCode:
     refine_bits: int = 0
     sparse: SparseCode | None = None
     least_width: int = 1
+    parameters: ModelParameters | None = None
 
     @property
     def coded_values(self) -> Acc:
@@ -345,6 +370,7 @@ def pack(
             ),
             header,
             before,
+            log2_lanes,
         )
         for entry, code in zip(entries, codes, strict=True)
     ]
@@ -359,13 +385,21 @@ def _entry(code: TensorCode, coding: Coding, log2_lanes: int) -> Entry:
     is_raw = code.tensor.record.tool is Tool.RAW
     return Entry(
         tensor=code.tensor,
-        values=None if is_raw else _parameters(code.coded_values, coding, code.least_width),
+        values=None if is_raw else _value_parameters(code, coding, log2_lanes),
         step=code.step,
         row_steps=None if code.row_steps is None else _parameters(code.row_steps, coding),
         prior=code.prior,
         refine_bits=code.refine_bits,
         sparse=None if code.sparse is None else _sparse_table(code.sparse, coding, log2_lanes, code.least_width),
     )
+
+
+def _value_parameters(code: TensorCode, coding: Coding, log2_lanes: int) -> ValueParameters:
+    if coding is not Coding.RANS or not (code.tensor.is_trellis or code.parameters):
+        return _parameters(code.coded_values, coding, code.least_width)
+    if code.parameters is not None:
+        return code.parameters
+    return fit_trellis_model(code.values, low_bits(code.values, None), 1 << log2_lanes)[0]
 
 
 def _parameters(values: NDArray[np.int32] | NDArray[np.int16], coding: Coding, least_width: int = 1) -> ValueParameters:
@@ -397,7 +431,8 @@ def _rans_body(codes: Sequence[TensorCode], entries: list[Entry], log2_lanes: in
             continue
         if code.sparse is not None and entry.sparse is not None:
             _encode_atoms(stream, code.sparse, entry.sparse)
-        _encode_list(stream, code.coded_values, entry.values)
+        states = _trellis_states(entry, code.values, log2_lanes) if code.tensor.is_trellis else None
+        _encode_list(stream, code.coded_values, entry.values, states)
     return stream.encode(log2_lanes)
 
 
@@ -409,13 +444,15 @@ def _encode_atoms(stream: StreamEncoder, code: SparseCode, table: SparseTable) -
         stream.bitmap(row, code.n_atoms)
 
 
-def _encode_list(stream: StreamEncoder, values: Acc, parameters: ValueParameters | None) -> None:
+def _encode_list(
+    stream: StreamEncoder, values: Acc, parameters: ValueParameters | None, states: NDArray[np.uint8] | None = None
+) -> None:
     assert parameters is not None
     assert not isinstance(parameters, Width)
     if isinstance(parameters, ZeroModel):
         return
     try:
-        encode_values(stream, values, parameters.model())
+        encode_values(stream, values, parameters.model(), states)
     except ValueError as failure:
         raise Fault("ACC_OVERFLOW", str(failure)) from None
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sinrfmt.models import PROBABILITY_BITS, PROBABILITY_TOTAL, StreamFault, bitmap_symbols
+from sinrfmt.trellis import TRANSITIONS
 
 SLOT_MASK = PROBABILITY_TOTAL - 1
 WORD_BITS = 16
@@ -76,6 +77,18 @@ class StreamDecoder(ABC):
         # A symbol that is certain leaves every state unchanged.
         return self._symbol_run(frequencies, n) if frequencies.size > 1 else np.zeros(n, dtype=np.int16)
 
+    def trellis_symbols(self, tables: NDArray[np.int64], n: int) -> NDArray[np.int16]:
+        """Read a run of n symbols of which each lane's trellis state chooses the table (clause 9.4).
+
+        Args:
+            tables: int64[2, 2 R + 1], the frequencies of both quantisers; the middle symbol stands for 0.
+            n: number of symbols.
+
+        Returns:
+            int16[n], 0 to 2 R.
+        """
+        return self._trellis_run(tables, n) if tables.shape[1] > 1 else np.zeros(n, dtype=np.int16)
+
     def raw(self, widths: int | NDArray[np.uint8], n: int) -> FieldValues:
         """Read a list of n raw fields (clause 10.5).
 
@@ -96,6 +109,9 @@ class StreamDecoder(ABC):
 
     @abstractmethod
     def _symbol_run(self, frequencies: NDArray[np.int64], n: int) -> NDArray[np.int16]: ...
+
+    @abstractmethod
+    def _trellis_run(self, tables: NDArray[np.int64], n: int) -> NDArray[np.int16]: ...
 
     @abstractmethod
     def _field_run(self, bits: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -145,6 +161,43 @@ class OneLaneDecoder(StreamDecoder):
                 position += 1
         self._state, self._next = x, position
         return symbols
+
+    def _trellis_run(self, tables: NDArray[np.int64], n: int) -> NDArray[np.int16]:
+        symbols = np.empty(n, dtype=np.int16)
+        ends = np.cumsum(tables, axis=1)
+        by_state = [
+            (tables[state & 1].tolist(), (ends - tables)[state & 1].tolist(), ends[state & 1].tolist())
+            for state in range(len(TRANSITIONS))
+        ]
+        # The low bit of a symbol counted from -R is that of the value where R is even, else the other one.
+        flip = tables.shape[1] >> 1 & 1
+        transitions = [(int(after[flip]), int(after[1 - flip])) for after in TRANSITIONS]
+        state = 0
+        for block in _blocks(n):
+            symbols[block], state = self._trellis_block(by_state, transitions, state, block.stop - block.start)
+        return symbols
+
+    def _trellis_block(
+        self,
+        by_state: list[tuple[list[int], list[int], list[int]]],
+        transitions: list[tuple[int, int]],
+        state: int,
+        n: int,
+    ) -> tuple[list[int], int]:
+        x, words, position, left = self._state, self._words, self._next, len(self._words)
+        symbols = []
+        for _ in repeat(None, n):
+            frequency, start, end = by_state[state]
+            slot = x & SLOT_MASK
+            symbol = bisect_right(end, slot)
+            symbols.append(symbol)
+            state = transitions[state][symbol & 1]
+            x = frequency[symbol] * (x >> PROBABILITY_BITS) + slot - start[symbol]
+            if x < STATE_LOW and position < left:
+                x = x << WORD_BITS | words[position]
+                position += 1
+        self._state, self._next = x, position
+        return symbols, state
 
     def _field_run(self, bits: NDArray[np.uint8]) -> NDArray[np.uint16]:
         values = np.empty(bits.size, dtype=np.uint16)
@@ -234,11 +287,7 @@ class LanesDecoder(StreamDecoder):
         return (slice(start, min(start + self._lanes, n)) for start in range(0, n, self._lanes))
 
     def _symbol_run(self, frequencies: NDArray[np.int64], n: int) -> NDArray[np.int16]:
-        starts = np.cumsum(frequencies) - frequencies
-        offsets = np.arange(PROBABILITY_TOTAL) - np.repeat(starts, frequencies)
-        # Frequency and offset in the interval of every slot, together for one look-up.
-        steps = (np.repeat(frequencies, frequencies) << 16 | offsets).astype(np.uint32)
-        symbol_of = np.repeat(np.arange(frequencies.size, dtype=np.int16), frequencies)
+        steps, symbol_of = _slot_tables(frequencies)
         symbols = np.empty(n, dtype=np.int16)
         for row in self._rows(n):
             states = self._states[: row.stop - row.start]
@@ -251,6 +300,27 @@ class LanesDecoder(StreamDecoder):
             self._refill(states)
         for block in _blocks(n):
             symbols[block] = symbol_of.take(symbols[block])
+        return symbols
+
+    def _trellis_run(self, tables: NDArray[np.int64], n: int) -> NDArray[np.int16]:
+        slot_tables = [_slot_tables(table) for table in tables]
+        steps = np.concatenate([step for step, _ in slot_tables])
+        symbol_of = np.concatenate([symbol for _, symbol in slot_tables])
+        flip = tables.shape[1] >> 1 & 1
+        trellis = np.zeros(self._lanes, dtype=np.uint8)
+        symbols = np.empty(n, dtype=np.int16)
+        for row in self._rows(n):
+            size = row.stop - row.start
+            states = self._states[:size]
+            slots = states & SLOT_MASK
+            slots |= (trellis[:size] & 1).astype(np.uint32) << PROBABILITY_BITS
+            symbols[row] = symbol_of.take(slots)
+            trellis[:size] = TRANSITIONS[trellis[:size], (symbols[row] & 1) ^ flip]
+            step = steps.take(slots)
+            states >>= PROBABILITY_BITS
+            states *= step >> 16
+            states += step & 0xFFFF
+            self._refill(states)
         return symbols
 
     def _field_run(self, bits: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -281,6 +351,14 @@ class LanesDecoder(StreamDecoder):
             raise StreamFault(
                 "BAD_STREAM", f"the stream has {unread} words left or a lane ends in a state other than 2^16"
             )
+
+
+def _slot_tables(frequencies: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.int16]]:
+    """Of every slot: frequency << 16 | offset in the interval, together for one look-up, and the symbol."""
+    starts = np.cumsum(frequencies) - frequencies
+    offsets = np.arange(PROBABILITY_TOTAL) - np.repeat(starts, frequencies)
+    steps = (np.repeat(frequencies, frequencies) << 16 | offsets).astype(np.uint32)
+    return steps, np.repeat(np.arange(frequencies.size, dtype=np.int16), frequencies)
 
 
 def open_stream(data: bytes, log2_lanes: int) -> StreamDecoder:
@@ -314,6 +392,11 @@ class StreamEncoder:
         """Add a run of symbols 0 to K - 1 under int64[K] frequencies."""
         chosen = np.asarray(symbols, dtype=np.intp)
         self._add(frequencies[chosen], (np.cumsum(frequencies) - frequencies)[chosen])
+
+    def trellis_symbols(self, symbols: ArrayLike, states: NDArray[np.uint8], tables: NDArray[np.int64]) -> None:
+        """Add a run of symbols 0 to 2 R, each under the row of int64[2, 2 R + 1] that its state's low bit names."""
+        chosen = (states & 1).astype(np.intp), np.asarray(symbols, dtype=np.intp)
+        self._add(tables[chosen], (np.cumsum(tables, axis=1) - tables)[chosen])
 
     def raw(self, values: ArrayLike, widths: ArrayLike) -> None:
         """Add a list of raw fields (clause 10.5): n values below 2^32 and their widths, one number or n."""

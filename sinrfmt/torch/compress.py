@@ -1,29 +1,55 @@
-"""Weights that are given to a file of a size or a quality: the encoder without the training.
+"""Trained weights to the smallest file at a size or a quality, with the signal that they stand for or without.
 
-Nothing here is normative. What a network without a signal is measured against is its own output.
+Without a signal the network's own outputs are what is to be kept: on its native grid, near the surface of a distance
+field, or anywhere in the box of its coordinates. Nothing here is normative.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from sinrfmt.evaluate import to_uint8
+from sinrfmt.evaluate import grid_axes, to_uint8
 from sinrfmt.faults import error
-from sinrfmt.head import Header
+from sinrfmt.head import Header, lowest_level
+from sinrfmt.metrics import psnr
 from sinrfmt.network import Network
 from sinrfmt.payload import TensorCode
-from sinrfmt.registry import Coding, Tool
-from sinrfmt.torch.encoder import Job, StageProgress, Target, quantise_module
+from sinrfmt.registry import Coding, Coords, Modality, Tool, Values
+from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import build, device_of
-from sinrfmt.torch.fit import measure, outputs
+from sinrfmt.torch.fit import outputs
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, preset_of
-from sinrfmt.torch.signals import VALUE_RANGES, Signal, grid_coords
+from sinrfmt.torch.rate import start_knob
+from sinrfmt.torch.search import Goal, Problem, Work, search_codes, with_tool, without_unused_prior
+from sinrfmt.torch.sensitivity import Curvature, curvature_of, kronecker_curvature_of, largest_block
+from sinrfmt.torch.signals import VALUE_RANGES, Signal
 
+Floats = NDArray[np.float32]
+
+WHOLE_LIMIT = 10_000
+"""Most parameters that share their error; above, each layer is taken by itself."""
+MAX_POINTS = 1 << 19
+N_POINTS = 100_000
+"""Points of a network without a native grid."""
+KRONECKER_SAMPLES = 1 << 14
 NOMINAL_PSNR = 30.0
-"""What a network is taken to reach where its signal is not given, in dB."""
+"""PSNR that a network is taken to have where a drop is asked for and its signal is not known, in dB."""
+NOMINAL_SNR = 45.0
+"""Ratio to the network's own outputs that stands for a drop where values have no range, in dB."""
+START_DROP = 0.3
+
+N_PROJECTIONS = 6
+SURFACE_SPREAD = 0.01
+"""Standard deviation around a surface, as a share of the box."""
+BOXES = {Coords.CENTRES_UNIT: (0.0, 1.0)}
+DEFAULT_BOX = (-1.0, 1.0)
+N_POSITIONS = 3
+"""Coordinates of a radiance field that are positions; the rest is a direction."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +58,11 @@ class WeightTarget:
 
     Attributes:
         max_bytes: size of the whole file.
-        max_bpp: bits of the file per sample position of the header's grid.
-        min_psnr: in dB on 8-bit samples, against the signal, else against the float32 network.
-        max_drop: dB lost against the float32 network, on the signal.
-        min_snr: in dB, against the float32 network.
+        max_bpp: bits of the file for each sample of the native grid.
+        min_psnr: of 8-bit samples, in dB: against the signal, else against those of the float32 network.
+        max_drop: dB lost to quantisation, on the signal; without one, what a network of 30 dB would lose, or an SNR of
+            45 dB for values without a range.
+        min_snr: ratio of the outputs' power to that of their error against the float32 network, in dB.
     """
 
     max_bytes: int | None = None
@@ -47,13 +74,13 @@ class WeightTarget:
 
 @dataclass(frozen=True)
 class Compressed:
-    """A file of given weights.
+    """A file and what it is worth.
 
     Attributes:
         data: the file.
-        quality: PSNR of what was written, in dB.
-        float_quality: of the float32 network; infinite without a signal.
-        tool: of the weights.
+        quality: PSNR, or SNR for a target of SNR or values without a range, of what was written, in dB.
+        float_quality: the same of the float32 network; infinite without a signal.
+        tool: coding tool of all layers.
     """
 
     data: bytes
@@ -62,59 +89,212 @@ class Compressed:
     tool: Tool
 
 
-def compress_weights(  # noqa: PLR0913
+@dataclass(frozen=True)
+class _Reference:
+    """What outputs are measured against: points, values wanted there, and the measure in dB.
+
+    ``peak`` is the power that the dB are relative to: an error of mean square e has the quality
+    10 log10(peak / e).
+    """
+
+    points: Floats
+    values: Floats
+    quality: Callable[[Floats], float]
+    peak: float
+
+
+def compress_weights(
     module: FieldModule,
     header: Header,
     target: WeightTarget,
     *,
-    signal: Signal | None = None,
-    points: NDArray[np.float32] | None = None,
+    signal: Signal | Floats | None = None,
     preset: str | Preset = "balanced",
     memory: int = 4 << 30,
     seed: int = 0,
     device: str = "auto",
     on_progress: StageProgress | None = None,
 ) -> Compressed:
-    """Write the weights of a module, for a grid of samples in [0, 1] or [-1, 1].
+    """Write trained weights as the smallest file that reaches a target.
+
+    Args:
+        module: the network with its float32 weights.
+        header: what the file says beside the weights; its network has the same layers, whose coding tool and prior are
+            chosen here.
+        target: size or quality.
+        signal: what the network stands for, in the conventions of the header; or the points float32 (n, in_dims) where
+            its own outputs matter; None for those of the native grid, else near the surface of an SDF, else in the box.
+        preset: how much work to do.
+        memory: bytes that the curvature of the whole network may take; a larger network is taken layer by layer.
+        seed: of everything random.
+        device: where to work.
+        on_progress: called with ("quantise", done, in all, dB).
 
     Raises:
-        UsageError: the target cannot be reached, or there are no such samples.
+        UsageError: the target cannot be reached, or does not fit the header.
     """
-    torch_device = device_of(device)
-    module = module.to(torch_device)
-    own = signal is None
-    if header.values not in VALUE_RANGES or not header.grid:
-        raise error("USAGE", "a network without a grid of samples in a range is written with --lossless only, as yet")
-    if signal is None:
-        coords = grid_coords(header.grid, header.coords)
-        values = outputs(module, coords, device=torch_device)
-        samples = to_uint8(header.values, values)
-        signal = Signal(coords, values, samples, header.grid, header.modality, header.coords, header.values)
+    if sum(value is not None for value in vars(target).values()) != 1:
+        raise error("USAGE", "exactly one target is given")
+    work = preset_of(preset) if isinstance(preset, str) else preset
+    place = device_of(device)
+    module = module.to(place)
+    network = header.network.with_layer_records(lambda record: replace(record, tool=Tool.SCALAR, row_steps=False))
+    header = replace(header, network=network, level=lowest_level(network, header.grid))
+    reference = _reference(module, header, target, signal, seed, place)
+    float_quality = reference.quality(outputs(module, reference.points, device=place))
 
-    def header_for(network: Network, network_seed: int) -> Header:
-        return replace(header, network=network, seed=network_seed)
+    def size_of(written: Network, codes: Sequence[TensorCode], _: int) -> int:
+        return len(build(replace(header, network=written), codes, Coding.RANS))
 
-    def size_of(network: Network, codes: Sequence[TensorCode], network_seed: int) -> int:
-        return len(build(header_for(network, network_seed), codes, Coding.RANS))
+    problem = Problem(
+        module,
+        _curvature(module, reference.points, work, memory, seed, place),
+        reference.points,
+        reference.values,
+        reference.quality,
+        size_of,
+        Work(work.n_trials, work.n_refit_trials, work.n_refits),
+        seed,
+        place,
+        None if on_progress is None else lambda done, n, quality: on_progress("quantise", done, n, quality),
+    )
+    goal = _goal(target, header, float_quality)
+    trial = search_codes(problem, goal, _start(goal, reference, float_quality, network.n_parameters))
+    if trial is None:
+        raise error("USAGE", "the target is not reached with any step")
+    tool = trial.codes[0].tensor.record.tool
+    written, codes = without_unused_prior(with_tool(network, tool), trial.codes)
+    data = build(replace(header, network=written), codes, Coding.RANS)
+    return Compressed(data, trial.psnr, float_quality, tool)
 
-    float_quality = measure(module, signal, device=torch_device)
-    chosen_preset = preset_of(preset) if isinstance(preset, str) else preset
-    job = Job(signal, chosen_preset, seed, torch_device, size_of, on_progress)
-    chosen = quantise_module(job, module, _encoder_target(target, header, NOMINAL_PSNR if own else float_quality, own))
-    if chosen is None:
-        raise error("USAGE", "the size or quality that is asked for was not reached")
-    data = build(header_for(chosen.network, chosen.seed), chosen.codes, Coding.RANS)
-    return Compressed(data, chosen.psnr, float_quality, Tool.SCALAR)
 
-
-def _encoder_target(target: WeightTarget, header: Header, float_psnr: float, own: bool) -> Target:
-    if target.max_bytes is not None or target.max_bpp is not None:
-        n_samples = int(np.prod(header.grid))
-        return Target(max_bytes=target.max_bytes or int((target.max_bpp or 0.0) * n_samples / 8))
+def _goal(target: WeightTarget, header: Header, float_quality: float) -> Goal:
+    if target.max_bytes is not None:
+        return Goal(max_bytes=target.max_bytes)
+    if target.max_bpp is not None:
+        if not header.grid:
+            raise error("USAGE", "bits per sample need a native grid")
+        return Goal(max_bytes=int(target.max_bpp * math.prod(header.grid) / 8))
     if target.max_drop is None:
-        return Target(min_psnr=target.min_psnr if target.min_psnr is not None else target.min_snr)
-    if not own:
-        return Target(min_psnr=float_psnr - target.max_drop)
-    # Against itself: errors that would take the drop from a network of the nominal quality.
-    noise = 10.0 ** (-(float_psnr - target.max_drop) / 10.0) - 10.0 ** (-float_psnr / 10.0)
-    return Target(min_psnr=float(-10.0 * np.log10(noise)))
+        return Goal(min_quality=target.min_psnr if target.min_snr is None else target.min_snr)
+    if math.isfinite(float_quality):
+        return Goal(min_quality=float_quality - target.max_drop)
+    if header.values is Values.RAW:
+        return Goal(min_quality=NOMINAL_SNR)
+    return Goal(min_quality=NOMINAL_PSNR - 10 * math.log10(10 ** (target.max_drop / 10) - 1))
+
+
+def _start(goal: Goal, reference: _Reference, float_quality: float, n_parameters: int) -> float:
+    """The knob at which plain rounding should come near the goal."""
+    scale = math.sqrt(reference.peak)
+    if math.isfinite(float_quality):
+        drop = START_DROP if goal.min_quality is None else max(float_quality - goal.min_quality, 0.01)
+        return start_knob(float_quality, drop, scale, n_parameters)
+    # Twice the error is a drop of 3 dB: all of it is the network's own against itself.
+    return start_knob(NOMINAL_SNR if goal.min_quality is None else goal.min_quality, 3.01, scale, n_parameters)
+
+
+def _curvature(
+    module: FieldModule, points: Floats, preset: Preset, memory: int, seed: int, device: torch.device
+) -> Curvature:
+    n = module.network.n_parameters
+    if n <= min(WHOLE_LIMIT, largest_block(memory)):
+        return curvature_of(module, points, n_samples=preset.curvature_samples, block_limit=n, seed=seed, device=device)
+    return kronecker_curvature_of(module, points, n_samples=KRONECKER_SAMPLES, seed=seed, device=device)
+
+
+# --- what is measured -------------------------------------------------------------------------------------------------
+
+
+def _reference(
+    module: FieldModule,
+    header: Header,
+    target: WeightTarget,
+    signal: Signal | Floats | None,
+    seed: int,
+    device: torch.device,
+) -> _Reference:
+    if isinstance(signal, Signal):
+        if target.min_snr is not None:
+            raise error("USAGE", "an SNR is measured against the network itself, without a signal")
+        samples, value_range = signal.samples, signal.value_range
+        peak = VALUE_RANGES[value_range][0] ** 2
+        return _Reference(signal.coords, signal.values, lambda found: psnr(samples, to_uint8(value_range, found)), peak)
+    chosen = _points(module, header, seed, device) if signal is None else signal
+    own = outputs(module, chosen, device=device)
+    power = float(np.mean(own.astype(np.float64) ** 2))
+    if target.min_snr is not None or header.values is Values.RAW:
+        if target.min_psnr is not None:
+            raise error("USAGE", "values without a range have no PSNR")
+        return _Reference(chosen, own, lambda found: _snr(own, found), power)
+    levels = to_uint8(header.values, own)
+    peak = VALUE_RANGES[header.values][0] ** 2
+    return _Reference(chosen, own, lambda found: psnr(levels, to_uint8(header.values, found)), peak)
+
+
+def _snr(wanted: Floats, found: Floats) -> float:
+    """10 log10 of the power of the wanted values over that of the error, in dB; infinite for a perfect match."""
+    noise = float(np.sum((wanted.astype(np.float64) - found) ** 2))
+    return math.inf if noise == 0 else 10 * math.log10(float(np.sum(wanted.astype(np.float64) ** 2)) / noise)
+
+
+def _points(module: FieldModule, header: Header, seed: int, device: torch.device) -> Floats:
+    """Where the outputs matter: float32 (n, in_dims)."""
+    rng = np.random.default_rng(seed)
+    if header.grid:
+        return _grid_points(header, rng)
+    low, high = _box(header)
+    if header.modality is Modality.SDF:
+        return _surface_points(module, low, high, rng, device)
+    points = rng.uniform(low, high, (N_POINTS, len(low)))
+    if header.modality is Modality.RADIANCE and len(low) > N_POSITIONS:
+        directions = rng.normal(size=(N_POINTS, len(low) - N_POSITIONS))
+        points[:, N_POSITIONS:] = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    return points.astype(np.float32)
+
+
+def _grid_points(header: Header, rng: np.random.Generator) -> Floats:
+    axes = grid_axes(header.coords, header.grid, header.box)
+    n = math.prod(header.grid)
+    chosen = np.arange(n) if n <= MAX_POINTS else np.sort(rng.choice(n, MAX_POINTS, replace=False))
+    indices = np.unravel_index(chosen, header.grid)
+    return np.stack([axis[index] for axis, index in zip(axes, indices, strict=True)], axis=1)
+
+
+def _box(header: Header) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    n = header.network.in_dims
+    if header.box is not None:
+        low, high = zip(*header.box, strict=True)
+        return np.array(low), np.array(high)
+    low_high = BOXES.get(header.coords, DEFAULT_BOX)
+    return np.full(n, low_high[0]), np.full(n, low_high[1])
+
+
+def _surface_points(
+    module: FieldModule,
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    rng: np.random.Generator,
+    device: torch.device,
+) -> Floats:
+    """Points of the box moved to the zero of the field along its gradient, and a little away from it again."""
+    found: list[Floats] = []
+    size = float((high - low).max())
+    while sum(map(len, found)) < N_POINTS:
+        x = torch.tensor(rng.uniform(low, high, (N_POINTS, len(low))).astype(np.float32), device=device)
+        for _ in range(N_PROJECTIONS):
+            x.requires_grad_(True)
+            value = module(x)[:, :1]
+            (gradient,) = torch.autograd.grad(value.sum(), x)
+            with torch.no_grad():
+                x = x - value.detach() * gradient / (gradient * gradient).sum(1, keepdim=True).clamp_min(1e-4)
+        with torch.no_grad():
+            value = module(x)[:, 0].abs().cpu().numpy()
+        moved = x.detach().cpu().numpy()
+        near = (value < SURFACE_SPREAD * size) & (moved >= low).all(1) & (moved <= high).all(1)
+        if near.sum() < N_POINTS // 100:  # nowhere zero, or not a distance: all of the box then
+            near = np.ones(N_POINTS, dtype=bool)
+            moved = rng.uniform(low, high, moved.shape).astype(np.float32)
+        found.append(moved[near])
+    chosen = np.concatenate(found)[:N_POINTS]
+    return (chosen + rng.normal(0, SURFACE_SPREAD * size, chosen.shape)).astype(np.float32)

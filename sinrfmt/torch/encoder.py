@@ -4,10 +4,8 @@ Everything of the encoder but bytes: building the file from an ``EncodedField`` 
 normative: a decoder sees only the result.
 """
 
-import itertools
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -21,21 +19,11 @@ from sinrfmt.registry import Coding
 from sinrfmt.torch.fit import FitOptions, Progress, fit, measure, screen_seeds
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, network_for_bytes
-from sinrfmt.torch.rate import (
-    Refit,
-    Trial,
-    dequantise,
-    quantise,
-    search_bytes,
-    search_psnr,
-    split_vector,
-    start_knob,
-)
+from sinrfmt.torch.rate import start_knob
+from sinrfmt.torch.search import Goal, Problem, SizeOf, Work, search_codes, with_tool, without_unused_prior
 from sinrfmt.torch.sensitivity import Curvature, curvature_of
-from sinrfmt.torch.signals import VALUE_RANGES, Signal
+from sinrfmt.torch.signals import VALUE_RANGES, Signal, psnr_of
 
-SizeOf = Callable[[Network, Sequence[TensorCode], int], int]
-"""Bytes of the file of a network, its codes and its seed."""
 StageProgress = Callable[[str, int, int, float], None]
 """Called with (stage, done, in all, PSNR in dB); stages are ``screen``, ``fit`` and ``quantise``."""
 
@@ -59,10 +47,6 @@ LARGER, SMALLER = 1.3, 0.8
 MAX_DROP = 1.0
 """Loss to quantisation, in dB, from which on a smaller network is tried."""
 MIN_BYTES, MAX_BYTES = 128, 400_000
-
-REFIT_STRIDE = 1.0 / 16.0
-"""First stride of the second search, in octaves: corrections save about 3 % of the bytes."""
-MAX_REFIT_SAMPLES = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -249,31 +233,29 @@ def _probe_size(job: Job, min_psnr: float) -> int:
     return round(min(max(size, MIN_BYTES), max_size))
 
 
-def parameter_vector(module: FieldModule) -> NDArray[np.float64]:
-    """All weights in table order: float64 (n_parameters,)."""
-    return np.concatenate([array.reshape(-1) for array in module.arrays().values()]).astype(np.float64)
-
-
 def quantise_module(job: Job, module: FieldModule, target: Target) -> EncodedField | None:
-    """The integers of a trained module for a target; None if no step reaches it.
-
-    The knob is searched without corrections by the gradient, which are slow, and then once more near by with them.
-    """
+    """The integers of a trained module for a target; None if no step reaches it."""
     signal, preset, network = job.signal, job.preset, module.network
     float_psnr = measure(module, signal, device=job.device)
-    curvature = curvature_for(job, module)
-    search = _search_for(target, float_psnr)
-    c_start = start_knob(float_psnr, DEFAULT_DROP, VALUE_RANGES[signal.value_range][0], network.n_parameters)
-    n_refit_trials = preset.n_refit_trials if curvature.is_whole and preset.n_refits else 0
-    run = _trial_runner(job, module, curvature, preset.n_trials + n_refit_trials)
-    trial = search(partial(run, None), c_start=c_start, n_trials=preset.n_trials, stride=0.5)
+    problem = Problem(
+        module,
+        curvature_for(job, module),
+        signal.coords,
+        signal.values,
+        partial(psnr_of, signal),
+        job.size_of,
+        Work(preset.n_trials, preset.n_refit_trials, preset.n_refits),
+        job.seed,
+        job.device,
+        job.stage("quantise"),
+    )
+    scale = VALUE_RANGES[signal.value_range][0]
+    c_start = start_knob(float_psnr, DEFAULT_DROP, scale, network.n_parameters)
+    trial = search_codes(problem, _goal(target, float_psnr), c_start)
     if trial is None:
         return None
-    if n_refit_trials:
-        refit = Refit(_error_function(job, network, module.seed), math.ceil(network.n_parameters / preset.n_refits))
-        refined = search(partial(run, refit), c_start=trial.c, n_trials=n_refit_trials, stride=REFIT_STRIDE)
-        trial = refined or trial
-    written_network, written_codes = without_unused_prior(network, trial.codes)
+    tool = trial.codes[0].tensor.record.tool
+    written_network, written_codes = without_unused_prior(with_tool(network, tool), trial.codes)
     return EncodedField(
         written_network,
         module.seed,
@@ -297,60 +279,7 @@ def curvature_for(job: Job, module: FieldModule) -> Curvature:
     )
 
 
-def _search_for(target: Target, float_psnr: float) -> Callable[..., Trial | None]:
+def _goal(target: Target, float_psnr: float) -> Goal:
     if target.max_bytes is not None:
-        return partial(search_bytes, max_bytes=target.max_bytes)
-    return partial(search_psnr, min_psnr=float_psnr - DEFAULT_DROP if target.min_psnr is None else target.min_psnr)
-
-
-def _trial_runner(
-    job: Job, module: FieldModule, curvature: Curvature, n_trials: int
-) -> Callable[[Refit | None, float], Trial]:
-    """A function that quantises with a knob and measures size and quality; it counts for the progress."""
-    network, seed = module.network, module.seed
-    weights = parameter_vector(module)
-    decoded = FieldModule(network, seed=seed).to(job.device)
-    report = job.stage("quantise")
-    counter = itertools.count(1)
-
-    def run(refit: Refit | None, c: float) -> Trial:
-        codes = quantise(network, weights, curvature, c, seed=seed, refit=refit)
-        decoded.load_arrays(dequantise(network, codes, seed))
-        n_bytes = job.size_of(*without_unused_prior(network, codes), seed)
-        trial = Trial(c, codes, n_bytes, measure(decoded, job.signal, device=job.device))
-        if report:
-            report(next(counter), n_trials, trial.psnr)
-        return trial
-
-    return run
-
-
-def _error_function(
-    job: Job, network: Network, seed: int
-) -> Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
-    """Mean squared error and half its gradient at a parameter vector, on a fixed sample of a large signal."""
-    rng = np.random.default_rng(job.seed)
-    n = job.signal.n_samples
-    chosen = rng.choice(n, min(n, MAX_REFIT_SAMPLES), replace=False)
-    coords = torch.tensor(job.signal.coords[chosen], device=job.device)
-    values = torch.tensor(job.signal.values[chosen], device=job.device)
-    module = FieldModule(network, seed=seed).to(job.device)
-    parameters = [module.get_parameter(tensor.name) for tensor in network.tensors]
-    names = [tensor.name for tensor in network.tensors]
-
-    def error_of(vector: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        parts = split_vector(network, vector.astype(np.float32))
-        module.load_arrays(dict(zip(names, parts, strict=True)))
-        error = torch.nn.functional.mse_loss(module(coords), values)
-        gradients = torch.autograd.grad(error, parameters)
-        gradient = torch.cat([g.reshape(-1) for g in gradients]).cpu().numpy().astype(np.float64)
-        return error.item(), 0.5 * gradient
-
-    return error_of
-
-
-def without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> tuple[Network, tuple[TensorCode, ...]]:
-    """The network with ``prior`` only in records of which a tensor uses it, and the codes of its tensors."""
-    used = {id(code.tensor.record) for code in codes if code.prior is not None}
-    written = network.with_layer_records(lambda record: replace(record, prior=id(record) in used))
-    return written, tuple(replace(code, tensor=t) for code, t in zip(codes, written.tensors, strict=True))
+        return Goal(max_bytes=target.max_bytes)
+    return Goal(min_quality=float_psnr - DEFAULT_DROP if target.min_psnr is None else target.min_psnr)

@@ -131,6 +131,7 @@ def number_blocks(expansion: Expansion, curvature: Curvature) -> list[NumberBloc
     """The blocks of a curvature in terms of numbers; a vector is never split between two blocks."""
     blocks = []
     for block in curvature.blocks:
+        assert isinstance(block, Block)
         factor = gram_factor(block).T
         indices, matrix = _block_matrix(expansion, block.indices)
         blocks.append(NumberBlock(indices, block.indices, factor @ matrix, factor))

@@ -1,25 +1,29 @@
 """From trained weights to integers: a step per tensor, rounding with error feedback, one knob searched to a target.
 
-Specification: clauses 9.1 (weights), 9.3 (scalar tool), 9.7 (prior). The step of tensor t is ``c / sqrt(curvature of
-t)``, so that every weight adds the same expected error c^2 / 12; c is the only knob.
+Specification: clauses 9.1 (weights), 9.3 (scalar tool), 9.4 (trellis), 9.7 (prior). The step of tensor t is
+``c / sqrt(curvature of t)``, so that every weight adds the same expected error c^2 / 12; c is the only knob.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.model_fit import fit_model
+from sinrfmt.model_fit import fit_model, fit_trellis_model, trellis_cost_bits, values_cost_bits
+from sinrfmt.models import Model, ModelParameters, ZeroModel
 from sinrfmt.network import Network, Tensor
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Dictionary
 from sinrfmt.sparse import accumulate
 from sinrfmt.tables import PRIOR_SHIFT_FIRST, PRIOR_SHIFT_LAST, SIZES, Prior
 from sinrfmt.torch.modules import SIGNED_NUMBER_RANGE, initial_bound
-from sinrfmt.torch.sensitivity import Block, Curvature
+from sinrfmt.torch.sensitivity import Block, Curvature, KroneckerBlock
+from sinrfmt.torch.trellis import Price, Stretch, search_path
+from sinrfmt.trellis import low_bits, reconstruct, states_of
 from sinrfmt.weights import Acc, TensorState, add_prior, nearest_step_code, prior_values, step_value, to_weights
 
 Entry = TypeVar("Entry", bound=np.generic)
@@ -32,6 +36,10 @@ SHORT_MULTIPLIER_UNIT = 256
 MULTIPLIER_LIMIT = 1 << 16
 
 REFIT_SHARES = (1.0, 0.5, 0.2)
+FINEST_STRIDE = 1.0 / 64.0
+"""In octaves of the knob: about 0.02 dB, or 0.3 % of the bytes."""
+RATE_WEIGHT = 0.08
+"""What a bit is worth along a trellis, in units of c^2: close to where an error of c^2 / 17 halves with half a bit."""
 ACC_PEAK = 1 << 28
 """No step is so fine that a weight, or its difference from the prior, could leave 32 bits."""
 
@@ -68,9 +76,19 @@ def acc_of(code: TensorCode, seed: int) -> Acc:
     """The integer weights of a code, flat; the dictionary of sparse codes is that of ``LAW``."""
     if code.sparse is not None:
         return accumulate(code.sparse, code.tensor.shape, LAW, code.tensor.ordinal, seed)
+    values = _trellis_integers(code) if code.tensor.is_trellis else code.values
     if code.prior is None:
-        return code.values
-    return add_prior(code.values.copy(), code.prior, code.tensor.ordinal, seed)
+        return values
+    return add_prior(values.copy(), code.prior, code.tensor.ordinal, seed)
+
+
+def _trellis_integers(code: TensorCode) -> Acc:
+    """r of clause 9.4, in a stream of one lane."""
+    return reconstruct(code.values, states_of(low_bits(code.values, _model_of(code)))).astype(np.int32)
+
+
+def _model_of(code: TensorCode) -> Model | None:
+    return None if code.parameters is None else code.parameters.model()
 
 
 def step_codes(network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float) -> list[int]:
@@ -102,10 +120,16 @@ class Refit:
     interval: int
 
 
+Visit = Callable[[Integers, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], None]
+"""Quantises consecutive entries of one tensor. Called with their positions int64 (n,), targets float64 (n + m,) of them
+and of later entries, the rows of ``spread`` (n, n + m) and ``conditional`` (n,); it replaces the first n targets by
+what they are rounded to, and moves the others."""
+
+
 def round_with_feedback(
     weights: NDArray[np.float64],
     steps: NDArray[np.float64],
-    blocks: Sequence[Block],
+    blocks: Sequence[Block | KroneckerBlock],
     refit: Refit | None = None,
 ) -> NDArray[np.int64]:
     """Round a parameter vector to multiples of its steps; inside a block later entries make up for earlier errors.
@@ -119,27 +143,75 @@ def round_with_feedback(
         int64 (n_parameters,)
     """
     acc = np.rint(weights / steps).astype(np.int64)
-    for block in blocks:
-        acc[block.indices] = _round_block(weights[block.indices], steps[block.indices], block, refit)
-    return acc
 
-
-def _round_block(
-    weights: NDArray[np.float64], steps: NDArray[np.float64], block: Block, refit: Refit | None
-) -> NDArray[np.int64]:
-    acc = np.empty(weights.size, dtype=np.int64)
-    targets = weights.copy()  # of entries that are done: their rounded value
-    interval = refit.interval if refit else weights.size
-    for start in range(0, weights.size, interval):
-        if refit and start:
-            targets = _corrected(targets, block, start, refit)
-        for i in range(start, min(start + interval, weights.size)):
-            step = steps.item(i)
+    def visit(
+        positions: Integers,
+        targets: NDArray[np.float64],
+        spread: NDArray[np.float64],
+        conditional: NDArray[np.float64],
+    ) -> None:
+        for i, position in enumerate(positions.tolist()):
+            step = steps.item(position)
             level = round(targets.item(i) / step)
             change = level * step - targets.item(i)
-            acc[i] = level
-            targets[i:] += change * block.spread[i, i:]
+            acc[position] = level
+            targets[i:] += change * spread[i, i:]
+
+    walk(weights, blocks, visit, refit)
     return acc
+
+
+def walk(
+    weights: NDArray[np.float64],
+    blocks: Sequence[Block | KroneckerBlock],
+    visit: Visit,
+    refit: Refit | None = None,
+    starts: Integers | None = None,
+) -> None:
+    """Visit the entries of all blocks in the order of quantisation.
+
+    Args:
+        weights: float64 (n_parameters,).
+        blocks: disjoint.
+        visit: see there; one call never passes a position of ``starts``.
+        refit: see ``round_with_feedback``.
+        starts: positions where tensors start.
+    """
+    for block in blocks:
+        if isinstance(block, KroneckerBlock):
+            _walk_layer(weights, block, visit)
+        else:
+            _walk_block(weights, block, visit, refit, np.zeros(0, np.int64) if starts is None else starts)
+
+
+def _walk_block(
+    weights: NDArray[np.float64], block: Block, visit: Visit, refit: Refit | None, starts: Integers
+) -> None:
+    targets = weights[block.indices]  # of entries that are done: their rounded value
+    n = targets.size
+    corrections = set(range(refit.interval, n, refit.interval)) if refit else set()
+    # A block holds its positions in ascending order, but not all of them.
+    borders = {int(i) for i in np.searchsorted(block.indices, starts)} | {0, n} | corrections
+    gaps = np.flatnonzero(np.diff(block.indices) > 1) + 1
+    for start, stop in pairwise(sorted(borders | set(gaps.tolist()))):
+        if refit and start in corrections:
+            targets[:] = _corrected(targets, block, start, refit)
+        part = slice(start, stop)
+        visit(block.indices[part], targets[start:], block.spread[part, start:], block.conditional[part])
+
+
+def _walk_layer(weights: NDArray[np.float64], block: KroneckerBlock, visit: Visit) -> None:
+    """Row by row: what a row ends up away from its targets is spread over the rows after it."""
+    wanted = weights[block.weights]
+    targets = wanted.copy()
+    row_spread, row_conditional = block.outputs
+    for i, positions in enumerate(block.weights):
+        before = targets[i].copy()
+        visit(positions, targets[i], block.inputs[0], block.inputs[1] * row_conditional[i])
+        targets[i + 1 :] += row_spread[i, i + 1 :, None] * (targets[i] - before)
+    if block.biases.size:
+        biases = weights[block.biases] + (targets - wanted) @ block.bias_shift
+        visit(block.biases, biases, row_spread, row_conditional * block.bias_conditional)
 
 
 def _corrected(targets: NDArray[np.float64], block: Block, start: int, refit: Refit) -> NDArray[np.float64]:
@@ -170,14 +242,29 @@ def quantise(
     """Quantise a network for knob c.
 
     Args:
-        network: the description; tensors of records with ``prior`` use it where it pays.
+        network: the description; tensors of records with ``prior`` use it where it pays. Those of tool TRELLIS, then
+            all of them, get the best path.
         weights: float64 (n_parameters,), the trained parameter vector.
-        curvature: with blocks for error feedback.
+        curvature: with blocks for error feedback; a path needs them.
         c: the knob; a larger one gives fewer bytes.
         seed: the file's.
         refit: see ``round_with_feedback``.
     """
     codes = step_codes(network, weights, curvature, c)
+    if not network.tensors[0].is_trellis:
+        return share_models(_quantise_scalar(network, weights, curvature, codes, seed, refit))
+    models = _quantise_scalar(network, weights, curvature, codes, seed, None)
+    return share_models(_quantise_trellis(network, weights, curvature, models, c, seed, refit))
+
+
+def _quantise_scalar(
+    network: Network,
+    weights: NDArray[np.float64],
+    curvature: Curvature,
+    codes: Sequence[int],
+    seed: int,
+    refit: Refit | None,
+) -> tuple[TensorCode, ...]:
     steps = np.concatenate(
         [np.full(t.size, float(step_value(code))) for t, code in zip(network.tensors, codes, strict=True)]
     )
@@ -186,6 +273,109 @@ def quantise(
         with_cheaper_prior(network, tensor, code, acc, seed)
         for tensor, code, acc in zip(network.tensors, codes, accs, strict=True)
     )
+
+
+HALF = 8
+"""Step codes of an octave: the step of a trellis is half of a quantiser's."""
+
+
+def _quantise_trellis(
+    network: Network,
+    weights: NDArray[np.float64],
+    curvature: Curvature,
+    rounded: Sequence[TensorCode],
+    c: float,
+    seed: int,
+    refit: Refit | None,
+) -> tuple[TensorCode, ...]:
+    """Best paths under the models and with the priors of ``rounded``, the same weights in whole steps."""
+    plans = [_plan(network, code, seed, RATE_WEIGHT * c * c) for code in rounded]
+    ends = np.cumsum([tensor.size for tensor in network.tensors])
+    states = [0] * len(plans)
+    values = np.zeros(weights.size, dtype=np.int64)
+
+    def visit(
+        positions: Integers,
+        targets: NDArray[np.float64],
+        spread: NDArray[np.float64],
+        conditional: NDArray[np.float64],
+    ) -> None:
+        first, n = int(positions[0]), positions.size
+        index = int(np.searchsorted(ends, first, side="right"))
+        plan = plans[index]
+        offset = first - (int(ends[index]) - network.tensors[index].size)
+        stretch = replace(plan.stretch, offsets=plan.stretch.offsets[offset : offset + n])
+        k, r, states[index] = search_path(targets, spread, conditional, stretch, states[index])
+        values[first : first + n] = k
+        targets[:n] = (r + stretch.offsets) * stretch.step
+
+    walk(weights, curvature.blocks, visit, refit, ends[:-1])
+    return tuple(
+        _refitted(plan, part.ravel().astype(np.int32))
+        for plan, part in zip(plans, split_vector(network, values), strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A tensor before its path is known: step, prior and the model that prices its values."""
+
+    code: TensorCode
+    stretch: Stretch
+
+
+def _plan(network: Network, rounded: TensorCode, seed: int, rate_weight: float) -> _Plan:
+    tensor, step = rounded.tensor, max(rounded.step - HALF, 0)
+    half = float(step_value(step))
+    prior = None if rounded.prior is None else prior_for(initial_bound(network, tensor), half)
+    offsets = np.zeros(tensor.size, dtype=np.int64)
+    if prior is not None:
+        offsets = prior_values(prior, tensor.ordinal, tensor.size, seed)
+    largest = int(np.abs(rounded.values).max(initial=0)) + 2
+    fitted, _ = fit_trellis_model(rounded.values, low_bits(rounded.values, None))
+    price = Price.free(largest) if isinstance(fitted, ZeroModel) else Price.of(fitted.model(), largest)
+    code = TensorCode(
+        tensor, rounded.values, step, prior=prior, parameters=None if isinstance(fitted, ZeroModel) else fitted
+    )
+    return _Plan(code, Stretch(half, offsets, price, rate_weight))
+
+
+def _refitted(plan: _Plan, values: Acc) -> TensorCode:
+    code = replace(plan.code, values=values)
+    parameters, _ = fit_trellis_model(values, low_bits(values, _model_of(code)))
+    return replace(code, parameters=parameters)
+
+
+def share_models(codes: Sequence[TensorCode]) -> tuple[TensorCode, ...]:
+    """The codes, each with the model given before wherever that saves more than it costs (TAB-3, form 3)."""
+    shared = []
+    last: ModelParameters | None = None
+    for code in codes:
+        own, bits = _own_model(code)
+        if isinstance(own, ZeroModel):
+            shared.append(replace(code, parameters=own))
+            continue
+        if last is None or _bits_under(code, last) > bits:
+            last = own
+        shared.append(replace(code, parameters=last))
+    return tuple(shared)
+
+
+def _own_model(code: TensorCode) -> tuple[ModelParameters, float]:
+    if code.tensor.is_trellis:
+        return fit_trellis_model(code.values, low_bits(code.values, _model_of(code)))
+    return fit_model(code.values)
+
+
+def _bits_under(code: TensorCode, parameters: ModelParameters) -> float:
+    """Bits of the values of a code under another model; infinite if that would change them."""
+    model = parameters.model()
+    if not code.tensor.is_trellis:
+        return values_cost_bits(code.values, model)
+    bits = low_bits(code.values, _model_of(code))
+    if not np.array_equal(low_bits(code.values, model), bits):
+        return math.inf
+    return trellis_cost_bits(code.values, states_of(bits), model)
 
 
 def with_cheaper_prior(network: Network, tensor: Tensor, step: int, acc: Integers, seed: int) -> TensorCode:
@@ -244,7 +434,7 @@ def search_bytes(run: RunTrial, max_bytes: int, *, c_start: float, n_trials: int
         c_start: first knob; the second is ``stride`` octaves away.
         n_trials: number of trials.
     """
-    trials = _bisect(run, lambda trial: trial.n_bytes > max_bytes, c_start, n_trials, stride)
+    trials = _close_in(run, lambda trial: trial.n_bytes - max_bytes - 0.5, c_start, n_trials, stride)
     return max((t for t in trials if t.n_bytes <= max_bytes), key=lambda t: t.psnr, default=None)
 
 
@@ -253,26 +443,35 @@ def search_psnr(run: RunTrial, min_psnr: float, *, c_start: float, n_trials: int
 
     Arguments as for ``search_bytes``.
     """
-    trials = _bisect(run, lambda trial: trial.psnr >= min_psnr, c_start, n_trials, stride)
+    trials = _close_in(run, lambda trial: trial.psnr - min_psnr + 1e-9, c_start, n_trials, stride)
     return min((t for t in trials if t.psnr >= min_psnr), key=lambda t: t.n_bytes, default=None)
 
 
-def _bisect(
-    run: RunTrial, is_too_fine: Callable[[Trial], bool], c_start: float, n_trials: int, stride: float
+def _close_in(
+    run: RunTrial, surplus: Callable[[Trial], float], c_start: float, n_trials: int, stride: float
 ) -> list[Trial]:
-    """Close in on the knob where ``is_too_fine`` changes: growing strides until both sides are known, then halves."""
+    """Close in on the knob where ``surplus`` falls below 0: growing strides until both sides are known, then inwards.
+
+    Size and quality are all but linear in the octaves of the knob; what they are not is noise, which is left alone.
+    """
     trials: list[Trial] = []
-    fine, coarse = -math.inf, math.inf
+    fine, coarse = (-math.inf, 0.0), (math.inf, 0.0)  # octave and surplus
     log_c = math.log2(c_start)
     for _ in range(n_trials):
         trials.append(run(2.0**log_c))
-        if is_too_fine(trials[-1]):
-            fine = log_c
+        found = log_c, surplus(trials[-1])
+        if found[1] >= 0:
+            fine = found
         else:
-            coarse = log_c
-        if math.isinf(coarse) or math.isinf(fine):
-            log_c += stride if math.isinf(coarse) else -stride
+            coarse = found
+        if math.isinf(coarse[0]) or math.isinf(fine[0]):
+            log_c += stride if math.isinf(coarse[0]) else -stride
             stride *= 2.0
-        else:
-            log_c = 0.5 * (fine + coarse)
+            continue
+        if coarse[0] - fine[0] < FINEST_STRIDE:
+            break
+        width, drop = coarse[0] - fine[0], fine[1] - coarse[1]
+        # Every other trial halves: a straight line alone may come nearer from one side for ever.
+        share = fine[1] / drop if len(trials) % 2 and math.isfinite(drop) else 0.5
+        log_c = fine[0] + width * min(max(share, 0.1), 0.9)
     return trials

@@ -25,8 +25,6 @@ from sinrfmt.torch.encoder import (
     Job,
     Target,
     curvature_for,
-    parameter_vector,
-    without_unused_prior,
 )
 from sinrfmt.torch.expansion import (
     Expansion,
@@ -49,6 +47,7 @@ from sinrfmt.torch.rate import (
     start_knob,
     with_cheaper_prior,
 )
+from sinrfmt.torch.search import parameter_vector, without_unused_prior
 from sinrfmt.torch.sensitivity import Curvature
 from sinrfmt.torch.signals import VALUE_RANGES
 from sinrfmt.torch.sparse import Pursuit, orthogonal_matching_pursuit, seeded_dictionary

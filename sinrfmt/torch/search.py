@@ -1,0 +1,193 @@
+"""The integers of given weights for a size or a quality: the search that every encoder of whole networks shares.
+
+The knob is searched without corrections by the gradient, which are slow, for both coding tools, and then once more
+near by with them. Nothing here knows what the values of the network stand for: quality is any measure in dB.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sinrfmt.network import Network
+from sinrfmt.payload import TensorCode
+from sinrfmt.registry import Tool
+from sinrfmt.torch.fit import Progress, outputs
+from sinrfmt.torch.modules import FieldModule
+from sinrfmt.torch.rate import Refit, Trial, dequantise, quantise, search_bytes, search_psnr, split_vector
+from sinrfmt.torch.sensitivity import Curvature
+
+Floats = NDArray[np.float64]
+Values = NDArray[np.float32]
+SizeOf = Callable[[Network, Sequence[TensorCode], int], int]
+"""Bytes of the file of a network, its codes and its seed."""
+
+TRELLIS_STRIDE = 1.0 / 8.0
+"""First stride of the search along the trellis, in octaves: it takes about 2 % off the bytes of the other tool."""
+REFIT_STRIDE = 1.0 / 16.0
+"""First stride of the search with corrections: they save about as much."""
+MAX_REFIT_SAMPLES = 1 << 19
+REFIT_WORK = 1 << 21
+"""Samples, over all corrections of a quantisation, that the error is measured on. All samples count in each: a network
+corrected on a quarter of them is worse than one not corrected."""
+REFIT_BATCH = 1 << 14
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much work a search does: trials without and with corrections, and corrections in each of those."""
+
+    n_trials: int
+    n_refit_trials: int
+    n_refits: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A trained network whose weights become integers.
+
+    Attributes:
+        module: the network; its tensors are coded with tool SCALAR or TRELLIS.
+        curvature: of it.
+        coords, values: float32 (n, in_dims) and (n, channels): where the outputs matter, and what they should be there.
+        quality: in dB, of outputs (n, channels).
+        size_of: bytes of the file.
+        work: how much to do.
+        seed: of everything random.
+        device: where to measure.
+        on_trial: called with (trials done, in all, quality).
+    """
+
+    module: FieldModule
+    curvature: Curvature
+    coords: Values
+    values: Values
+    quality: Callable[[Values], float]
+    size_of: SizeOf
+    work: Work
+    seed: int
+    device: torch.device
+    on_trial: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Exactly one is set: bytes of the file at most, or dB at least."""
+
+    max_bytes: int | None = None
+    min_quality: float | None = None
+
+    def search(self) -> Callable[..., Trial | None]:
+        if self.max_bytes is not None:
+            return partial(search_bytes, max_bytes=self.max_bytes)
+        assert self.min_quality is not None
+        return partial(search_psnr, min_psnr=self.min_quality)
+
+    def best(self, trials: Sequence[Trial]) -> Trial:
+        """The best of trials that all reach it."""
+        if self.max_bytes is not None:
+            return max(trials, key=lambda trial: trial.psnr)
+        return min(trials, key=lambda trial: trial.n_bytes)
+
+
+def parameter_vector(module: FieldModule) -> Floats:
+    """All weights in table order: float64 (n_parameters,)."""
+    return np.concatenate([array.reshape(-1) for array in module.arrays().values()]).astype(np.float64)
+
+
+def with_tool(network: Network, tool: Tool) -> Network:
+    """The network with one coding tool for all layers."""
+    return network.with_layer_records(lambda record: replace(record, tool=tool))
+
+
+def search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
+    """The integers that reach a goal, with the tool that does it best; None if none of the trials reached it.
+
+    Args:
+        problem: what to code.
+        goal: size or quality.
+        c_start: where the search of the knob starts.
+    """
+    work, search = problem.work, goal.search()
+    has_feedback = bool(problem.curvature.blocks)
+    n_refit_trials = work.n_refit_trials if problem.curvature.is_whole and work.n_refits else 0
+    n_near = max(4, work.n_trials // 2) if has_feedback else 0
+    run = _runner(problem, work.n_trials + n_near + n_refit_trials)
+    best = search(partial(run, Tool.SCALAR, None), c_start=c_start, n_trials=work.n_trials, stride=0.5)
+    if best is None:
+        return None
+    if n_near:
+        trial = search(partial(run, Tool.TRELLIS, None), c_start=best.c, n_trials=n_near, stride=TRELLIS_STRIDE)
+        best = goal.best([best, trial]) if trial else best
+    if n_refit_trials:
+        tool = best.codes[0].tensor.record.tool
+        refit = _refit_of(problem)
+        trial = search(partial(run, tool, refit), c_start=best.c, n_trials=n_refit_trials, stride=REFIT_STRIDE)
+        best = goal.best([best, trial]) if trial else best
+    return best
+
+
+def _runner(problem: Problem, n_trials: int) -> Callable[[Tool, Refit | None, float], Trial]:
+    """A function that quantises with a knob and measures size and quality; it counts for the progress."""
+    network, seed = problem.module.network, problem.module.seed
+    networks = {tool: with_tool(network, tool) for tool in (Tool.SCALAR, Tool.TRELLIS)}
+    weights = parameter_vector(problem.module)
+    decoded = FieldModule(network, seed=seed).to(problem.device)
+    counter = itertools.count(1)
+
+    def run(tool: Tool, refit: Refit | None, c: float) -> Trial:
+        codes = quantise(networks[tool], weights, problem.curvature, c, seed=seed, refit=refit)
+        decoded.load_arrays(dequantise(networks[tool], codes, seed))
+        n_bytes = problem.size_of(*without_unused_prior(networks[tool], codes), seed)
+        quality = problem.quality(outputs(decoded, problem.coords, device=problem.device))
+        if problem.on_trial:
+            problem.on_trial(min(next(counter), n_trials), n_trials, quality)
+        return Trial(c, codes, n_bytes, quality)
+
+    return run
+
+
+def _refit_of(problem: Problem) -> Refit:
+    n = min(problem.coords.shape[0], MAX_REFIT_SAMPLES)
+    n_refits = max(1, min(problem.work.n_refits, REFIT_WORK // n))
+    interval = math.ceil(problem.module.network.n_parameters / (n_refits + 1))
+    return Refit(_error_function(problem), interval)
+
+
+def _error_function(problem: Problem) -> Callable[[Floats], tuple[float, Floats]]:
+    """Mean squared error and half its gradient at a parameter vector, on a fixed sample of very many."""
+    network = problem.module.network
+    rng = np.random.default_rng(problem.seed)
+    n = problem.coords.shape[0]
+    chosen = np.arange(n) if n <= MAX_REFIT_SAMPLES else rng.choice(n, MAX_REFIT_SAMPLES, replace=False)
+    coords = torch.tensor(problem.coords[chosen], device=problem.device)
+    values = torch.tensor(problem.values[chosen], device=problem.device)
+    module = FieldModule(network, seed=problem.module.seed).to(problem.device)
+    parameters = [module.get_parameter(tensor.name) for tensor in network.tensors]
+    names = [tensor.name for tensor in network.tensors]
+
+    def error_of(vector: Floats) -> tuple[float, Floats]:
+        parts = split_vector(network, vector.astype(np.float32))
+        module.load_arrays(dict(zip(names, parts, strict=True)))
+        total, gradient = 0.0, np.zeros(vector.size)
+        for part in range(0, chosen.size, REFIT_BATCH):
+            batch = slice(part, part + REFIT_BATCH)
+            error = ((module(coords[batch]) - values[batch]) ** 2).sum()
+            gradients = torch.autograd.grad(error, parameters, allow_unused=True, materialize_grads=True)
+            total += error.item()
+            gradient += torch.cat([g.reshape(-1) for g in gradients]).cpu().numpy().astype(np.float64)
+        return total / values.numel(), 0.5 * gradient / values.numel()
+
+    return error_of
+
+
+def without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> tuple[Network, tuple[TensorCode, ...]]:
+    """The network with ``prior`` only in records of which a tensor uses it, and the codes of its tensors."""
+    used = {id(tensor.record) for tensor, code in zip(network.tensors, codes, strict=True) if code.prior is not None}
+    written = network.with_layer_records(lambda record: replace(record, prior=id(record) in used))
+    return written, tuple(replace(code, tensor=t) for code, t in zip(codes, written.tensors, strict=True))

@@ -14,7 +14,19 @@ import pytest
 import sinrfmt
 
 ROOT = Path(__file__).resolve().parent.parent
-OPTIONAL = {"torch", "typer", "rich", "PIL", "brotli", "zstandard", "matplotlib", "hypothesis"}
+OPTIONAL = {
+    "torch",
+    "typer",
+    "rich",
+    "PIL",
+    "brotli",
+    "zstandard",
+    "matplotlib",
+    "hypothesis",
+    "h5py",
+    "onnx",
+    "safetensors",
+}
 NUMPY_AND_STANDARD_LIBRARY = sys.stdlib_module_names | {"numpy"}
 
 # Put before a script: after it, only the named packages and the standard library can be imported.

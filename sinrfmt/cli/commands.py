@@ -16,6 +16,24 @@ from rich.table import Table
 import sinrfmt
 from sinrfmt import evaluate, image, metrics, report
 from sinrfmt.api import write_atomically, writing
+from sinrfmt.cli import exchange
+from sinrfmt.cli.options import (
+    Atoms,
+    BasePath,
+    Budget,
+    Device,
+    Force,
+    Json,
+    Partial,
+    Passes,
+    PresetName,
+    Quality,
+    Where,
+    check_output,
+    print_result,
+    sizes_of,
+    torch_api,
+)
 from sinrfmt.cli.progress import encoder_progress
 from sinrfmt.faults import error
 from sinrfmt.registry import Coding, Values
@@ -30,20 +48,6 @@ app = typer.Typer(
 MODES_OF_OUTPUT = (".npy", ".png")
 
 Points = NDArray[np.float32]
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing output.")]
-Passes = Annotated[int | None, typer.Option("--passes", min=1, help="Decode the first N passes only.")]
-BasePath = Annotated[
-    Path | None, typer.Option("--base", metavar="BASE.sinr", help="The file that the weights are relative to.")
-]
-Partial = Annotated[bool, typer.Option("--partial", help="Take the last whole pass of a file that ends early.")]
-
-
-class PresetName(StrEnum):
-    FAST = "fast"
-    BALANCED = "balanced"
-    BEST = "best"
 
 
 class FieldKind(StrEnum):
@@ -67,40 +71,15 @@ class PayloadCoding(StrEnum):
     ZSTANDARD = "zstandard"
 
 
-class Device(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
 class ShiftTool(StrEnum):
     SCALAR = "scalar"
     SPARSE = "sparse"
 
 
-Where = Annotated[Device, typer.Option(help="Where to fit the network.")]
-Atoms = Annotated[int | None, typer.Option(min=1, help="Numbers of a layer, with a base and --coding sparse.")]
-Budget = Annotated[int | None, typer.Option("--bytes", min=1, help="Size of the file at most.")]
-Quality = Annotated[float | None, typer.Option("--psnr", min=0, help="PSNR at least, in dB.")]
-
 NOT_YET: dict[StrEnum, str] = {
     FieldKind.GRID: "latent grids (feature GRID) are reserved in this version; use --field mlp",
     CodingTool.TCQ: "the trellis-coded quantiser (feature TRELLIS) is reserved in this version; use --coding scalar",
 }
-
-
-def _check_output(path: Path, force: bool) -> None:
-    """Fail before the work, not after it."""
-    if path.exists() and not force:
-        raise error("USAGE", f"{path} exists; --force overwrites it")
-    if path.is_dir():
-        raise error("USAGE", f"{path} is a folder")
-    if not path.parent.is_dir():
-        raise error("USAGE", f"{path.parent}: no such folder")
-
-
-def _print(text: str, *, as_json: dict[str, Any] | None) -> None:
-    print(json.dumps(as_json) if as_json is not None else text)
 
 
 @app.command()
@@ -140,18 +119,18 @@ def encode(
         raise error("USAGE", "--base goes with --coding scalar or sparse, and without --payload")
     for path in (output, keep_network):
         if path is not None:
-            _check_output(path, force)
+            check_output(path, force)
     picture = image.read_image(source)
     grid = picture.shape[:2]
     budget = int(bpp * grid[0] * grid[1] / 8) if bpp is not None else n_bytes
     started = time.monotonic()
-    torch_api = _torch_api()
+    library = torch_api()
     with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
         if base is not None:
-            way = _modulation(torch_api, coding.value, atoms, budget, psnr, preset, device)
-            encoding = torch_api.encode_on_base(picture, sinrfmt.load(base), way)
+            way = _modulation(library, coding.value, atoms, budget, psnr, preset, device)
+            encoding = library.encode_on_base(picture, sinrfmt.load(base), way)
         else:
-            encoding = torch_api.encode(
+            encoding = library.encode(
                 picture,
                 preset=preset.value,
                 max_bytes=budget,
@@ -175,11 +154,11 @@ def encode(
         f"{output}: {summary['file_bytes']} bytes, {summary['bpp']:.3f} bpp, {summary['psnr']:.2f} dB "
         f"(float32 network {summary['fp32_psnr']:.2f} dB), {summary['parameters']} parameters"
     )
-    _print(text, as_json=summary if json_output else None)
+    print_result(text, as_json=summary if json_output else None)
 
 
 def _modulation(
-    torch_api: Any,
+    library: Any,
     coding: str,
     atoms: int | None,
     n_bytes: int | None,
@@ -188,7 +167,7 @@ def _modulation(
     device: Device,
 ) -> Any:
     options = {} if atoms is None else {"n_atoms": atoms}
-    return torch_api.Modulation(
+    return library.Modulation(
         coding, max_bytes=n_bytes, min_psnr=psnr, preset=preset.value, device=device.value, **options
     )
 
@@ -226,13 +205,13 @@ def encode_set(
     if len(set(paths)) < len(paths):
         raise error("USAGE", "two pictures have the same name")
     for path in paths:
-        _check_output(path, force)
+        check_output(path, force)
     pictures = [image.read_image(source) for source in sources]
     started = time.monotonic()
-    torch_api = _torch_api()
-    way = _modulation(torch_api, coding.value, atoms, n_bytes, psnr, preset, device)
+    library = torch_api()
+    way = _modulation(library, coding.value, atoms, n_bytes, psnr, preset, device)
     with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
-        encoded = torch_api.encode_set(pictures, way, base_bytes=base_bytes, seed=seed, on_progress=on_progress)
+        encoded = library.encode_set(pictures, way, base_bytes=base_bytes, seed=seed, on_progress=on_progress)
     digest = encoded.base.state_digest.hex()
     base_path = output / f"base-{digest}.sinr"
     write_atomically(base_path, encoded.base.data)
@@ -249,15 +228,7 @@ def encode_set(
     }
     lines = [f"{base_path}: {len(encoded.base.data)} bytes"]
     lines += [f"{one['file']}: {one['file_bytes']} bytes, {one['psnr']:.2f} dB" for one in files]
-    _print("\n".join(lines), as_json=summary if json_output else None)
-
-
-def _torch_api() -> Any:
-    try:
-        import sinrfmt.torch
-    except ImportError as failure:
-        raise error("USAGE", f"{failure.name} is not installed: pip install 'sinrfmt[torch]'") from failure
-    return sinrfmt.torch
+    print_result("\n".join(lines), as_json=summary if json_output else None)
 
 
 @app.command()
@@ -275,10 +246,10 @@ def decode(
     """Decode a file to values (.npy) or a picture (.png)."""
     if output.suffix not in MODES_OF_OUTPUT:
         raise error("USAGE", f"{output}: expected a name that ends with {' or '.join(MODES_OF_OUTPUT)}")
-    _check_output(output, force)
+    check_output(output, force)
     if coords is not None and (size is not None or output.suffix == ".png"):
         raise error("USAGE", "--coords goes neither with --size nor with a picture")
-    sizes = _sizes(size)
+    sizes = sizes_of(size)
     points = None if coords is None else _read_coords(coords)
     _check_request(sinrfmt.read_header(source), output, sizes, points)
     result = sinrfmt.load(source, passes=passes, partial=partial, base=base)
@@ -292,16 +263,7 @@ def decode(
             np.save(file, values)
     summary = report.summary(result)
     text = f"{output}: pass {result.n_passes} of {result.header.n_passes}, weights {result.weights_sha256[:16]}…"
-    _print(text, as_json=summary if json_output else None)
-
-
-def _sizes(size: str | None) -> tuple[int, ...] | None:
-    if size is None:
-        return None
-    parts = size.split("x")
-    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise error("USAGE", f"--size {size}: expected positive numbers joined by x, last axis first (WxH)")
-    return tuple(int(part) for part in reversed(parts))
+    print_result(text, as_json=summary if json_output else None)
 
 
 def _read_coords(path: Path) -> Points:
@@ -396,4 +358,8 @@ def verify(
     """Check a file: structure, checksums, limits, and every weight."""
     result = sinrfmt.load(source, passes=passes, partial=partial, base=base)
     text = f"{source}: valid, pass {result.n_passes} of {result.header.n_passes}, weights {result.weights_sha256}"
-    _print(text, as_json=report.summary(result) if json_output else None)
+    print_result(text, as_json=report.summary(result) if json_output else None)
+
+
+app.command("import")(exchange.import_network)
+app.command("export")(exchange.export_network)

@@ -9,26 +9,45 @@
 The only package that imports torch. Nothing here is normative.
 """
 
+from sinrfmt.torch.architecture import Architecture, read_architecture, ready_architecture, ready_names
+from sinrfmt.torch.compress import Compressed, WeightTarget, compress_weights
 from sinrfmt.torch.convert import from_module, to_module
+from sinrfmt.torch.exporting import EXPORT_SUFFIXES, export_field, export_into
 from sinrfmt.torch.files import Encoding, encode
+from sinrfmt.torch.importing import Imported, import_checkpoint, lossless, points_for, signal_for
 from sinrfmt.torch.modulations import EncodedSet, Modulation, encode_on_base, encode_set
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.signals import Signal, image_signal
 
 __all__ = [
+    "EXPORT_SUFFIXES",
+    "Architecture",
+    "Compressed",
     "EncodedSet",
     "Encoding",
     "FieldModule",
+    "Imported",
     "Modulation",
     "Preset",
     "Signal",
+    "WeightTarget",
+    "compress_weights",
     "encode",
     "encode_on_base",
     "encode_set",
+    "export_field",
+    "export_into",
     "from_module",
     "image_signal",
+    "import_checkpoint",
+    "lossless",
+    "points_for",
     "preset_of",
     "presets",
+    "read_architecture",
+    "ready_architecture",
+    "ready_names",
+    "signal_for",
     "to_module",
 ]

@@ -5,7 +5,6 @@ of a module that is to be written is its own output on a grid.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,11 @@ from sinrfmt.faults import error
 from sinrfmt.field import Field
 from sinrfmt.network import LayerRecord, Network
 from sinrfmt.payload import TensorCode
-from sinrfmt.registry import Coding, Coords, Modality, RecordKind, Tool, Values
+from sinrfmt.registry import Coding, Coords, Modality, RecordKind, Values
 from sinrfmt.torch.encoder import Job, Target, quantise_module
 from sinrfmt.torch.files import build, device_of, header_of
 from sinrfmt.torch.fit import outputs
+from sinrfmt.torch.importing import lossless as write_lossless
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import preset_of
 from sinrfmt.torch.signals import Signal, grid_coords
@@ -71,7 +71,7 @@ def from_module(
     own = outputs(field_module, points, device=torch_device)
     signal = Signal(points, own, to_uint8(values, own), tuple(grid), modality, coords, values)
     if lossless:
-        return _lossless(field_module, signal)
+        return write_lossless(field_module, header_of(field_module.network, signal, field_module.seed))
 
     def size_of(network: Network, codes: Sequence[TensorCode], seed: int) -> int:
         return len(build(header_of(network, signal, seed), codes, Coding.RANS))
@@ -81,13 +81,6 @@ def from_module(
     if chosen is None:
         raise error("USAGE", f"{min_psnr:g} dB were not reached; lossless=True keeps every bit")
     return sinrfmt.loads(build(header_of(chosen.network, signal, chosen.seed), chosen.codes, Coding.RANS))
-
-
-def _lossless(module: FieldModule, signal: Signal) -> Field:
-    network = module.network.with_layer_records(lambda record: replace(record, tool=Tool.RAW, prior=False))
-    arrays = module.arrays()
-    codes = [TensorCode(tensor, arrays[tensor.name].ravel().view(np.int32)) for tensor in network.tensors]
-    return sinrfmt.loads(build(header_of(network, signal, module.seed), codes, Coding.PACKED))
 
 
 def _from_sequential(module: nn.Module) -> FieldModule:

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sinrfmt.entropy import ESCAPE_FREQUENCIES, ESCAPE_LIMIT, ESCAPE_PREFIX_LIMIT, escape_prefixes, split_low_bits
+from sinrfmt.entropy import escape_bits, split_low_bits
 from sinrfmt.models import (
     LOW_BITS_LIMIT,
     ONE,
@@ -42,7 +42,6 @@ SEARCH_STEPS = (4, 2, 1)
 SEARCH_RANGE_MEANS = 6
 """Range of the symbols in a search, in mean magnitudes; larger ones are escapes."""
 _MF8 = np.array([mf8(c) for c in range(SEARCH_CODE_LIMIT + 1)]) / ONE
-_PREFIX_BITS = PROBABILITY_BITS - np.log2(ESCAPE_FREQUENCIES) + np.arange(ESCAPE_PREFIX_LIMIT + 1)
 
 
 def values_cost_bits(values: ArrayLike, model: Model) -> float:
@@ -159,15 +158,10 @@ class _Magnitudes:
     def escape_bits(self, R: int) -> float:
         """Cost of the escapes when R is the largest symbol."""
         near = float(self.counts[R:] @ _ESCAPE_BITS[: R_LIMIT + 1 - R])
-        return near + float(_escape_bits(self.tail - R) @ self.tail_counts)
+        return near + float(escape_bits(self.tail - R) @ self.tail_counts)
 
 
-def _escape_bits(escapes: Integers) -> Floats:
-    held = escapes <= ESCAPE_LIMIT
-    return np.where(held, _PREFIX_BITS[escape_prefixes(np.where(held, escapes, 0))], np.inf)
-
-
-_ESCAPE_BITS = _escape_bits(np.arange(R_LIMIT + 1))
+_ESCAPE_BITS = escape_bits(np.arange(R_LIMIT + 1))
 
 
 def _model_cost(magnitudes: _Magnitudes, model: Model) -> float:
@@ -217,7 +211,7 @@ def _short_costs(magnitudes: _Magnitudes) -> tuple[list[ShortModel], Floats]:
     if far.size:
         far_counts = np.concatenate([magnitudes.counts[beyond], magnitudes.tail_counts])
         last = catalogue.bits[np.arange(catalogue.R.size), catalogue.R] - _ESCAPE_BITS[0]
-        costs += last * far_counts.sum() + _escape_bits(far - catalogue.R[:, None]) @ far_counts
+        costs += last * far_counts.sum() + escape_bits(far - catalogue.R[:, None]) @ far_counts
     return catalogue.parameters, costs
 
 

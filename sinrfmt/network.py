@@ -76,13 +76,18 @@ class TensorRole(Enum):
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of the table: its ordinal, name, C-order shape, (out, in) or (out,) in layers, and layer record."""
+    """One tensor of the table: its ordinal, name, C-order shape, (out, in) or (out,) in layers, and layer record.
+
+    Latents are coded as ``n_lists`` lists, one for each column; ``has_context`` if a context network may predict them.
+    """
 
     ordinal: int
     name: str
     shape: tuple[int, ...]
     record: LayerRecord
     role: TensorRole = TensorRole.LAYER
+    n_lists: int = 1
+    has_context: bool = False
 
     @property
     def is_bias(self) -> bool:
@@ -131,10 +136,6 @@ class GridEncoding:
     def n_decoders(self) -> int:
         return self.n_levels if self.decoder_per_level else 1
 
-    @property
-    def has_context(self) -> bool:
-        return False
-
     def n_out(self, n_in: int) -> int:
         n_features = self.feature_dim * (1 if self.summed else self.n_levels)
         return n_features + n_in - (0 if self.append_input else self.n_axes)
@@ -153,7 +154,7 @@ class GridEncoding:
             yield Tensor(GRID_ORDINAL + 1, "grid.decoder.bias", (n_rows,), self.record)
         for level in range(self.n_levels):
             shape = (self.n_entries(level), self.latent_dim)
-            yield _latents(f"grid.levels.{level}", level, shape)
+            yield _latents(f"grid.levels.{level}", level, shape, n_lists=self.latent_dim)
 
 
 @dataclass(frozen=True)
@@ -179,10 +180,6 @@ class PyramidEncoding:
         return self.context is not ContextId.FACTORISED
 
     @property
-    def latent_dim(self) -> int:
-        return 1
-
-    @property
     def n_filters(self) -> int:
         return min(self.n_levels - 1, 1) if self.shared_filter else self.n_levels - 1
 
@@ -201,7 +198,8 @@ class PyramidEncoding:
         if self.has_context:
             yield from self._context_tensors()
         for level in range(self.n_levels):
-            yield _latents(f"pyramid.levels.{level}", level, self.level_shape(level))
+            shape = self.level_shape(level)
+            yield _latents(f"pyramid.levels.{level}", level, shape, has_context=self.has_context)
 
     def _context_tensors(self) -> Iterator[Tensor]:
         w = self.context_width
@@ -215,8 +213,10 @@ class PyramidEncoding:
                 yield Tensor(ordinal, f"context.{name}", shape, _CONTEXT_RECORD, TensorRole.CONTEXT)
 
 
-def _latents(name: str, level: int, shape: tuple[int, ...]) -> Tensor:
-    return Tensor(LEVEL_ORDINAL + level, name, shape, _LATENT_RECORD, TensorRole.LATENT)
+def _latents(
+    name: str, level: int, shape: tuple[int, ...], *, n_lists: int = 1, has_context: bool = False
+) -> Tensor:
+    return Tensor(LEVEL_ORDINAL + level, name, shape, _LATENT_RECORD, TensorRole.LATENT, n_lists, has_context)
 
 
 LatentEncoding = GridEncoding | PyramidEncoding

@@ -83,7 +83,8 @@ def _side(tails: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
     edges = tails[8 + shift :: 16][:SYMBOLS_ASIDE_LIMIT]
     few = np.flatnonzero(edges < TAIL_END)
     n = int(few[0]) + 1 if few.size else SYMBOLS_ASIDE_LIMIT
-    return edges[:n] - np.append(edges[1:n], 0)
+    weights: NDArray[np.int64] = edges[:n] - np.append(edges[1:n], 0)
+    return weights
 
 
 @lru_cache(maxsize=1)
@@ -236,7 +237,7 @@ class Sites:
         return Sites(self.p, self.y + offsets[:, :1], self.x + offsets[:, 1:])
 
     def parents(self) -> "Sites":
-        """int32[9, n]: the parents in the next coarser level, mirrored so that the last ones are on the child's side."""
+        """int32[9, n]: the parents in the next coarser level; mirrored: the last ones are on the child's side."""
         side_y, side_x = 2 * (self.y & 1) - 1, 2 * (self.x & 1) - 1
         return Sites(self.p, (self.y >> 1) + _PARENTS[:, :1] * side_y, (self.x >> 1) + _PARENTS[:, 1:] * side_x)
 
@@ -332,7 +333,7 @@ class LevelContext:
         yield batch
 
     def _wave_runs(self, phase: _Phase, waves: list["_Wave"]) -> Iterator[Run]:
-        """The runs of several wavefronts: what does not depend on the level itself is formed for all of them at once."""
+        """The runs of several wavefronts; what the coarser levels give is formed for all of them at once."""
         counts = np.array([wave.n for wave in waves])
         ends = np.cumsum(counts)
         k = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
@@ -431,10 +432,11 @@ def decode_level(stream: StreamDecoder, context: LevelContext, own: Plane) -> In
         places = np.flatnonzero(below | above)
         if places.size:
             escapes = decode_escapes(stream, places.size).astype(np.int64)
-            escapes = values[places] + np.where(above[places], escapes, -escapes)
-            if np.abs(escapes).max() >= VALUE_LIMIT:
+            wide = values[places].astype(np.int64)
+            wide += np.where(above[places], escapes, -escapes)
+            if np.abs(wide).max() >= VALUE_LIMIT:
                 raise StreamFault("ACC_OVERFLOW", "a latent is not below 2^31 in magnitude")
-            values[places] = escapes
+            values[places] = wide
         latents[run.places] = values
         own.values[run.places] = clipped(values)
     return latents

@@ -97,7 +97,7 @@ def entry_indices(encoding: GridEncoding, level: int, vertices: Indices) -> Indi
     """The entries of vertices int64[n, axes] of a level (clause 9.6.1)."""
     resolutions = encoding.resolutions[level]
     if encoding.is_dense(level):
-        return np.ravel_multi_index(tuple(vertices.T), resolutions).astype(np.int64)
+        return np.asarray(np.ravel_multi_index(tuple(vertices.T), resolutions), dtype=np.int64)
     hashed = np.zeros(len(vertices), dtype=np.uint32)
     for axis in range(encoding.n_axes):
         hashed ^= vertices[:, axis].astype(np.uint32) * np.uint32(PRIMES[axis])

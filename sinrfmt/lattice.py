@@ -1,4 +1,4 @@
-"""Values of a field whose inputs are a pyramid of latents: on the native grid tile by tile, elsewhere between its samples.
+"""Values of a field over a pyramid of latents: tile by tile on the native grid, elsewhere between its samples.
 
 Specification: clause 16.6. A tile is evaluated with the margin that its lattice filters need, so memory does not grow
 with the picture.

@@ -130,7 +130,8 @@ GRID_BODY = Struct(
     "n_levels" / Field(Int8ul, "number of levels", between("BAD_RECORD", 1, GRID_LEVELS_LIMIT)),
     "latent_dim" / Field(Int8ul, "latents of a vertex", between("BAD_RECORD", 1, 255)),
     "feature_dim" / Field(Int8ul, "features of a level", between("BAD_RECORD", 1, 255)),
-    "log2_table_size" / Field(Int8ul, "log2 of the most entries of a level", between("BAD_RECORD", 0, TABLE_LOG2_LIMIT)),
+    "log2_table_size"
+    / Field(Int8ul, "log2 of the most entries of a level", between("BAD_RECORD", 0, TABLE_LOG2_LIMIT)),
     "flags"
     / Field(
         Int8ul,

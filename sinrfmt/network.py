@@ -213,9 +213,7 @@ class PyramidEncoding:
                 yield Tensor(ordinal, f"context.{name}", shape, _CONTEXT_RECORD, TensorRole.CONTEXT)
 
 
-def _latents(
-    name: str, level: int, shape: tuple[int, ...], *, n_lists: int = 1, has_context: bool = False
-) -> Tensor:
+def _latents(name: str, level: int, shape: tuple[int, ...], *, n_lists: int = 1, has_context: bool = False) -> Tensor:
     return Tensor(LEVEL_ORDINAL + level, name, shape, _LATENT_RECORD, TensorRole.LATENT, n_lists, has_context)
 
 

@@ -1,6 +1,7 @@
 """One PASS chunk: its payload to tensor states, and integers to its payload.
 
-Specification: clauses 7.2 to 7.5, 9.5, 9.6.3, 10.1, 10.6 and 11. ``unpack`` checks in the order of clause 7; ``pack`` mirrors it.
+Specification: clauses 7.2 to 7.5, 9.5, 9.6.3, 10.1, 10.6 and 11. ``unpack`` checks in the order of clause 7; ``pack``
+mirrors it.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -199,7 +200,9 @@ class _Known:
 
     def _context_network(self) -> ContextNetwork:
         if self._network is None:
-            chosen = {t.name.removeprefix("context."): t for t in self._tensors.values() if t.role is TensorRole.CONTEXT}
+            chosen = {
+                t.name.removeprefix("context."): t for t in self._tensors.values() if t.role is TensorRole.CONTEXT
+            }
             self._network = ContextNetwork({name: self._context_tensor(tensor) for name, tensor in chosen.items()})
         return self._network
 
@@ -258,9 +261,7 @@ def _integers(entry: Entry, values: Acc | SparseCode, header: Header) -> Acc:
     return accumulate(values, tensor.shape, header.dictionary, tensor.ordinal, header.seed)
 
 
-def _values(
-    payload: bytes, body: int, entries: list[Entry], pass_header: PassHeader, known: _Known
-) -> Iterator[Lists]:
+def _values(payload: bytes, body: int, entries: list[Entry], pass_header: PassHeader, known: _Known) -> Iterator[Lists]:
     if pass_header.coding is Coding.RANS:
         return _rans_values(payload[body:], entries, pass_header.log2_lanes, known)
     return _packed_values(payload, body, entries, pass_header.coding, known)
@@ -344,9 +345,7 @@ def _width(parameters: ValueParameters | None) -> int:
     return parameters.n_bits
 
 
-def _packed_values(
-    payload: bytes, body: int, entries: list[Entry], coding: Coding, known: _Known
-) -> Iterator[Lists]:
+def _packed_values(payload: bytes, body: int, entries: list[Entry], coding: Coding, known: _Known) -> Iterator[Lists]:
     n_bits = sum(n * width for entry in entries for n, width in _packed_lists(entry))
     data = _packed_body(payload, body, (n_bits + 7) >> 3, coding)
     if n_bits & 7 and data[-1] >> (n_bits & 7):

@@ -166,7 +166,7 @@ class OneLaneDecoder(StreamDecoder):
 
     def _mixed_block(self, rows: NDArray[np.int32], table: RowTable) -> list[int]:
         x, words, position, left = self._state, self._words, self._next, len(self._words)
-        ends, frequencies, offsets = memoryview(table.ends), memoryview(table.frequencies), memoryview(table.offsets)
+        ends, frequencies, offsets = table.ends.data, table.frequencies.data, table.offsets.data
         firsts, lasts = table.firsts[rows].tolist(), table.firsts[rows + 1].tolist()
         found = []
         for row, first, last in zip((rows << PROBABILITY_BITS).tolist(), firsts, lasts, strict=True):

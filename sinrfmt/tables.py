@@ -4,7 +4,7 @@ Specification: clauses 7.2, 7.3, 9.5 and 9.6.3. ``parse`` and ``build`` mirror e
 touched here.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -186,8 +186,12 @@ class _Parser:
         if form == LatentForm.CONTEXT:
             return ContextForm()
         if form != LatentForm.SAME:
-            readers = {LatentForm.SHORT: self._short, LatentForm.LONG: self._long, LatentForm.TABLE: self._table}
-            self._last_latents = readers[LatentForm(form)]()
+            readers: dict[int, Callable[[], LatentParameters]] = {
+                LatentForm.SHORT: self._short,
+                LatentForm.LONG: self._long,
+                LatentForm.TABLE: self._table,
+            }
+            self._last_latents = readers[form]()
         assert self._last_latents is not None
         return self._last_latents
 

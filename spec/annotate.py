@@ -84,9 +84,7 @@ def _payload_rows(chunk: Chunk, header: Header, coded: set[int]) -> Iterator[Row
     elif chunk.kind is ChunkKind.PASS:
         yield from _seen_rows(chunk, _fields(lambda: layout.PASS_HEADER.parse(chunk.payload)))
         pass_header = parse_pass_header(chunk, header)
-        table, body = _table_bits(
-            chunk.payload, header, pass_header.coding, coded, is_base=pass_header.index == 0
-        )
+        table, body = _table_bits(chunk.payload, header, pass_header.coding, coded, is_base=pass_header.index == 0)
         yield _row(chunk, PASS_HEADER_BYTES, body, "table", " ".join(table))
         yield _row(chunk, body, len(chunk.payload), "body", f"coding {pass_header.coding.name}")
     else:

@@ -217,9 +217,7 @@ def test_the_network_is_exact_at_its_limits(text: dict[str, Any], context: Conte
         columns = slice(column, column + len(offsets))
         rows, centres = network.rows(first, linear, near.astype(np.float64), columns, offset[:, None])
         for i in range(n):
-            out = text["context_network"](
-                plain, 2, phase, coarse[:, i].tolist(), near[:, i].tolist(), column, N_LEVELS
-            )
+            out = text["context_network"](plain, 2, phase, coarse[:, i].tolist(), near[:, i].tolist(), column, N_LEVELS)
             assert max(map(abs, out)) < 1 << 31
             centre, scale, fraction = text["context_model"](out)
             assert (int(centres[i]), int(rows[i])) == (centre, 16 * scale + fraction + 8)

@@ -111,7 +111,7 @@ def fit_table(values: ArrayLike) -> TableModel:
     rare = max(1, int(v.size * TABLE_SHARE_LOW))
     ordered = np.sort(v)
     low = max(min(int(ordered[rare - 1]), 0), -TABLE_SIDE_LIMIT)
-    high = min(max(int(ordered[-rare]), 0), TABLE_SIDE_LIMIT)
+    high = min(max(int(ordered[-rare]), 0, low + 1), TABLE_SIDE_LIMIT)
     esc = bool(ordered[0] < low or ordered[-1] > high)
     counts = np.bincount(np.clip(v, low, high) - low, minlength=high - low + 1)
     return TableModel(tuple(_table_codes(counts)), -low, esc)
@@ -120,7 +120,7 @@ def fit_table(values: ArrayLike) -> TableModel:
 def _table_codes(counts: Integers) -> list[int]:
     """The nearest codes of weights in proportion to counts, the largest at the highest code."""
     weights = counts * (TABLE_WEIGHTS[-1] / counts.max())
-    nearest = np.searchsorted(TABLE_WEIGHTS, weights)
+    nearest = np.minimum(np.searchsorted(TABLE_WEIGHTS, weights), TABLE_CODE_LIMIT)
     below = np.maximum(nearest - 1, 0)
     codes = np.where(weights - TABLE_WEIGHTS[below] < TABLE_WEIGHTS[nearest] - weights, below, nearest)
     return [int(code) for code in codes]

@@ -30,6 +30,7 @@ from sinrfmt.registry import ChunkKind, Coding, ContextId, RecordKind
 from sinrfmt.stream import Parser
 from sinrfmt.tables import UNIT_STEP, Entry, Width
 from tests.strategies import assert_error, assert_fault, bit_string, header_of, pass_payload, random_codes
+from tests.test_hostile import bound, traced_peak
 
 START = 6
 SHORT = ShortModel(0, 20)
@@ -171,7 +172,7 @@ def predictable(network: Network, rng: np.random.Generator) -> tuple[list[Tensor
         codes.append(replace(code, values=values, step=UNIT_STEP - 48) if is_context else code)
     levels = [rng.integers(-40, 41, encoding.level_shape(0))]
     for level in range(1, encoding.n_levels):
-        height, width = encoding.level_shape(level)
+        height, width = encoding.level_shape(level)[-2:]
         parents = levels[-1].repeat(2, axis=-2)[..., :height, :].repeat(2, axis=-1)[..., :width]
         levels.append(parents + rng.integers(-1, 2, parents.shape))
     return codes, [level.astype(np.int32).reshape(-1) for level in levels]
@@ -242,6 +243,9 @@ def test_a_table_is_taken_where_it_is_the_shorter_one() -> None:
     values = np.append(rng.choice([-3, 0, 1, 7], 3000, p=[0.1, 0.6, 0.25, 0.05]), [400]).astype(np.int32)
     table = fit_table(values)
     assert (table.lowest, table.highest, table.esc) == (-3, 255, True)
+    lonely = np.zeros(400_000, dtype=np.int32)
+    lonely[7] = -1
+    assert np.isfinite(table_cost_bits(lonely, fit_table(lonely)))
     found, n_bits = payload.fit_latents(values[:-1])
     assert isinstance(found, TableModel)
     p = np.array([0.1, 0.6, 0.25, 0.05])
@@ -298,6 +302,20 @@ def error_offset(data: bytes, header: Header) -> int:
     assert chunk is not None
     coding = parse_pass_header(chunk, header).coding
     return chunk.payload_offset + tables.parse(chunk.payload, START, header.network.tensors, coding, None)[1]
+
+
+@pytest.mark.parametrize("context", [ContextId.INTERLACED, ContextId.SERIAL])
+@pytest.mark.parametrize("grid", [(200, 200), (1, 1500), (3000, 2, 2)])
+def test_memory_of_context_coding(context: ContextId, grid: tuple[int, ...]) -> None:
+    """LIM-2, also where planes are small."""
+    axes = (len(grid) - 2, len(grid) - 1)
+    encoding = PyramidEncoding(grid, 5, axes=axes, context=context)
+    network = Network(len(grid), 1, (LayerRecord(RecordKind.LINEAR, 1),), encoding)
+    codes, levels = predictable(network, np.random.default_rng(0))
+    data, _ = make_file(network, [codes + level_codes(network, levels)], [(Coding.RANS, 0)])
+    peak, name = traced_peak(data)
+    assert name == "decoded"
+    assert peak <= bound(data, network.n_parameters)
 
 
 def test_a_level_that_no_pass_codes_is_not_in_the_crc() -> None:

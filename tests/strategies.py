@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from sinrfmt.network import (
     Tensor,
     TensorRole,
 )
-from sinrfmt.payload import States, TensorCode, pack
+from sinrfmt.payload import States, TensorCode, fit_latents, pack
 from sinrfmt.registry import (
     KINDS_WITH_OMEGA,
     LEVELS,
@@ -178,8 +179,20 @@ def header_of(network: Network, **fields: Any) -> Header:
     return Header(network, grid=grid, **(defaults | fields))
 
 
+def costly_forms(values: NDArray[np.int32]) -> tuple[Any, float]:
+    """As ``payload.fit_latents``, but whatever the form is, a context is cheaper."""
+    parameters, bits = fit_latents(values)
+    return parameters, np.inf if bits else 0.0
+
+
 def make_file(
-    header: Header, codings: Sequence[tuple[Coding, int]], *, seed: int = 0, scale: float = 20.0, n_bits: int = 2
+    header: Header,
+    codings: Sequence[tuple[Coding, int]],
+    *,
+    seed: int = 0,
+    scale: float = 20.0,
+    n_bits: int = 2,
+    favours_context: bool = False,
 ) -> Made:
     """A file of random integers with one pass for each (coding, log2_lanes)."""
     rng = np.random.default_rng(seed)
@@ -189,7 +202,8 @@ def make_file(
     for index, (coding, log2_lanes) in enumerate(codings):
         before = states[-1] if states else None
         codes = random_codes(header.network, rng, scale, n_bits, before)
-        payload, after = pack(codes, header, coding=coding, log2_lanes=log2_lanes, index=index, before=before)
+        with patch("sinrfmt.payload.fit_latents", costly_forms if favours_context else fit_latents):
+            payload, after = pack(codes, header, coding=coding, log2_lanes=log2_lanes, index=index, before=before)
         chunks.append((ChunkKind.PASS, payload))
         states.append(after)
     data = build_file(build_head(header), chunks)
@@ -443,4 +457,5 @@ def files(draw: st.DrawFn, max_passes: int = 3) -> Made:
         seed=draw(st.integers(0, 1 << 32)),
         scale=draw(st.sampled_from([0.0, 0.3, 20.0, 3000.0, 1e5])),
         n_bits=draw(st.integers(1, 3)),
+        favours_context=draw(st.booleans()),
     )

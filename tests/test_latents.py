@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import sinrfmt
 from sinrfmt import payload, report, tables
 from sinrfmt.container import build_file, parse_pass_header
+from sinrfmt.evaluate import grid_axes
 from sinrfmt.head import Header, build_head
 from sinrfmt.model_fit import fit_table, table_cost_bits
 from sinrfmt.models import ContextForm, LongModel, ShortModel, TableModel, ZeroModel
@@ -26,7 +27,7 @@ from sinrfmt.network import (
     TensorRole,
 )
 from sinrfmt.payload import States, TensorCode, pack
-from sinrfmt.registry import ChunkKind, Coding, ContextId, RecordKind
+from sinrfmt.registry import ChunkKind, Coding, ContextId, Coords, RecordKind
 from sinrfmt.stream import Parser
 from sinrfmt.tables import UNIT_STEP, Entry, Width
 from tests.strategies import assert_error, assert_fault, bit_string, header_of, pass_payload, random_codes
@@ -327,3 +328,29 @@ def test_a_level_that_no_pass_codes_is_not_in_the_crc() -> None:
     assert not field.states[-1].is_coded
     expected = zlib.crc32(bytes(12))
     assert field.acc_crc == (expected,)
+
+
+@pytest.mark.parametrize("coords", [Coords.CENTRES, Coords.CORNERS_PROPORTIONAL])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        PyramidEncoding((21, 18), 4, context=ContextId.FACTORISED),
+        GridEncoding(((5, 4), (30, 30)), log2_table_size=7, append_input=True),
+    ],
+)
+def test_a_field_of_latents_has_values_everywhere(coords: Coords, encoding: InputEncoding) -> None:
+    network = Network(2, 3, (LayerRecord(RecordKind.RELU, 4), LayerRecord(RecordKind.LINEAR, 3)), encoding)
+    header = header_of(network, grid=(21, 18), coords=coords)
+    rng = np.random.default_rng(8)
+    codes = [TensorCode(t, rng.integers(-9, 10, t.size).astype(np.int32), UNIT_STEP - 32) for t in network.tensors]
+    one, _ = pack(codes, header)
+    field = sinrfmt.loads(build_file(build_head(header), [(ChunkKind.PASS, one)]))
+    native = field.grid()
+    axes = grid_axes(coords, (21, 18), None)
+    x = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    np.testing.assert_allclose(field.sample(x), native, atol=1e-3)
+    assert np.ptp(native) > 0.1
+    other = field.grid((5, 40))
+    axes = grid_axes(coords, (5, 40), None)
+    x = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    np.testing.assert_array_equal(other, field.sample(x))

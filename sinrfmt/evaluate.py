@@ -3,13 +3,24 @@
 Specification: clause 16. Binary32, in blocks of samples so that memory does not grow with the picture.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.network import FourierEncoding, InputEncoding, InputRecord, Layer, Network, SeededFourierEncoding
+from sinrfmt.grids import Frame, grid_features
+from sinrfmt.network import (
+    FourierEncoding,
+    GridEncoding,
+    InputEncoding,
+    InputRecord,
+    Layer,
+    Network,
+    PyramidEncoding,
+    SeededFourierEncoding,
+    Step,
+)
 from sinrfmt.philox import fourier_sums
 from sinrfmt.registry import Coords, RecordKind, Values
 
@@ -60,6 +71,8 @@ ACTIVATIONS: dict[RecordKind, Callable[[Floats], Floats]] = {
     RecordKind.SIGMOID: _sigmoid,
     RecordKind.ELU: _elu,
     RecordKind.FILTER: np.sin,
+    RecordKind.CONV: lambda t: t,
+    RecordKind.CONV_RELU: lambda t: np.maximum(t, 0),
 }
 """act of the kinds with ``h = act(omega * (W x + b))``."""
 
@@ -101,6 +114,7 @@ def encode_inputs(encoding: InputEncoding | None, x: Floats, seed: int | None) -
     """The inputs of the first layer for coordinates x, float32[n, in_dims]."""
     if encoding is None:
         return x
+    assert not isinstance(encoding, GridEncoding | PyramidEncoding)
     if isinstance(encoding, SeededFourierEncoding):
         assert seed is not None
         t = x @ seeded_matrix(encoding, x.shape[1], seed).T
@@ -110,34 +124,64 @@ def encode_inputs(encoding: InputEncoding | None, x: Floats, seed: int | None) -
     return np.concatenate([x, waves], axis=1) if encoding.include_input else waves
 
 
-def evaluate(network: Network, weights: Sequence[Floats], x: Floats, seed: int | None = None) -> Floats:
-    """Values of the field.
+def named_tensors(network: Network, weights: Sequence[Floats]) -> dict[str, Floats]:
+    """Tensors in table order, by name."""
+    return {tensor.name: w for tensor, w in zip(network.tensors, weights, strict=True)}
+
+
+def evaluate(
+    network: Network, weights: Sequence[Floats], x: Floats, seed: int | None = None, frame: Frame | None = None
+) -> Floats:
+    """Values of the field; of one over a pyramid see :mod:`sinrfmt.lattice`.
 
     Args:
         network: the network.
         weights: its tensors in table order.
         x: float32[n, in_dims], coordinates.
         seed: of the file, for seeded Fourier features.
+        frame: how the coordinates relate to the native grid, for latent grids.
 
     Returns:
         float32[n, out_channels], not clamped (clause 16.3).
     """
     out = np.empty((len(x), network.out_channels), dtype=np.float32)
     block = max(1, BLOCK_VALUES // network.widest)
+    tensors = named_tensors(network, weights)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for start in range(0, len(x), block):
             part = slice(start, start + block)
-            out[part] = _evaluate_block(network, weights, x[part], seed)
+            first = _first_values(network, tensors, x[part], seed, frame)
+            current, outputs = apply_steps(network.steps, tensors, first, x[part])
+            out[part] = np.concatenate([current, *outputs], axis=1) if outputs else current
     return out
 
 
-def _evaluate_block(network: Network, weights: Sequence[Floats], x: Floats, seed: int | None) -> Floats:
-    current = encode_inputs(network.input_encoding, x, seed)
-    if not network.starts_with_coordinates:
-        current = x[:, :0]
+def _first_values(
+    network: Network, tensors: Mapping[str, Floats], x: Floats, seed: int | None, frame: Frame | None
+) -> Floats:
+    """The current values before the first record."""
+    encoding = network.input_encoding
+    if isinstance(encoding, GridEncoding):
+        return grid_features(encoding, tensors, frame or Frame(), x)
+    return encode_inputs(encoding, x, seed) if network.starts_with_coordinates else x[:, :0]
+
+
+def apply_steps(
+    steps: Sequence[Step], tensors: Mapping[str, Floats], current: Floats, x: Floats
+) -> tuple[Floats, list[Floats]]:
+    """Steps of a network, none of them a lattice filter (clause 16.3).
+
+    Args:
+        steps: some that follow each other.
+        tensors: those of the network, by name.
+        current: float32[n, values], the current values before the steps.
+        x: float32[n, in_dims], coordinates.
+
+    Returns:
+        The current values after the steps, and the outputs of every OUTPUT among them.
+    """
     outputs = []
-    tensors = iter(weights)
-    for step in network.steps:
+    for step in steps:
         if isinstance(step, InputRecord):
             current = np.concatenate([current, append_inputs(step, x)], axis=1)
         elif step.kind is RecordKind.FILTER:
@@ -146,7 +190,7 @@ def _evaluate_block(network: Network, weights: Sequence[Floats], x: Floats, seed
             outputs.append(_outputs(step, tensors, current))
         else:
             current = _outputs(step, tensors, current)
-    return np.concatenate([current, *outputs], axis=1) if outputs else current
+    return current, outputs
 
 
 def append_inputs(step: InputRecord, x: Floats) -> Floats:
@@ -154,12 +198,12 @@ def append_inputs(step: InputRecord, x: Floats) -> Floats:
     return encode_inputs(step.encoding, x[:, step.first : step.first + step.count], None)
 
 
-def _outputs(layer: Layer, tensors: Iterator[Floats], inputs: Floats) -> Floats:
-    """Outputs of a layer, whose tensors are the next ones."""
-    matrix = next(tensors)
+def _outputs(layer: Layer, tensors: Mapping[str, Floats], inputs: Floats) -> Floats:
+    """Outputs of a layer."""
+    matrix = tensors[layer.weight_name]
     t = inputs @ (complex_matrix(matrix) if layer.is_complex else matrix).T
     if layer.record.bias:
-        t += next(tensors)
+        t += tensors[layer.bias_name]
     if layer.kind in WAVELETS:
         return WAVELETS[layer.kind](t, layer)
     if layer.omega != 1.0:

@@ -16,11 +16,14 @@ from construct import Container
 from sinrfmt import layout
 from sinrfmt.faults import error
 from sinrfmt.network import (
+    LATTICE_KINDS,
     FourierEncoding,
+    GridEncoding,
     InputEncoding,
     InputRecord,
     LayerRecord,
     Network,
+    PyramidEncoding,
     Record,
     SeededFourierEncoding,
     Tensor,
@@ -30,6 +33,7 @@ from sinrfmt.registry import (
     LEVELS,
     VERSION_MAJOR,
     VERSION_MINOR,
+    ContextId,
     Coords,
     Dictionary,
     Feature,
@@ -45,6 +49,7 @@ from sinrfmt.registry import (
 from sinrfmt.wire import Fault
 
 _HALF, _NO_BIAS, _ROW_STEPS, _PRIOR, _TOOL = 0x40, 0x20, 0x10, 0x08, 0x07
+PYRAMID_DIMS_LIMIT = 4
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def _header(raw: Container) -> Header:
         in_dims=raw.in_dims,
         out_channels=raw.out_channels,
         records=(*records, last),
-        input_encoding=_encoding(encodings[0]) if encodings else None,
+        input_encoding=_encoding(encodings[0], tuple(raw.grid)) if encodings else None,
     )
     return Header(
         network=network,
@@ -137,8 +142,9 @@ def _record(raw: Container) -> Record:
 
 
 def _layer_record(kind: int, body: Container, **fields: Any) -> LayerRecord:
+    """Of a layer, or how the weights of a latent grid or pyramid are coded."""
     flags = body.tool_flags
-    omega = body.omega
+    omega = body.get("omega")
     return LayerRecord(
         kind=RecordKind(kind),
         omega=1.0 if omega is None else float(omega.omega or omega.omega_binary32),
@@ -151,15 +157,52 @@ def _layer_record(kind: int, body: Container, **fields: Any) -> LayerRecord:
     )
 
 
-def _encoding(raw: Container) -> InputEncoding:
+def _encoding(raw: Container, grid: tuple[int, ...]) -> InputEncoding:
     if raw.kind == RecordKind.FOURIER_SEEDED:
         return SeededFourierEncoding(raw.body.n_features, raw.body.scale)
+    if raw.kind == RecordKind.GRID:
+        return _grid_encoding(raw)
+    if raw.kind == RecordKind.PYRAMID:
+        return _pyramid_encoding(raw, grid)
     return _fourier(raw.body)
 
 
 def _fourier(body: Container) -> FourierEncoding:
     base = float(body.base or body.base_binary32)
     return FourierEncoding(body.octaves, base, bool(body.flags & 1), bool(body.flags & 2))
+
+
+def _grid_encoding(raw: Container) -> GridEncoding:
+    body = raw.body
+    if body.flags & layout.ISOTROPIC:
+        resolutions = tuple((n,) * body.n_axes for n in body.resolutions)
+    else:
+        resolutions = tuple(zip(*[iter(body.resolutions)] * body.n_axes, strict=True))
+    return GridEncoding(
+        resolutions=resolutions,
+        latent_dim=body.latent_dim,
+        feature_dim=body.feature_dim,
+        log2_table_size=body.log2_table_size,
+        summed=bool(body.flags & layout.SUM),
+        append_input=bool(body.flags & layout.APPEND_INPUT),
+        decoder_per_level=bool(body.flags & layout.DECODER_PER_LEVEL),
+        record=_layer_record(raw.kind, body, width=1),
+    )
+
+
+def _pyramid_encoding(raw: Container, grid: tuple[int, ...]) -> PyramidEncoding:
+    body = raw.body
+    return PyramidEncoding(
+        grid=grid,
+        n_levels=body.n_levels,
+        axes=tuple(_set_bits(body.axes)),
+        filter_numbers=body.filter & 15,
+        shared_filter=bool(body.filter & layout.SHARED_FILTER),
+        context=ContextId(body.context & 3),
+        context_width=4 * ((body.context >> 4) + 1),
+        context_hidden=body.context >> 2 & 3,
+        record=_layer_record(raw.kind, body, width=1),
+    )
 
 
 def _quality(raw: Container) -> tuple[float, ...] | None:
@@ -180,7 +223,7 @@ NETWORK_LIMITS: tuple[tuple[str, Callable[[Network], int], str], ...] = (
     ("LIMIT_PARAMETERS", lambda network: network.n_parameters, "parameters"),
 )
 
-# Rules that span fields, in the order of their numbers.
+# Rules that span fields, in the order in which they are checked (clauses 5.5 and 9.6.2).
 
 
 def _grid_is_whole(raw: Container, header: Header) -> None:
@@ -213,7 +256,7 @@ def _encoding_is_first(raw: Container, header: Header) -> None:
 
 
 # Bytes from the start of a record to its tool_flags, where the kind has them.
-_FLAGS_AT = dict.fromkeys((*layout.LAYER_KINDS, RecordKind.FILTER), 1) | {RecordKind.OUTPUT: 2}
+_FLAGS_AT = dict.fromkeys((*layout.LAYER_KINDS, *layout.LATENT_KINDS, RecordKind.FILTER), 1) | {RecordKind.OUTPUT: 2}
 
 
 def _tool_flags_of(raw: Container) -> Iterator[tuple[int, int]]:
@@ -278,32 +321,51 @@ def _outputs_leave_some(raw: Container, header: Header) -> None:
                 raise Fault("BAD_RECORD", message, offset=record.offset + 3, path="records.width")
 
 
-def _shared_base_has_no_prior(raw: Container, header: Header) -> None:
-    """HED-15."""
-    for flags, offset in _tool_flags_of(raw):
-        if raw.base_digest is not None and flags & (_PRIOR | _ROW_STEPS):
-            message = "prior and row steps are for weights that are not relative to a base"
-            raise Fault("BAD_RECORD", message, offset=offset, path="tool_flags")
+def _grid_fits(raw: Container, header: Header) -> None:
+    """GRD-1."""
+    encoding = header.network.input_encoding
+    if isinstance(encoding, GridEncoding) and encoding.n_axes > raw.in_dims:
+        message = f"a grid of {encoding.n_axes} axes for {raw.in_dims} coordinates"
+        raise Fault("BAD_RECORD", message, offset=raw.records[0].offset + 2, path="records.n_axes")
 
 
-def _fourier_bodies(raw: Container) -> Iterator[tuple[Container, int]]:
-    """(fields of FOURIER, offset of their byte ``base``) of every record that has them."""
-    for record in raw.records:
-        if record.kind == RecordKind.FOURIER:
-            yield record.body, record.offset + 3
-        elif record.kind == RecordKind.INPUT and record.body.fourier is not None:
-            yield record.body.fourier, record.offset + 6
+def _pyramid_fits(raw: Container, header: Header) -> None:
+    """GRD-2."""
+    encoding = header.network.input_encoding
+    if not isinstance(encoding, PyramidEncoding):
+        return
+    n, offset = raw.in_dims, raw.records[0].offset
+    plane = (n - 2, n - 1)
+    rules = (
+        (bool(header.grid) and n <= PYRAMID_DIMS_LIMIT, 0, "a pyramid needs a native grid of at most 4 axes"),
+        (encoding.axes[-1] < n, 3, f"axis {encoding.axes[-1]} of {n} axes"),
+        (not encoding.has_context or encoding.axes == plane, 5, "a context needs the last two axes to be those halved"),
+    )
+    for holds, field, message in rules:
+        if not holds:
+            raise Fault("BAD_RECORD", message, offset=offset + field, path="records")
 
 
-def _frequencies_are_bounded(raw: Container, header: Header) -> None:
-    """HED-12."""
-    for body, offset in _fourier_bodies(raw):
-        encoding = _fourier(body)
-        with np.errstate(over="ignore"):
-            highest = np.float64(encoding.base) ** (encoding.octaves - 1)
-        if highest >= layout.FLOAT_LIMIT:
-            message = f"the highest frequency is {highest:g}, expected below 2^64"
-            raise Fault("BAD_FLOAT", message, offset=offset, path="records.base")
+def _lattice_filters_fit(raw: Container, header: Header) -> None:
+    """GRD-3."""
+    network = header.network
+    n_values, follows_filter = network.input_width, False
+    described = [record for record in raw.records if record.kind not in layout.ENCODING_KINDS]
+    for place, record in zip((*described, raw.last_record), network.records, strict=True):
+        if isinstance(record, InputRecord):
+            n_values += record.n_out
+            continue
+        is_filter = record.kind in LATTICE_KINDS
+        if is_filter and not isinstance(network.input_encoding, PyramidEncoding):
+            raise Fault("BAD_RECORD", "a lattice filter without a pyramid", offset=place.offset, path="records")
+        if follows_filter and not is_filter:
+            raise Fault("BAD_RECORD", "a layer behind a lattice filter", offset=place.offset, path="records")
+        if is_filter and record.width != n_values:
+            message = f"a lattice filter of {n_values} inputs with {record.width} outputs"
+            raise Fault("BAD_RECORD", message, offset=place.offset, path="records")
+        if not record.is_output and record.kind is not RecordKind.FILTER:
+            n_values = record.width * (2 if record.kind is RecordKind.GABOR else 1)
+        follows_filter = is_filter
 
 
 def _network_is_bounded(raw: Container, header: Header) -> None:
@@ -354,6 +416,43 @@ def _quality_fits(raw: Container, header: Header) -> None:
             raise Fault("BAD_OPTIONAL_BLOCK", message, offset=block.offset, path="optional_blocks")
 
 
+def _fourier_bodies(raw: Container) -> Iterator[tuple[Container, int]]:
+    """(fields of FOURIER, offset of their byte ``base``) of every record that has them."""
+    for record in raw.records:
+        if record.kind == RecordKind.FOURIER:
+            yield record.body, record.offset + 3
+        elif record.kind == RecordKind.INPUT and record.body.fourier is not None:
+            yield record.body.fourier, record.offset + 6
+
+
+def _frequencies_are_bounded(raw: Container, header: Header) -> None:
+    """HED-12."""
+    for body, offset in _fourier_bodies(raw):
+        encoding = _fourier(body)
+        with np.errstate(over="ignore"):
+            highest = np.float64(encoding.base) ** (encoding.octaves - 1)
+        if highest >= layout.FLOAT_LIMIT:
+            message = f"the highest frequency is {highest:g}, expected below 2^64"
+            raise Fault("BAD_FLOAT", message, offset=offset, path="records.base")
+
+
+def _grid_feature_is_right(raw: Container, header: Header) -> None:
+    """GRD-4."""
+    is_set = bool(raw.features_required >> Feature.GRID & 1)
+    if header.network.latents is not None and not is_set:
+        raise Fault("FEATURE_MISMATCH", "a record needs GRID", offset=raw.records[0].offset, path="records")
+    if is_set and header.network.latents is None:
+        raise Fault("FEATURE_MISMATCH", "GRID is not needed", offset=2, path="features_required")
+
+
+def _shared_base_has_no_prior(raw: Container, header: Header) -> None:
+    """HED-15."""
+    for flags, offset in _tool_flags_of(raw):
+        if raw.base_digest is not None and flags & (_PRIOR | _ROW_STEPS):
+            message = "prior and row steps are for weights that are not relative to a base"
+            raise Fault("BAD_RECORD", message, offset=offset, path="tool_flags")
+
+
 HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
     _grid_is_whole,
     _grid_is_bounded,
@@ -361,13 +460,17 @@ HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
     _encoding_is_first,
     _flags_fit_the_tool,
     _equal_layers_are_merged,
+    _inputs_are_axes,
+    _outputs_leave_some,
+    _grid_fits,
+    _pyramid_fits,
+    _lattice_filters_fit,
     _network_is_bounded,
     _used_features_are_set,
     _set_features_are_used,
     _quality_fits,
     _frequencies_are_bounded,
-    _inputs_are_axes,
-    _outputs_leave_some,
+    _grid_feature_is_right,
     _shared_base_has_no_prior,
 )
 
@@ -375,7 +478,9 @@ HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
 def _required_features(header: Header) -> int:
     """The feature bits that the content needs."""
     network = header.network
-    needed = {feature for record in network.layer_records for feature in _features_of_flags(_tool_flags(record))}
+    needed = {feature for record in network.coded_records for feature in _features_of_flags(_tool_flags(record))}
+    if network.latents is not None:
+        needed.add(Feature.GRID)
     if isinstance(network.input_encoding, SeededFourierEncoding):
         needed.add(Feature.SEEDED)
     if max(header.grid, default=0) >= 1 << 16 or (header.seed or 0) >= 1 << 32:
@@ -392,6 +497,8 @@ def build_head(header: Header) -> bytes:
         Fault: the header cannot be written.
     """
     network = header.network
+    if isinstance(network.input_encoding, PyramidEncoding) and network.input_encoding.grid != header.grid:
+        raise Fault("BAD_RECORD", f"a pyramid over {network.input_encoding.grid} on a grid of {header.grid}")
     features = _required_features(header)
     records = _merge_records(network.records[:-1])
     encoding = [_raw_encoding(network.input_encoding)] if network.input_encoding else []
@@ -481,12 +588,47 @@ def _raw_encoding(encoding: InputEncoding) -> dict[str, Any]:
     if isinstance(encoding, SeededFourierEncoding):
         body: dict[str, Any] = {"n_features": encoding.n_features, "scale": encoding.scale}
         return {"kind": RecordKind.FOURIER_SEEDED, "body": body}
+    if isinstance(encoding, GridEncoding):
+        return {"kind": RecordKind.GRID, "body": _raw_grid(encoding)}
+    if isinstance(encoding, PyramidEncoding):
+        return {"kind": RecordKind.PYRAMID, "body": _raw_pyramid(encoding)}
     return {"kind": RecordKind.FOURIER, "body": _raw_fourier(encoding)}
 
 
 def _raw_fourier(encoding: FourierEncoding) -> dict[str, Any]:
     flags = encoding.include_input | encoding.times_pi << 1
     return {"flags": flags, "octaves": encoding.octaves} | _byte_or_float(encoding.base, "base", 2)
+
+
+def _raw_grid(encoding: GridEncoding) -> dict[str, Any]:
+    is_isotropic = encoding.n_axes > 1 and all(len(set(level)) == 1 for level in encoding.resolutions)
+    bits = (
+        (layout.SUM, encoding.summed),
+        (layout.APPEND_INPUT, encoding.append_input),
+        (layout.ISOTROPIC, is_isotropic),
+        (layout.DECODER_PER_LEVEL, encoding.decoder_per_level),
+    )
+    return {
+        "tool_flags": _tool_flags(encoding.record),
+        "n_axes": encoding.n_axes,
+        "n_levels": encoding.n_levels,
+        "latent_dim": encoding.latent_dim,
+        "feature_dim": encoding.feature_dim,
+        "log2_table_size": encoding.log2_table_size,
+        "flags": sum(bit for bit, is_set in bits if is_set),
+        "resolutions": [n for level in encoding.resolutions for n in (level[:1] if is_isotropic else level)],
+    }
+
+
+def _raw_pyramid(encoding: PyramidEncoding) -> dict[str, Any]:
+    network = (encoding.context_width // 4 - 1) << 4 | encoding.context_hidden << 2 if encoding.has_context else 0
+    return {
+        "tool_flags": _tool_flags(encoding.record),
+        "n_levels": encoding.n_levels,
+        "axes": sum(1 << axis for axis in encoding.axes),
+        "filter": encoding.filter_numbers | (layout.SHARED_FILTER if encoding.shared_filter else 0),
+        "context": encoding.context | network,
+    }
 
 
 def _raw_seeded(header: Header) -> dict[str, int]:

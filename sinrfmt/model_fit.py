@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sinrfmt.entropy import ESCAPE_FREQUENCIES, ESCAPE_LIMIT, ESCAPE_PREFIX_LIMIT, escape_prefixes, split_low_bits
+from sinrfmt.entropy import escape_bits, split_low_bits
 from sinrfmt.models import (
     LOW_BITS_LIMIT,
     ONE,
@@ -20,10 +20,12 @@ from sinrfmt.models import (
     PROBABILITY_TOTAL,
     R_LIMIT,
     SHORT_R_LIMIT,
+    TABLE_CODE_LIMIT,
     LongModel,
     Model,
     ModelParameters,
     ShortModel,
+    TableModel,
     ZeroModel,
     mf8,
     short_model,
@@ -42,8 +44,9 @@ SEARCH_CODE_LIMIT = 160
 SEARCH_STEPS = (4, 2, 1)
 SEARCH_RANGE_MEANS = 6
 """Range of the symbols in a search, in mean magnitudes; larger ones are escapes."""
+TABLE_SIDE_LIMIT = 255
+TABLE_WEIGHTS = np.array([(8 + (c & 7)) << (c >> 3) for c in range(TABLE_CODE_LIMIT + 1)])
 _MF8 = np.array([mf8(c) for c in range(SEARCH_CODE_LIMIT + 1)]) / ONE
-_PREFIX_BITS = PROBABILITY_BITS - np.log2(ESCAPE_FREQUENCIES) + np.arange(ESCAPE_PREFIX_LIMIT + 1)
 
 
 def values_cost_bits(values: ArrayLike, model: Model) -> float:
@@ -163,6 +166,46 @@ def fit_model(values: ArrayLike) -> tuple[ModelParameters, float]:
     return (long, long_bits) if long_bits < short_bits else (short, short_bits)
 
 
+TABLE_SHARE_LOW = 1e-5
+"""Values beyond which less than this share of a list lies are escapes of its table."""
+
+
+def fit_table(values: ArrayLike) -> TableModel:
+    """A table of frequencies that follows a list of which not all values are 0 (GRD-7).
+
+    The table reaches from the lowest to the highest value, or to where escapes are cheaper than symbols.
+    """
+    v = np.asarray(values, dtype=np.int64).reshape(-1)
+    rare = max(1, int(v.size * TABLE_SHARE_LOW))
+    ordered = np.sort(v)
+    low = max(min(int(ordered[rare - 1]), 0), -TABLE_SIDE_LIMIT)
+    high = min(max(int(ordered[-rare]), 0, low + 1), TABLE_SIDE_LIMIT)
+    esc = bool(ordered[0] < low or ordered[-1] > high)
+    counts = np.bincount(np.clip(v, low, high) - low, minlength=high - low + 1)
+    return TableModel(tuple(_table_codes(counts)), -low, esc)
+
+
+def _table_codes(counts: Integers) -> list[int]:
+    """The nearest codes of weights in proportion to counts, the largest at the highest code."""
+    weights = counts * (TABLE_WEIGHTS[-1] / counts.max())
+    nearest = np.minimum(np.searchsorted(TABLE_WEIGHTS, weights), TABLE_CODE_LIMIT)
+    below = np.maximum(nearest - 1, 0)
+    codes = np.where(weights - TABLE_WEIGHTS[below] < TABLE_WEIGHTS[nearest] - weights, below, nearest)
+    return [int(code) for code in codes]
+
+
+def table_cost_bits(values: ArrayLike, model: TableModel) -> float:
+    """Information of a list of values under a table of frequencies, without those of the table."""
+    v = np.asarray(values, dtype=np.int64).reshape(-1)
+    u = np.clip(v, model.lowest, model.highest)
+    bits = PROBABILITY_BITS - np.log2(model.frequencies())
+    counts = np.bincount(u - model.lowest, minlength=bits.size)
+    escapes = np.abs(v - u)[(u == model.lowest) | (u == model.highest)]
+    if not model.esc:
+        return float(counts @ bits) if not escapes.any() else float("inf")
+    return float(counts @ bits) + float(escape_bits(escapes).sum())
+
+
 @dataclass(frozen=True)
 class _Levels:
     """The different values of a list and how often each occurs."""
@@ -228,12 +271,6 @@ class _Magnitudes:
         """Cost of the escapes when R is the largest symbol."""
         near = float(self.counts[R:] @ _ESCAPE_BITS[: R_LIMIT + 1 - R])
         return near + float(escape_bits(self.tail - R) @ self.tail_counts)
-
-
-def escape_bits(escapes: Integers) -> Floats:
-    """Cost of every escape in bits, infinite above the largest."""
-    held = escapes <= ESCAPE_LIMIT
-    return np.where(held, _PREFIX_BITS[escape_prefixes(np.where(held, escapes, 0))], np.inf)
 
 
 _ESCAPE_BITS = escape_bits(np.arange(R_LIMIT + 1))

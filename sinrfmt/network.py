@@ -1,15 +1,28 @@
 """The network of a file: records as written, steps, layers and tensors as they follow from them.
 
-Specification: clauses 6.4 (records) and 6.7 (current values, layers, tensor order). Knows nothing of bytes, NumPy or
-torch. A network is a list of steps on the *current values*, which are the coordinates at first: a layer takes them and
-replaces them, gives values of the field beside them (OUTPUT) or multiplies them (FILTER); an input is appended to them.
+Specification: clauses 6.4 (records), 6.7 (current values, layers, tensor order) and 9.6 (tensors of grids). Knows
+nothing of bytes, NumPy or torch. A network is a list of steps on the *current values*, which are the coordinates at
+first, or what an input encoding makes of them: a layer takes them and replaces them, gives values of the field beside
+them (OUTPUT) or multiplies them (FILTER); an input is appended to them.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import cached_property
 
-from sinrfmt.registry import RecordKind, Tool
+from sinrfmt.registry import ContextId, RecordKind, Tool
+
+LATTICE_KINDS = frozenset({RecordKind.CONV, RecordKind.CONV_RELU})
+"""Layers that filter the lattice of a pyramid (clause 16.6)."""
+# Ordinals of clause 9.6: behind those of any layer.
+GRID_ORDINAL = 1 << 16
+CONTEXT_ORDINAL = GRID_ORDINAL + 16
+CONTEXT_OUTPUT_ORDINAL = GRID_ORDINAL + 48
+LEVEL_ORDINAL = GRID_ORDINAL + 256
+N_COARSE = 11
+"""Inputs of the context network from coarser levels."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,171 @@ class SeededFourierEncoding:
         return 2 * self.n_features
 
 
-InputEncoding = FourierEncoding | SeededFourierEncoding
+class TensorRole(Enum):
+    """What a tensor is to the tables: part of a layer (or coded like one), of the context network, or latents."""
+
+    LAYER = "layer"
+    CONTEXT = "context"
+    LATENT = "latent"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of the table: its ordinal, name, C-order shape, (out, in) or (out,) in layers, and layer record.
+
+    Latents are coded as ``n_lists`` lists, one for each column; ``has_context`` if a context network may predict them.
+    ``is_relative``: its integers are relative to those of a base (clause 9.8).
+    """
+
+    ordinal: int
+    name: str
+    shape: tuple[int, ...]
+    record: LayerRecord
+    role: TensorRole = TensorRole.LAYER
+    n_lists: int = 1
+    has_context: bool = False
+    is_relative: bool = False
+
+    @property
+    def is_bias(self) -> bool:
+        return self.role is TensorRole.LAYER and len(self.shape) == 1
+
+    @property
+    def is_sparse(self) -> bool:
+        """A weight matrix with tool SPARSE; the bias of its layer is coded with tool SCALAR unless it is relative."""
+        return self.record.tool is Tool.SPARSE and (self.is_relative or not self.is_bias)
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """The shape for sparse codes, where a bias is a matrix (out, 1); not for latents."""
+        return (self.shape[0], 1) if self.is_bias else (self.shape[0], self.shape[1])
+
+    @property
+    def is_trellis(self) -> bool:
+        """A tensor with tool TRELLIS: a weight matrix or a bias."""
+        return self.record.tool is Tool.TRELLIS
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+_CONTEXT_RECORD = LayerRecord(RecordKind.LINEAR, 1)
+_LATENT_RECORD = LayerRecord(RecordKind.LINEAR, 1, tool=Tool.LATENT)
+
+
+@dataclass(frozen=True)
+class GridEncoding:
+    """Dense and hashed grids of latents over the first coordinates (clause 9.6.1).
+
+    ``resolutions`` has the vertices along each axis, level by level. ``record`` says how the linear latent decoder is
+    coded; its kind and width say nothing.
+    """
+
+    resolutions: tuple[tuple[int, ...], ...]
+    latent_dim: int = 1
+    feature_dim: int = 1
+    log2_table_size: int = 11
+    summed: bool = False
+    append_input: bool = False
+    decoder_per_level: bool = False
+    record: LayerRecord = LayerRecord(RecordKind.GRID, 1)
+
+    @property
+    def n_levels(self) -> int:
+        return len(self.resolutions)
+
+    @property
+    def n_axes(self) -> int:
+        return len(self.resolutions[0])
+
+    @property
+    def n_decoders(self) -> int:
+        return self.n_levels if self.decoder_per_level else 1
+
+    def n_out(self, n_in: int) -> int:
+        n_features = self.feature_dim * (1 if self.summed else self.n_levels)
+        return n_features + n_in - (0 if self.append_input else self.n_axes)
+
+    def is_dense(self, level: int) -> bool:
+        return math.prod(self.resolutions[level]) <= 1 << self.log2_table_size
+
+    def n_entries(self, level: int) -> int:
+        return min(math.prod(self.resolutions[level]), 1 << self.log2_table_size)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """In table order."""
+        n_rows = self.n_decoders * self.feature_dim
+        yield Tensor(GRID_ORDINAL, "grid.decoder.weight", (n_rows, self.latent_dim), self.record)
+        if self.record.bias:
+            yield Tensor(GRID_ORDINAL + 1, "grid.decoder.bias", (n_rows,), self.record)
+        for level in range(self.n_levels):
+            shape = (self.n_entries(level), self.latent_dim)
+            yield _latents(f"grid.levels.{level}", level, shape, n_lists=self.latent_dim)
+
+
+@dataclass(frozen=True)
+class PyramidEncoding:
+    """Dyadic levels of latents over the native grid (clause 9.6.2), level 0 the coarsest.
+
+    ``axes`` are the halved ones; ``filter_numbers`` those of an up-sampling filter. ``context_width`` and
+    ``context_hidden`` are not used by context FACTORISED. ``record`` says how the filters are coded.
+    """
+
+    grid: tuple[int, ...]
+    n_levels: int
+    axes: tuple[int, ...] = (0, 1)
+    filter_numbers: int = 4
+    shared_filter: bool = False
+    context: ContextId = ContextId.INTERLACED
+    context_width: int = 12
+    context_hidden: int = 1
+    record: LayerRecord = LayerRecord(RecordKind.PYRAMID, 1)
+
+    @property
+    def has_context(self) -> bool:
+        return self.context is not ContextId.FACTORISED
+
+    @property
+    def n_filters(self) -> int:
+        return min(self.n_levels - 1, 1) if self.shared_filter else self.n_levels - 1
+
+    def n_out(self, n_in: int) -> int:
+        return self.n_levels
+
+    def level_shape(self, level: int) -> tuple[int, ...]:
+        """Samples along every axis of a level."""
+        scale = self.n_levels - 1 - level
+        return tuple(-(-n >> scale) if axis in self.axes else n for axis, n in enumerate(self.grid))
+
+    def tensors(self) -> Iterator[Tensor]:
+        """In table order."""
+        if self.n_filters:
+            yield Tensor(GRID_ORDINAL, "pyramid.filter", (self.n_filters, self.filter_numbers), self.record)
+        if self.has_context:
+            yield from self._context_tensors()
+        for level in range(self.n_levels):
+            shape = self.level_shape(level)
+            yield _latents(f"pyramid.levels.{level}", level, shape, has_context=self.has_context)
+
+    def _context_tensors(self) -> Iterator[Tensor]:
+        w = self.context_width
+        n_near, n_phases, n_strides = (16, 10, 4) if self.context is ContextId.INTERLACED else (12, 1, 0)
+        shapes: dict[str, tuple[int, ...]] = {"coarse": (w, N_COARSE), "near": (w, n_near), "phase": (n_phases, w)}
+        for index in range(self.context_hidden):
+            shapes |= {f"hidden.{index}.weight": (w, w), f"hidden.{index}.bias": (1, w)}
+        output = {"output": (2, w), "linear": (2, N_COARSE + n_near), "offset": (self.n_levels + n_strides, 2)}
+        for first, named in ((CONTEXT_ORDINAL, shapes), (CONTEXT_OUTPUT_ORDINAL, output)):
+            for ordinal, (name, shape) in enumerate(named.items(), first):
+                yield Tensor(ordinal, f"context.{name}", shape, _CONTEXT_RECORD, TensorRole.CONTEXT)
+
+
+def _latents(name: str, level: int, shape: tuple[int, ...], *, n_lists: int = 1, has_context: bool = False) -> Tensor:
+    return Tensor(LEVEL_ORDINAL + level, name, shape, _LATENT_RECORD, TensorRole.LATENT, n_lists, has_context)
+
+
+LatentEncoding = GridEncoding | PyramidEncoding
+InputEncoding = FourierEncoding | SeededFourierEncoding | GridEncoding | PyramidEncoding
 
 
 @dataclass(frozen=True)
@@ -81,65 +258,40 @@ Record = LayerRecord | InputRecord
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of the expanded network: ``n_in`` values in, ``n_out`` out.
+    """Layer ``index`` of the expanded network: ``n_in`` values in, ``n_out`` out.
 
     A GABOR layer gives the real parts of all outputs, then the imaginary parts; it ``is_complex`` where its inputs are
-    such outputs too.
+    such outputs too. ``n_taps`` is the number of weights for each pair of values: more than 1 in lattice filters.
     """
 
+    index: int
     kind: RecordKind
     n_in: int
     n_out: int
     omega: float
     record: LayerRecord
     is_complex: bool = False
+    n_taps: int = 1
+
+    @property
+    def weight_name(self) -> str:
+        """Name of the tensor of its weights."""
+        return f"layers.{self.index}.weight"
+
+    @property
+    def bias_name(self) -> str:
+        """Name of the tensor of its bias, if it has one."""
+        return f"layers.{self.index}.bias"
 
     @property
     def weight_shape(self) -> tuple[int, int]:
-        """(rows, columns) of its weights: (n_out, n_in), but for GABOR layers (clause 6.7)."""
+        """(rows, columns) of its weights: (n_out, n_in), but for GABOR layers (clause 6.7) and lattice filters."""
         if self.is_complex:
             return self.n_out, self.n_in // 2
-        return (self.record.width if self.kind is RecordKind.GABOR else self.n_out), self.n_in
+        return (self.record.width if self.kind is RecordKind.GABOR else self.n_out), self.n_in * self.n_taps
 
 
 Step = Layer | InputRecord
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor of the table: its ordinal, name, C-order shape (out, in) or (out,), and layer record.
-
-    ``is_relative``: its integers are relative to those of a base (clause 9.8).
-    """
-
-    ordinal: int
-    name: str
-    shape: tuple[int, ...]
-    record: LayerRecord
-    is_relative: bool = False
-
-    @property
-    def is_bias(self) -> bool:
-        return len(self.shape) == 1
-
-    @property
-    def is_sparse(self) -> bool:
-        """A weight matrix with tool SPARSE; the bias of its layer is coded with tool SCALAR unless it is relative."""
-        return self.record.tool is Tool.SPARSE and (self.is_relative or not self.is_bias)
-
-    @property
-    def matrix_shape(self) -> tuple[int, int]:
-        """The shape for sparse codes, where a bias is a matrix (out, 1)."""
-        return (self.shape[0], 1) if self.is_bias else (self.shape[0], self.shape[1])
-
-    @property
-    def is_trellis(self) -> bool:
-        """A tensor with tool TRELLIS: a weight matrix or a bias."""
-        return self.record.tool is Tool.TRELLIS
-
-    @property
-    def size(self) -> int:
-        return self.shape[0] if self.is_bias else self.shape[0] * self.shape[1]
 
 
 @dataclass(frozen=True)
@@ -163,18 +315,34 @@ class Network:
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
-        """Table order: weight before bias, layer by layer."""
+        """Table order: weight before bias, layer by layer; then those of a latent grid or pyramid."""
         return tuple(self._list_tensors())
 
     @property
+    def coded_records(self) -> tuple[LayerRecord, ...]:
+        """How tensors are coded: the records that have tool_flags, and that of a latent grid or pyramid."""
+        return self.layer_records if self.latents is None else (*self.layer_records, self.latents.record)
+
+    @property
     def layer_records(self) -> tuple[LayerRecord, ...]:
-        """The records that have tensors."""
+        """The records of layers."""
         return tuple(record for record in self.records if isinstance(record, LayerRecord))
 
     def with_layer_records(self, change: Callable[[LayerRecord], LayerRecord]) -> "Network":
-        """The network with every record that has tensors changed."""
+        """The network with every record of layers changed."""
         records = tuple(change(record) if isinstance(record, LayerRecord) else record for record in self.records)
         return replace(self, records=records)
+
+    @property
+    def latents(self) -> LatentEncoding | None:
+        """The input encoding, where it is one of latents."""
+        encoding = self.input_encoding
+        return encoding if isinstance(encoding, LatentEncoding) else None
+
+    @property
+    def n_taps(self) -> int:
+        """Weights of a lattice filter for each pair of channels."""
+        return 3 ** len(self.input_encoding.axes) if isinstance(self.input_encoding, PyramidEncoding) else 1
 
     @property
     def n_layers(self) -> int:
@@ -190,9 +358,16 @@ class Network:
         """Whether the coordinates, encoded or not, are the first current values; else there are none."""
         return self.input_encoding is not None or not isinstance(self.records[0], InputRecord)
 
+    @property
+    def input_width(self) -> int:
+        """Current values before the first record."""
+        if self.input_encoding is not None:
+            return self.input_encoding.n_out(self.in_dims)
+        return self.in_dims if self.starts_with_coordinates else 0
+
     def _expand(self) -> Iterator[Step]:
-        n_encoded = self.input_encoding.n_out(self.in_dims) if self.input_encoding else self.in_dims
-        n_values = n_encoded if self.starts_with_coordinates else 0
+        n_values = self.input_width
+        index = 0
         is_complex = False  # whether the current values are the outputs of a GABOR layer
         for record in self.records:
             if isinstance(record, InputRecord):
@@ -200,24 +375,29 @@ class Network:
                 n_values, is_complex = n_values + record.n_out, False
                 continue
             for _ in range(record.repeat):
-                layer = self._layer(record, n_values, is_complex=is_complex)
+                layer = self._layer(index, record, n_values, is_complex=is_complex)
                 yield layer
+                index += 1
                 if not record.is_output:
                     n_values, is_complex = layer.n_out, layer.kind is RecordKind.GABOR
 
-    def _layer(self, record: LayerRecord, n_values: int, *, is_complex: bool) -> Layer:
-        if record.kind is RecordKind.FILTER:
-            return Layer(record.kind, self.in_dims, n_values, record.omega, record)
-        if record.kind is RecordKind.GABOR:
-            return Layer(record.kind, n_values, 2 * record.width, record.omega, record, is_complex)
-        return Layer(record.kind, n_values, record.width, record.omega, record)
+    def _layer(self, index: int, record: LayerRecord, n_values: int, *, is_complex: bool) -> Layer:
+        kind, omega = record.kind, record.omega
+        if kind is RecordKind.FILTER:
+            return Layer(index, kind, self.in_dims, n_values, omega, record)
+        if kind is RecordKind.GABOR:
+            return Layer(index, kind, n_values, 2 * record.width, omega, record, is_complex)
+        n_taps = self.n_taps if kind in LATTICE_KINDS else 1
+        return Layer(index, kind, n_values, record.width, omega, record, n_taps=n_taps)
 
     def _list_tensors(self) -> Iterator[Tensor]:
-        for index, layer in enumerate(self.layers):
+        for layer in self.layers:
             rows, columns = layer.weight_shape
-            yield Tensor(2 * index, f"layers.{index}.weight", (rows, columns), layer.record)
+            yield Tensor(2 * layer.index, layer.weight_name, (rows, columns), layer.record)
             if layer.record.bias:
-                yield Tensor(2 * index + 1, f"layers.{index}.bias", (rows,), layer.record)
+                yield Tensor(2 * layer.index + 1, layer.bias_name, (rows,), layer.record)
+        if self.latents is not None:
+            yield from self.latents.tensors()
 
     @property
     def n_parameters(self) -> int:

@@ -17,7 +17,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sinrfmt.models import PROBABILITY_BITS, PROBABILITY_TOTAL, StreamFault, bitmap_symbols
+from sinrfmt.models import PROBABILITY_BITS, PROBABILITY_TOTAL, RowTable, StreamFault, bitmap_symbols
 from sinrfmt.trellis import TRANSITIONS
 
 SLOT_MASK = PROBABILITY_TOTAL - 1
@@ -32,6 +32,7 @@ PAYLOAD_BITS_PER_LANE = 2400
 """A lane costs 24 bits; with this payload the lanes cost at most 1 %."""
 # Symbols handled as one Python list, about 2 MB.
 BLOCK = 1 << 16
+MIXED_BLOCK = 1 << 13  # of those with a model each: four lists
 
 FieldValues = NDArray[np.uint16] | NDArray[np.uint32]
 
@@ -106,6 +107,18 @@ class StreamDecoder(ABC):
             values[members] <<= bits
             values[members] |= self._field_run(bits)
         return values
+
+    @abstractmethod
+    def mixed(self, rows: NDArray[np.int32], table: RowTable) -> NDArray[np.int32]:
+        """Read a run of symbols of which each has its own model (clause 10.6).
+
+        Args:
+            rows: int32[n], the model of every symbol.
+            table: the models.
+
+        Returns:
+            int32[n], numbers of symbols in the table.
+        """
 
     @abstractmethod
     def _symbol_run(self, frequencies: NDArray[np.int64], n: int) -> NDArray[np.int16]: ...
@@ -198,6 +211,29 @@ class OneLaneDecoder(StreamDecoder):
                 position += 1
         self._state, self._next = x, position
         return symbols, state
+
+    def mixed(self, rows: NDArray[np.int32], table: RowTable) -> NDArray[np.int32]:
+        found = np.empty(rows.size, dtype=np.int32)
+        for start in range(0, rows.size, MIXED_BLOCK):
+            block = slice(start, start + MIXED_BLOCK)
+            found[block] = self._mixed_block(rows[block], table)
+        return found
+
+    def _mixed_block(self, rows: NDArray[np.int32], table: RowTable) -> list[int]:
+        x, words, position, left = self._state, self._words, self._next, len(self._words)
+        ends, frequencies, offsets = table.ends.data, table.frequencies.data, table.offsets.data
+        firsts, lasts = table.firsts[rows].tolist(), table.firsts[rows + 1].tolist()
+        found = []
+        for row, first, last in zip((rows << PROBABILITY_BITS).tolist(), firsts, lasts, strict=True):
+            key = row | x & SLOT_MASK
+            symbol = bisect_right(ends, key, first, last)
+            found.append(symbol)
+            x = frequencies[symbol] * (x >> PROBABILITY_BITS) + key - offsets[symbol]
+            if x < STATE_LOW and position < left:
+                x = x << WORD_BITS | words[position]
+                position += 1
+        self._state, self._next = x, position
+        return found
 
     def _field_run(self, bits: NDArray[np.uint8]) -> NDArray[np.uint16]:
         values = np.empty(bits.size, dtype=np.uint16)
@@ -323,6 +359,21 @@ class LanesDecoder(StreamDecoder):
             self._refill(states)
         return symbols
 
+    def mixed(self, rows: NDArray[np.int32], table: RowTable) -> NDArray[np.int32]:
+        found = np.empty(rows.size, dtype=np.int32)
+        for row in self._rows(rows.size):
+            states = self._states[: row.stop - row.start]
+            keys = (states & SLOT_MASK).astype(np.int32)
+            keys |= rows[row] << PROBABILITY_BITS
+            symbols = table.ends.searchsorted(keys, side="right")
+            found[row] = symbols
+            keys -= table.offsets.take(symbols)
+            states >>= PROBABILITY_BITS
+            states *= table.frequencies.take(symbols).view(np.uint32)
+            states += keys.view(np.uint32)
+            self._refill(states)
+        return found
+
     def _field_run(self, bits: NDArray[np.uint8]) -> NDArray[np.uint16]:
         values = np.empty(bits.size, dtype=np.uint16)
         for row in self._rows(bits.size):
@@ -397,6 +448,11 @@ class StreamEncoder:
         """Add a run of symbols 0 to 2 R, each under the row of int64[2, 2 R + 1] that its state's low bit names."""
         chosen = (states & 1).astype(np.intp), np.asarray(symbols, dtype=np.intp)
         self._add(tables[chosen], (np.cumsum(tables, axis=1) - tables)[chosen])
+
+    def mixed(self, symbols: NDArray[np.int32], table: RowTable) -> None:
+        """Add a run of symbols of which each has its own model: int32[n], their numbers in the table (clause 10.6)."""
+        starts = table.offsets[symbols] & (PROBABILITY_TOTAL - 1)
+        self._add(table.frequencies[symbols].astype(np.int64), starts.astype(np.int64))
 
     def raw(self, values: ArrayLike, widths: ArrayLike) -> None:
         """Add a list of raw fields (clause 10.5): n values below 2^32 and their widths, one number or n."""

@@ -103,9 +103,12 @@ class RecordKind(IntEnum):
     ELU = 7
     GABOR = 8
     FINER = 9
+    CONV = 11
+    CONV_RELU = 12
     FOURIER = 33
     FOURIER_SEEDED = 34
     GRID = 35
+    PYRAMID = 36
     INPUT = 64
     OUTPUT = 65
     FILTER = 66
@@ -140,6 +143,25 @@ class ModelForm(IntEnum):
     SAME = 3
 
 
+class LatentForm(IntEnum):
+    """How the model of a level's latents is given."""
+
+    ZERO = 0
+    SHORT = 1
+    LONG = 2
+    SAME = 3
+    TABLE = 4
+    CONTEXT = 5
+
+
+class ContextId(IntEnum):
+    """How latents of a pyramid are predicted from others."""
+
+    FACTORISED = 0
+    INTERLACED = 1
+    SERIAL = 2
+
+
 class Law(IntEnum):
     """Laws of a short-form model."""
 
@@ -150,24 +172,7 @@ class Law(IntEnum):
 
 
 # Reserved ids: their fields are fixed, a decoder of this version may refuse them as unsupported.
-RESERVED_FEATURES = frozenset(
-    {
-        Feature.GRID,
-        Feature.PARTS,
-        Feature.WIDTHS,
-        Feature.EXACT,
-    }
-)
-RESERVED_RECORD_KINDS = frozenset(
-    {
-        RecordKind.GRID,
-    }
-)
-RESERVED_TOOLS = frozenset(
-    {
-        Tool.LATENT,
-    }
-)
+RESERVED_FEATURES = frozenset({Feature.PARTS, Feature.WIDTHS, Feature.EXACT})
 KINDS_WITH_OMEGA = frozenset(
     {RecordKind.SINE, RecordKind.GAUSSIAN, RecordKind.GABOR, RecordKind.FINER, RecordKind.FILTER}
 )

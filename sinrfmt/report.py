@@ -5,7 +5,10 @@ are ``overhead_bytes``.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from sinrfmt import payload
 from sinrfmt.container import (
@@ -16,12 +19,28 @@ from sinrfmt.container import (
 )
 from sinrfmt.field import Field
 from sinrfmt.head import Header
-from sinrfmt.network import FourierEncoding, InputEncoding, InputRecord, Layer, Network, SeededFourierEncoding
+from sinrfmt.network import (
+    FourierEncoding,
+    GridEncoding,
+    InputEncoding,
+    InputRecord,
+    Layer,
+    Network,
+    PyramidEncoding,
+    SeededFourierEncoding,
+    TensorRole,
+)
 from sinrfmt.registry import KINDS_WITH_OMEGA, VERSION_MAJOR, ChunkKind, RecordKind
 from sinrfmt.sparse import Vectors
-from sinrfmt.tables import SparseTable
+from sinrfmt.tables import Entry, SparseTable
+from sinrfmt.weights import TensorState
 
 SCHEMA = 1
+GRID_FIELDS = (
+    *("n_levels", "n_axes", "latent_dim", "feature_dim", "log2_table_size"),
+    *("summed", "append_input", "decoder_per_level"),
+)
+PYRAMID_FIELDS = ("n_levels", "axes", "filter_numbers", "shared_filter", "context_width", "context_hidden")
 
 
 def overhead_bytes(data: bytes) -> int:
@@ -32,6 +51,7 @@ def overhead_bytes(data: bytes) -> int:
 
 def summary(field: Field) -> dict[str, Any]:
     """The short form: what ``encode`` and ``verify`` report."""
+    coded = _Coded.of(field)
     return {
         "schema": SCHEMA,
         "file_bytes": len(field.data),
@@ -41,7 +61,8 @@ def summary(field: Field) -> dict[str, Any]:
         "passes": field.n_passes,
         "n_passes": field.header.n_passes,
         "parameters": field.header.network.n_parameters,
-        "layers": _layers(field),
+        "layers": _layers(field, coded),
+        "levels": _levels(field, coded),
         "notes": list(field.notes),
     }
 
@@ -101,6 +122,11 @@ def _input_encoding(encoding: InputEncoding | None) -> dict[str, Any] | None:
         }
     if isinstance(encoding, SeededFourierEncoding):
         return {"kind": "FOURIER_SEEDED", "n_features": encoding.n_features, "scale": encoding.scale}
+    if isinstance(encoding, GridEncoding):
+        return {"kind": "GRID"} | {name: getattr(encoding, name) for name in GRID_FIELDS}
+    if isinstance(encoding, PyramidEncoding):
+        fields = PYRAMID_FIELDS if encoding.has_context else PYRAMID_FIELDS[:-2]
+        return {"kind": "PYRAMID", "context": encoding.context.name} | {n: getattr(encoding, n) for n in fields}
     return None
 
 
@@ -117,14 +143,13 @@ def _inputs(network: Network) -> list[dict[str, Any]]:
     return found
 
 
-def _layers(field: Field) -> list[dict[str, Any]]:
-    bits, tables = _coded_tensors(field)
-    return [_layer(index, layer, bits, tables) for index, layer in enumerate(field.header.network.layers)]
+def _layers(field: Field, coded: "_Coded") -> list[dict[str, Any]]:
+    sizes = {tensor.ordinal: tensor.size for tensor in field.header.tensors}
+    return [_layer(layer, sizes, coded) for layer in field.header.network.layers]
 
 
-def _layer(index: int, layer: Layer, bits: dict[int, float], tables: dict[int, SparseTable]) -> dict[str, Any]:
-    n_rows, n_columns = layer.weight_shape
-    n_weights, n_biases = n_rows * n_columns, n_rows if layer.record.bias else 0
+def _layer(layer: Layer, sizes: dict[int, int], coded: "_Coded") -> dict[str, Any]:
+    weight, bias = 2 * layer.index, 2 * layer.index + 1
     entry: dict[str, Any] = {
         "kind": layer.kind.name,
         "inputs": layer.n_in,
@@ -134,14 +159,33 @@ def _layer(index: int, layer: Layer, bits: dict[int, float], tables: dict[int, S
         "is_output": layer.record.is_output,
         "tool": layer.record.tool.name,
         "prior": layer.record.prior,
-        "bits_per_weight": round(bits[2 * index] / n_weights, 3),
-        "bits_per_bias": round(bits[2 * index + 1] / n_biases, 3) if n_biases else None,
+        "bits_per_weight": round(coded.bits[weight] / sizes[weight], 3),
+        "bits_per_bias": round(coded.bits[bias] / sizes[bias], 3) if bias in sizes else None,
     }
-    if 2 * index in tables:
-        entry |= _sparse(tables[2 * index])
-    if 2 * index + 1 in tables:
-        entry["bias"] = _sparse(tables[2 * index + 1])
+    if weight in coded.sparse:
+        entry |= _sparse(coded.sparse[weight])
+    if bias in coded.sparse:
+        entry["bias"] = _sparse(coded.sparse[bias])
     return entry
+
+
+def _levels(field: Field, coded: "_Coded") -> list[dict[str, Any]]:
+    """The levels of a latent grid, coarse to fine."""
+    latents = [state for state in field.states if state.tensor.role is TensorRole.LATENT]
+    return [_level(index, state, coded) for index, state in enumerate(latents)]
+
+
+def _level(index: int, state: TensorState, coded: "_Coded") -> dict[str, Any]:
+    ordinal = state.tensor.ordinal
+    return {
+        "level": index,
+        "shape": list(state.tensor.shape),
+        "nonzero": int(np.count_nonzero(state.acc)),
+        "pass": coded.passes.get(ordinal),
+        "form": coded.forms.get(ordinal),
+        "bits": round(coded.bits[ordinal], 1),
+        "bits_per_latent": round(coded.bits[ordinal] / state.tensor.size, 4),
+    }
 
 
 def _sparse(table: SparseTable) -> dict[str, Any]:
@@ -153,17 +197,35 @@ def _sparse(table: SparseTable) -> dict[str, Any]:
     }
 
 
-def _coded_tensors(field: Field) -> tuple[dict[int, float], dict[int, SparseTable]]:
-    """By ordinal: coded bits of every tensor over all passes decoded; fields of the sparse codes of pass 0."""
-    bits = {tensor.ordinal: 0.0 for tensor in field.header.network.tensors}
-    tables: dict[int, SparseTable] = {}
-    is_first = True
-    for chunk in _chunks(field.data):
-        if chunk.kind is ChunkKind.PASS:
+@dataclass(frozen=True)
+class _Coded:
+    """What the passes decoded so far code, by tensor ordinal.
+
+    ``bits`` over all of them; ``sparse`` of pass 0; ``passes`` and ``forms`` of the levels of latents.
+    """
+
+    bits: dict[int, float]
+    sparse: dict[int, SparseTable]
+    passes: dict[int, int]
+    forms: dict[int, str]
+
+    @classmethod
+    def of(cls, field: Field) -> "_Coded":
+        coded = cls({tensor.ordinal: 0.0 for tensor in field.header.tensors}, {}, {}, {})
+        chunks = (chunk for chunk in _chunks(field.data) if chunk.kind is ChunkKind.PASS)
+        for index, chunk in zip(range(field.n_passes), chunks, strict=False):
             pass_header = parse_pass_header(chunk, field.header)
-            for entry, n_bits in payload.coded_bits(chunk.payload, pass_header, field.header, is_first=is_first):
-                bits[entry.tensor.ordinal] += n_bits
-                if is_first and entry.sparse is not None:
-                    tables[entry.tensor.ordinal] = entry.sparse
-            is_first = False
-    return bits, tables
+            known = None if index == 0 and field.header.base_digest is None else coded.passes
+            entries = list(payload.coded_bits(chunk.payload, pass_header, field.header, field.states, known))
+            for entry, n_bits in entries:
+                coded._add(entry, n_bits, index)
+        return coded
+
+    def _add(self, entry: Entry, n_bits: float, index: int) -> None:
+        ordinal = entry.tensor.ordinal
+        self.bits[ordinal] += n_bits
+        if index == 0 and entry.sparse is not None:
+            self.sparse[ordinal] = entry.sparse
+        if entry.tensor.role is TensorRole.LATENT:
+            self.passes[ordinal] = index
+            self.forms[ordinal] = " ".join(parameters.form.name for parameters in entry.latents) or "packed"

@@ -37,6 +37,8 @@ ENUMS = {  # registry table -> (class, docstring)
     "tool": ("Tool", "Coding tools of a tensor."),
     "coding": ("Coding", "Payload codings of a PASS chunk."),
     "model_form": ("ModelForm", "How a model's parameters are given."),
+    "latent_form": ("LatentForm", "How the model of a level's latents is given."),
+    "context": ("ContextId", "How latents of a pyramid are predicted from others."),
     "law": ("Law", "Laws of a short-form model."),
 }
 
@@ -63,20 +65,13 @@ def registry_module(registry: dict[str, Any]) -> str:
     for table, (name, doc) in ENUMS.items():
         lines += ["", "", f"class {name}(IntEnum):", f'    """{doc}"""', ""]
         lines += [f"    {row['name']} = {row['id']}" for row in registry[table]]
-    reserved = {
-        name: [row["name"] for row in registry[table] if row.get("status") == "reserved"]
-        for table, name in (("feature_required", "Feature"), ("record_kind", "RecordKind"), ("tool", "Tool"))
-    }
+    reserved = [row["name"] for row in registry["feature_required"] if row["status"] == "reserved"]
     lines += [
         "",
         "",
         "# Reserved ids: their fields are fixed, a decoder of this version may refuse them as unsupported.",
+        f"RESERVED_FEATURES = frozenset({{{', '.join('Feature.' + name for name in reserved)}}})",
     ]
-    for name, members in reserved.items():
-        constant = {"Feature": "RESERVED_FEATURES", "RecordKind": "RESERVED_RECORD_KINDS", "Tool": "RESERVED_TOOLS"}
-        lines += [f"{constant[name]} = frozenset(", "    {"]
-        lines += [f"        {name}.{member}," for member in members]
-        lines += ["    }", ")"]
     with_omega = [row["name"] for row in registry["record_kind"] if row["has_omega"]]
     lines += [f"KINDS_WITH_OMEGA = frozenset({{{', '.join('RecordKind.' + name for name in with_omega)}}})"]
     fields = [key for key in registry["level"][0] if key != "id"]
@@ -111,6 +106,7 @@ PRESENCE = {
     "fourier": "encoding = 33",
     "base_digest": "SHARED_BASE",
     "records": "n_records - 1 times",
+    "resolutions": "for each level: for each axis (flags bit 2: once)",
     "last_record": "",
     "optional_blocks": "for each optional feature",
     "body": "",

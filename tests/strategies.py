@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -19,13 +20,26 @@ from sinrfmt.base import Base, state_digest, states_from
 from sinrfmt.container import build_file
 from sinrfmt.errors import SinrError
 from sinrfmt.head import Header, build_head, lowest_level
-from sinrfmt.network import FourierEncoding, InputRecord, LayerRecord, Network, Record, SeededFourierEncoding, Tensor
-from sinrfmt.payload import States, TensorCode, pack
+from sinrfmt.network import (
+    LEVEL_ORDINAL,
+    FourierEncoding,
+    GridEncoding,
+    InputRecord,
+    LayerRecord,
+    Network,
+    PyramidEncoding,
+    Record,
+    SeededFourierEncoding,
+    Tensor,
+    TensorRole,
+)
+from sinrfmt.payload import States, TensorCode, fit_latents, pack
 from sinrfmt.registry import (
     KINDS_WITH_OMEGA,
     LEVELS,
     ChunkKind,
     Coding,
+    ContextId,
     Coords,
     Dictionary,
     Modality,
@@ -35,7 +49,7 @@ from sinrfmt.registry import (
     Values,
 )
 from sinrfmt.sparse import SparseCode, Vectors, vectors_shape
-from sinrfmt.tables import Prior
+from sinrfmt.tables import UNIT_STEP, Prior
 from sinrfmt.wire import Fault
 
 SIGNATURE = b"SIN\xd2"
@@ -209,8 +223,10 @@ PUBLISHED = {"nerf": nerf, "bacon": bacon, "wire": wire, "finer": finer}
 
 def header_of(network: Network, **fields: Any) -> Header:
     """A header of the lowest level, with a seed if the network needs one."""
-    grid = fields.pop("grid", (4, 6)[: network.in_dims] if network.in_dims <= 2 else ())
-    seeded = any(r.prior or r.tool is Tool.SPARSE for r in network.layer_records)
+    encoding = network.input_encoding
+    default_grid = (4, 6)[: network.in_dims] if network.in_dims <= 2 else ()
+    grid = fields.pop("grid", encoding.grid if isinstance(encoding, PyramidEncoding) else default_grid)
+    seeded = any(r.prior or r.tool is Tool.SPARSE for r in network.coded_records)
     needs_seed = seeded or isinstance(network.input_encoding, SeededFourierEncoding)
     defaults: dict[str, Any] = {
         "modality": Modality.FIELD,
@@ -221,6 +237,12 @@ def header_of(network: Network, **fields: Any) -> Header:
     return Header(network, grid=grid, **(defaults | fields))
 
 
+def costly_forms(values: NDArray[np.int32]) -> tuple[Any, float]:
+    """As ``payload.fit_latents``, but whatever the form is, a context is cheaper."""
+    parameters, bits = fit_latents(values)
+    return parameters, np.inf if bits else 0.0
+
+
 def make_file(
     header: Header,
     codings: Sequence[tuple[Coding, int]],
@@ -229,6 +251,7 @@ def make_file(
     scale: float = 20.0,
     n_bits: int = 2,
     base: Made | None = None,
+    favours_context: bool = False,
 ) -> Made:
     """A file of random integers with one pass for each (coding, log2_lanes), relative to ``base`` if there is one."""
     rng = np.random.default_rng(seed)
@@ -241,9 +264,9 @@ def make_file(
     states: list[States] = []
     for index, (coding, log2_lanes) in enumerate(codings):
         before = states[-1] if states else before
-        make = base_code if before is None else refined_code
-        codes = [code for t in header.tensors if (code := make(t, rng, scale, n_bits)) is not None]
-        payload, after = pack(codes, header, coding=coding, log2_lanes=log2_lanes, index=index, before=before)
+        codes = random_codes(header.tensors, rng, scale, n_bits, before)
+        with patch("sinrfmt.payload.fit_latents", costly_forms if favours_context else fit_latents):
+            payload, after = pack(codes, header, coding=coding, log2_lanes=log2_lanes, index=index, before=before)
         chunks.append((ChunkKind.PASS, payload))
         states.append(after)
     data = build_file(build_head(header), chunks)
@@ -254,14 +277,41 @@ def make_file(
     return Made(data, header, tuple(states))
 
 
+def random_codes(
+    tensors: Sequence[Tensor], rng: np.random.Generator, scale: float, n_bits: int, before: States | None
+) -> list[TensorCode]:
+    """Codes of one pass: of latents the next few levels, of other tensors what the pass may code."""
+    coded = {state.tensor.ordinal for state in before or () if state.is_coded}
+    n_coded = sum(ordinal >= LEVEL_ORDINAL for ordinal in coded)
+    next_levels = range(LEVEL_ORDINAL + n_coded, LEVEL_ORDINAL + n_coded + int(rng.integers(1, 5)))
+    codes = []
+    for tensor in tensors:
+        if tensor.role is TensorRole.LATENT:
+            if tensor.ordinal in next_levels:
+                codes.append(TensorCode(tensor, laplace(rng, scale, tensor.size)))
+        elif tensor.role is TensorRole.CONTEXT:
+            if before is None:
+                codes.append(context_code(tensor, rng))
+        else:
+            code = (base_code if before is None else refined_code)(tensor, rng, scale, n_bits)
+            codes += [] if code is None else [code]
+    return codes
+
+
+def context_code(tensor: Tensor, rng: np.random.Generator) -> TensorCode:
+    """Weights of a random context network; its scales are about those of the latents that :func:`laplace` makes."""
+    values = rng.integers(-40, 41, tensor.size).astype(np.int32)
+    return TensorCode(tensor, values, UNIT_STEP - 8 * int(rng.integers(5, 12)))
+
+
 def base_code(tensor: Tensor, rng: np.random.Generator, scale: float, _: int = 0) -> TensorCode:
     record = tensor.record
     if record.tool is Tool.RAW:
         numbers = rng.normal(0, 1, tensor.size)
         patterns = numbers.astype(np.float16).view(np.uint16) if record.half else numbers.astype(np.float32)
         return TensorCode(tensor, patterns.view(np.int32) if not record.half else patterns.astype(np.int32))
-    # Sums of 20 atoms that later passes may multiply by 2^6 stay below 2^31.
-    sparse = sparse_code(tensor.matrix_shape, rng, min(scale, 3000.0)) if tensor.is_sparse else None
+    # A sum of many atoms has to stay below 2^31 through all refinements.
+    sparse = sparse_code(tensor.matrix_shape, rng, min(scale, 1000.0)) if tensor.is_sparse else None
     values = laplace(rng, scale, 0 if tensor.is_sparse else tensor.size)
     rows = None
     if record.row_steps and not tensor.is_bias and rng.integers(4):
@@ -341,7 +391,7 @@ def records(
     can_repeat = width is None and not is_output and not is_filter
     kinds = [*LAST_KINDS, RecordKind.GABOR] if can_repeat else LAST_KINDS
     kind = RecordKind.FILTER if is_filter else draw(st.sampled_from(kinds))
-    tool = draw(st.sampled_from([Tool.SCALAR, Tool.SCALAR, Tool.SPARSE, Tool.RAW]))
+    tool = draw(st.sampled_from([Tool.SCALAR, Tool.SCALAR, Tool.TRELLIS, Tool.SPARSE, Tool.RAW]))
     widths = st.just(0) if is_filter else st.integers(1, 12) if width is None else st.just(width)
     return LayerRecord(
         kind=kind,
@@ -378,26 +428,72 @@ def inputs(draw: st.DrawFn, in_dims: int) -> InputRecord:
 
 
 @st.composite
+def coding_records(draw: st.DrawFn, kind: RecordKind) -> LayerRecord:
+    """How the weights of a grid record are coded."""
+    record = draw(records(width=1))
+    has_bias = record.bias or kind is RecordKind.PYRAMID
+    return replace(record, kind=kind, omega=1.0, bias=has_bias)
+
+
+@st.composite
+def grids(draw: st.DrawFn, in_dims: int) -> GridEncoding:
+    n_axes = draw(st.integers(1, min(in_dims, 4)))
+    return GridEncoding(
+        resolutions=tuple(draw(st.lists(st.tuples(*[st.integers(1, 5)] * n_axes), min_size=1, max_size=4))),
+        latent_dim=draw(st.integers(1, 3)),
+        feature_dim=draw(st.integers(1, 3)),
+        log2_table_size=draw(st.integers(0, 5)),
+        summed=draw(st.booleans()),
+        append_input=draw(st.booleans()),
+        decoder_per_level=draw(st.booleans()),
+        record=draw(coding_records(RecordKind.GRID)),
+    )
+
+
+@st.composite
+def pyramids(draw: st.DrawFn, in_dims: int) -> PyramidEncoding:
+    axes = tuple(sorted(draw(st.sets(st.integers(0, in_dims - 1), min_size=1))))
+    context = draw(st.sampled_from(ContextId))
+    if context is not ContextId.FACTORISED:
+        axes = (in_dims - 2, in_dims - 1)
+    return PyramidEncoding(
+        grid=draw(st.tuples(*[st.integers(1, 9)] * in_dims)),
+        n_levels=draw(st.integers(1, 5)),
+        axes=axes,
+        filter_numbers=draw(st.integers(1, 8)),
+        shared_filter=draw(st.booleans()),
+        context=context,
+        context_width=draw(st.integers(1, 8)) * 4 if context else 4,
+        context_hidden=draw(st.integers(0, 3)) if context else 0,
+        record=draw(coding_records(RecordKind.PYRAMID)),
+    )
+
+
+@st.composite
 def networks(draw: st.DrawFn) -> Network:
     in_dims = draw(st.integers(1, 8))
     any_record: st.SearchStrategy[Record] = st.one_of(
         records(), records(), inputs(in_dims), records(is_output=True), records(is_filter=True)
     )
     hidden = draw(st.lists(any_record, max_size=4))
-    encoding = draw(ENCODINGS)
+    encodings = [ENCODINGS, grids(in_dims)] + ([pyramids(in_dims)] if 2 <= in_dims <= 4 else [])
+    encoding = draw(st.one_of(encodings))
     if encoding is None and hidden and isinstance(hidden[0], InputRecord) and hidden[0].count == in_dims:
         del hidden[0]  # HED-13
         hidden = [] if hidden and isinstance(hidden[0], InputRecord) else hidden
     out_channels = draw(st.integers(1, 6))
     n_outputs = sum(record.width for record in hidden if isinstance(record, LayerRecord) and record.is_output)
-    last = draw(records(width=out_channels))
-    return Network(in_dims, out_channels + n_outputs, (*hidden, last), encoding)
+    last = [draw(records(width=out_channels))]
+    if isinstance(encoding, PyramidEncoding):
+        kinds = draw(st.lists(st.sampled_from([RecordKind.CONV, RecordKind.CONV_RELU]), max_size=2))
+        last += [replace(draw(records(width=out_channels)), kind=kind, omega=1.0) for kind in kinds]
+    return Network(in_dims, out_channels + n_outputs, (*hidden, *last), encoding)
 
 
 @st.composite
 def dictionaries(draw: st.DrawFn, network: Network) -> Dictionary:
     """Any law where a layer uses tool SPARSE, else law 0 (HED-9)."""
-    is_sparse = any(record.tool is Tool.SPARSE for record in network.layer_records)
+    is_sparse = any(record.tool is Tool.SPARSE for record in network.coded_records)
     return draw(st.sampled_from(Dictionary)) if is_sparse else Dictionary.RADEMACHER
 
 
@@ -412,10 +508,11 @@ def headers(draw: st.DrawFn) -> Header:
     network = draw(networks())
     n, n_passes = network.in_dims, draw(st.integers(1, 255))
     coords = draw(st.sampled_from(Coords))
+    is_pyramid = isinstance(network.input_encoding, PyramidEncoding)
     sides = st.integers(1, 70000) if n == 1 else st.integers(1, 5)
     header = header_of(
         network,
-        grid=draw(st.one_of(st.just(()), st.tuples(*[sides] * n))),
+        **({} if is_pyramid else {"grid": draw(st.one_of(st.just(()), st.tuples(*[sides] * n)))}),
         modality=draw(st.sampled_from(Modality)),
         coords=coords,
         values=draw(st.sampled_from(Values)),
@@ -445,4 +542,5 @@ def files(draw: st.DrawFn, max_passes: int = 3) -> Made:
         seed=draw(st.integers(0, 1 << 32)),
         scale=draw(st.sampled_from([0.0, 0.3, 20.0, 3000.0, 1e5])),
         n_bits=draw(st.integers(1, 3)),
+        favours_context=draw(st.booleans()),
     )

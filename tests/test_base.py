@@ -17,7 +17,15 @@ import sinrfmt
 from sinrfmt import report
 from sinrfmt.base import Base, state_digest, states_from
 from sinrfmt.head import base_digest_offset, build_head
-from sinrfmt.network import FourierEncoding, InputRecord, LayerRecord, Network, SeededFourierEncoding
+from sinrfmt.network import (
+    FourierEncoding,
+    GridEncoding,
+    InputRecord,
+    LayerRecord,
+    Network,
+    PyramidEncoding,
+    SeededFourierEncoding,
+)
 from sinrfmt.registry import Coding, Dictionary, Modality, RecordKind, Tool
 from sinrfmt.stream import HeaderRead, Parser
 from tests.strategies import (
@@ -215,6 +223,19 @@ def test_a_base_of_another_network_is_a_mismatch(name: str) -> None:
     header = header_of(OTHERS[name](), grid=(), base_digest=state_digest(base.states[-1]))
     data = seal([(HEAD, build_head(header)), (PASS, b"")])
     assert_error("BASE_MISMATCH", digest_offset(data), sinrfmt.loads, data, base=base.data)
+
+
+@pytest.mark.parametrize("encoding", [GridEncoding(((3, 3),)), PyramidEncoding((4, 6), 2)], ids=["grid", "pyramid"])
+def test_latent_grids_have_no_base_and_are_none(encoding: GridEncoding | PyramidEncoding) -> None:
+    """BAS-2: whichever file has the grid, and with the same one in both."""
+    plain = Network(2, 1, (LayerRecord(RecordKind.LINEAR, 1),))
+    latent = replace(plain, input_encoding=encoding)
+    for of_base, own in ((latent, latent), (latent, plain), (plain, latent)):
+        base = make_file(header_of(of_base), [(Coding.RANS, 0)])
+        header = header_of(own, base_digest=state_digest(base.states[-1]))
+        data = seal([(HEAD, build_head(header)), (PASS, b"")])
+        assert_error("BASE_MISMATCH", digest_offset(data), sinrfmt.loads, data, base=base.data)
+        assert_error("BASE_REQUIRED", digest_offset(data), sinrfmt.loads, data)
 
 
 def test_binary16_and_binary32_do_not_go_together() -> None:

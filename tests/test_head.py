@@ -55,6 +55,15 @@ def fourier_seeded(n_features: int = 8, scale: float = 1.0) -> bytes:
     return b"\x22" + n_features.to_bytes(2, "little") + f32(scale)
 
 
+def grid(n_axes: int = 2, n_levels: int = 1, flags: int = 0, resolutions: tuple[int, ...] = (3, 4)) -> bytes:
+    head = bytes([35, 1, n_axes, n_levels, 2, 1, 8, flags])
+    return head + struct.pack(f"<{len(resolutions)}H", *resolutions)
+
+
+def pyramid(axes: int = 3, context: int = 0, n_levels: int = 3, filters: int = 4, flags: int = 1) -> bytes:
+    return bytes([36, flags, n_levels, axes, filters, context])
+
+
 class Bytes:
     """HEAD by the text, with the place of every field."""
 
@@ -88,7 +97,7 @@ class Bytes:
                 self.payload += bytes([piece]) if isinstance(piece, int) else piece
 
 
-WIDE, SEEDED, TRELLIS, BASED = b"\x01\x00", b"\x02\x00", b"\x04\x00", b"\x82\x00"
+WIDE, SEEDED, TRELLIS, GRID, BASED = b"\x01\x00", b"\x02\x00", b"\x04\x00", b"\x10\x00", b"\x82\x00"
 SEED = b"\x10" + bytes(4)
 PRIOR = layer(flags=0x09)
 
@@ -101,7 +110,7 @@ FIELD_RULES = [
     ({"profile_level": 0x10}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     ({"profile_level": 0x16}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     *[({"features_required": struct.pack("<H", 1 << bit)}, "UNSUPPORTED_FEATURE", "features_required", 0)
-      for bit in range(2, 16) if bit not in (Feature.TRELLIS, Feature.SPARSE, Feature.SHARED_BASE)],
+      for bit in range(2, 16) if bit not in (Feature.TRELLIS, Feature.SPARSE, Feature.GRID, Feature.SHARED_BASE)],
     ({"modality": 0}, "UNKNOWN_ID", "modality", 0),
     ({"modality": 9}, "UNKNOWN_ID", "modality", 0),
     ({"in_dims": 0}, "BAD_DIMENSIONS", "in_dims", 0),
@@ -114,7 +123,7 @@ FIELD_RULES = [
     ({"features_required": SEEDED, "seeded": b"\x20" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
     ({"features_required": SEEDED, "seeded": b"\x12" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
     ({"n_records": 0}, "BAD_RECORD", "n_records", 0),
-    *[({"records": [layer(kind)]}, "UNKNOWN_ID", "records", 0) for kind in (0, 10, 11, 32, 35, 63, 67, 255)],
+    *[({"records": [layer(kind)]}, "UNKNOWN_ID", "records", 0) for kind in (0, 10, 13, 32, 37, 63, 67, 255)],
     ({"records": [layer(flags=0x81)]}, "RESERVED_NOT_ZERO", "records", 1),
     *[({"records": [layer(flags=tool)]}, "UNKNOWN_ID", "records", 1) for tool in (5, 6, 7)],
     ({"records": [layer(width=0)]}, "BAD_RECORD", "records", 2),
@@ -130,8 +139,8 @@ FIELD_RULES = [
     ({"records": [fourier_seeded(n_features=0)]}, "BAD_RECORD", "records", 1),
     *[({"records": [fourier_seeded(scale=scale)]}, "BAD_FLOAT", "records", 3)
       for scale in (NAN, INF, 0.0, -1.0, 2.0**64)],
-    *[({"last": bytes([kind, 1])}, "UNKNOWN_ID", "last", 0) for kind in (0, 10, 35, 67)],
-    *[({"last": bytes([kind, 1])}, "BAD_RECORD", "last", 0) for kind in (8, 33, 34, 64, 65, 66)],
+    *[({"last": bytes([kind, 1])}, "UNKNOWN_ID", "last", 0) for kind in (0, 10, 13, 37, 67)],
+    *[({"last": bytes([kind, 1])}, "BAD_RECORD", "last", 0) for kind in (8, 33, 34, 35, 36, 64, 65, 66)],
     *[({"records": [gabor(scale=scale)]}, "BAD_FLOAT", "records", 6) for scale in (NAN, INF, 0.0, -1.0, 2.0**64)],
     *[({"records": [input_of(count=count)]}, "BAD_RECORD", "records", 2) for count in (0, 9)],
     *[({"records": [bytes([64, 0, 1, encoding])]}, "UNKNOWN_ID", "records", 3) for encoding in (1, 34, 35)],
@@ -139,14 +148,27 @@ FIELD_RULES = [
     ({"records": [input_of(fourier_body=fourier(octaves=0)[1:])]}, "BAD_RECORD", "records", 5),
     ({"records": [input_of(fourier_body=fourier(base=b"\x01")[1:])]}, "BAD_RECORD", "records", 6),
     ({"records": [input_of(fourier_body=fourier(base=b"\x00" + f32(2.0))[1:])]}, "BAD_FLOAT", "records", 7),
-    *[({"records": [output(kind)]}, "UNKNOWN_ID", "records", 1) for kind in (0, 10, 35, 67)],
-    *[({"records": [output(kind)]}, "BAD_RECORD", "records", 1) for kind in (8, 33, 34, 64, 65, 66)],
+    *[({"records": [output(kind)]}, "UNKNOWN_ID", "records", 1) for kind in (0, 10, 37, 67)],
+    *[({"records": [output(kind)]}, "BAD_RECORD", "records", 1) for kind in (8, 11, 12, 33, 34, 35, 36, 64, 65, 66)],
     ({"records": [output(flags=0x81)]}, "RESERVED_NOT_ZERO", "records", 2),
     ({"records": [output(flags=5)]}, "UNKNOWN_ID", "records", 2),
     ({"records": [output(width=0)]}, "BAD_RECORD", "records", 3),
     ({"records": [output(9, omega=b"\x00" + f32(3.0))]}, "BAD_FLOAT", "records", 5),
     ({"records": [filter_of(flags=0x80)]}, "RESERVED_NOT_ZERO", "records", 1),
     ({"records": [filter_of(omega=b"\x00" + f32(-1.0))]}, "BAD_FLOAT", "records", 3),
+    *[({"features_required": GRID, "records": [bytes([35, 1]) + bytes(body)]}, "BAD_RECORD", "records", at)
+      for body, at in (((0,), 2), ((5,), 2), ((1, 0), 3), ((1, 65), 3), ((1, 1, 0), 4), ((1, 1, 1, 0), 5),
+                       ((1, 1, 1, 1, 31), 6), ((1, 1, 1, 1, 8, 0, 0, 0), 8))],
+    ({"records": [grid(flags=0x10)]}, "RESERVED_NOT_ZERO", "records", 7),
+    ({"records": [pyramid(flags=0x21)]}, "RESERVED_NOT_ZERO", "records", 1),
+    ({"records": [pyramid(flags=0x81)]}, "RESERVED_NOT_ZERO", "records", 1),
+    *[({"records": [pyramid(n_levels=n)]}, "BAD_RECORD", "records", 2) for n in (0, 17)],
+    *[({"records": [pyramid(axes=axes)]}, "BAD_RECORD", "records", 3) for axes in (0, 16)],
+    *[({"records": [pyramid(filters=filters)]}, "BAD_RECORD", "records", 4) for filters in (0, 9)],
+    ({"records": [pyramid(filters=0x24)]}, "RESERVED_NOT_ZERO", "records", 4),
+    ({"records": [pyramid(context=0x81)]}, "RESERVED_NOT_ZERO", "records", 5),
+    ({"records": [pyramid(context=3)]}, "UNKNOWN_ID", "records", 5),
+    ({"records": [pyramid(context=0x10)]}, "RESERVED_NOT_ZERO", "records", 5),
     ({"last": b"\x01\x81"}, "RESERVED_NOT_ZERO", "last", 1),
     ({"last": b"\x01\x07"}, "UNKNOWN_ID", "last", 1),
     ({"last": b"\x02\x01\x00" + f32(7.0)}, "BAD_FLOAT", "last", 3),
@@ -207,6 +229,32 @@ RULES = [
     ({"features_optional": 1, "blocks": b"\x01\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),  # HED-11
     ({"features_optional": 1, "blocks": b"\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),
     ({"features_optional": 3, "blocks": b"\x04" + bytes(4) + b"\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),
+    *[({"features_required": GRID, "records": [record]}, "BAD_RECORD", "records", 1)
+      for record in (grid()[:1] + b"\x04" + grid()[2:], pyramid(flags=4))],
+    ({"records": [grid(n_axes=3, resolutions=(3, 4, 5))]}, "BAD_RECORD", "records", 2),  # GRD-1
+    ({"records": [pyramid()], "grid": GRID0}, "BAD_RECORD", "records", 0),  # GRD-2
+    ({"records": [pyramid()], "in_dims": 5, "grid": struct.pack("<5H", 2, 2, 2, 2, 2)}, "BAD_RECORD", "records", 0),
+    ({"records": [pyramid(axes=4)]}, "BAD_RECORD", "records", 3),
+    ({"records": [pyramid(axes=2, context=1)]}, "BAD_RECORD", "records", 5),
+    ({"records": [pyramid(axes=1, context=2)], "in_dims": 1, "grid": b"\x05\x00"}, "BAD_RECORD", "records", 5),
+    ({"records": [layer(11, width=2)]}, "BAD_RECORD", "records", 0),  # GRD-3
+    ({"last": b"\x0c\x01"}, "BAD_RECORD", "last", 0),
+    ({"features_required": GRID, "records": [grid(), layer(width=3)], "last": b"\x0b\x01"}, "BAD_RECORD", "last", 0),
+    ({"features_required": GRID, "records": [pyramid(), layer(11, width=4)]}, "BAD_RECORD", "records1", 0),
+    ({"features_required": GRID, "records": [pyramid(), layer(11, width=3)]}, "BAD_RECORD", "last", 0),
+    ({"features_required": GRID, "records": [pyramid(n_levels=4)], "last": b"\x0b\x01"}, "BAD_RECORD", "last", 0),
+    *[({"features_required": GRID, "records": [pyramid(), layer(11, width=3), record]}, "BAD_RECORD", "records2", 0)
+      for record in (output(), filter_of())],
+    ({"features_required": GRID, "records": [pyramid(), input_of(), layer(11, width=3)]}, "BAD_RECORD", "records2", 0),
+    ({"features_required": GRID, "records": [pyramid(), gabor(width=3), layer(11, width=3)]},
+     "BAD_RECORD", "records2", 0),
+    ({"records": [grid()]}, "FEATURE_MISMATCH", "records", 0),  # GRD-4
+    ({"records": [pyramid()]}, "FEATURE_MISMATCH", "records", 0),
+    ({"features_required": GRID}, "FEATURE_MISMATCH", "features_required", 0),
+    ({"features_required": GRID, "records": [pyramid(flags=9)]}, "FEATURE_MISMATCH", "records", 1),
+    ({"features_required": GRID, "records": [pyramid(flags=2)]}, "FEATURE_MISMATCH", "records", 1),
+    ({"features_required": GRID, "records": [grid(n_axes=2, resolutions=(60000, 60000))[:6] + b"\x1e\x04"
+      + struct.pack("<H", 60000)]}, "LIMIT_PARAMETERS", "n_records", 0),
     ({"records": [fourier(octaves=32, base=b"\x05")]}, "BAD_FLOAT", "records", 3),  # HED-12
     ({"records": [fourier(octaves=9, base=b"\x00" + f32(256.0))]}, "BAD_FLOAT", "records", 3),
     ({"records": [fourier(octaves=32, base=b"\x00" + f32(2.0**63))]}, "BAD_FLOAT", "records", 3),
@@ -221,6 +269,7 @@ RULES = [
         ({"features_required": BASED, "seeded": SEED, "records": [PRIOR], "last": b"\x01\x11"}, "records", 1),
         ({"features_required": BASED, "seeded": SEED, "records": [filter_of(flags=9)]}, "records", 1),
         ({"features_required": b"\x80\x00", "records": [layer(), output(flags=0x11)]}, "records1", 2),
+        ({"features_required": b"\x92\x00", "seeded": SEED, "records": [pyramid(flags=9)]}, "records", 1),
         ({"features_required": b"\x80\x00", "last": b"\x01\x11"}, "last", 1))],
 ]  # fmt: skip
 
@@ -231,7 +280,7 @@ def test_broken_rule_gives_its_error_at_its_field(fields: dict[str, Any], name: 
     assert_fault(name, made.at[field] + after, parse_head, made.payload)
 
 
-# Of two broken rules the first in the order of checks counts: fields in order, then HED rules by their number.
+# Of two broken rules the first in the order of checks counts: fields in order, then rules as clauses 5.5 and 9.6.2 say.
 ORDER = [
     ({"version": 0x20, "profile_level": 0x00}, "UNSUPPORTED_VERSION"),
     ({"profile_level": 0x00}, "UNSUPPORTED_PROFILE"),
@@ -241,6 +290,11 @@ ORDER = [
     ({"grid": struct.pack("<2H", 65535, 65535), "records": [layer(), fourier()]}, "LIMIT_GRID"),
     ({"records": [layer(flags=0x08), fourier()]}, "BAD_RECORD"),
     ({"records": [PRIOR, layer(repeat=255)]}, "LIMIT_LAYERS"),
+    ({"records": [layer(repeat=255), input_of(1, 2)]}, "BAD_RECORD"),  # HED-13 and HED-14 before HED-8
+    ({"records": [layer(repeat=255), output(width=3)]}, "BAD_RECORD"),
+    ({"records": [pyramid(), layer(repeat=255)], "grid": GRID0}, "BAD_RECORD"),  # GRD-2 before HED-8
+    ({"records": [fourier(octaves=32, base=b"\x05")], "features_required": GRID}, "BAD_FLOAT"),  # GRD-4 after HED-12
+    ({"features_required": b"\x90\x00", "base_digest": bytes(16), "last": b"\x01\x11"}, "FEATURE_MISMATCH"),
     ({"records": [layer(width=5000, repeat=9)]}, "LIMIT_LAYERS"),
     ({"records": [layer(width=5000)]}, "LIMIT_WIDTH"),
     ({"features_required": WIDE, "grid": struct.pack("<2I", 4, 6), "records": [PRIOR]}, "FEATURE_MISMATCH"),
@@ -286,6 +340,19 @@ ACCEPTED = [
     {"features_required": b"\x03\x00", "grid": bytes(8), "seeded": b"\x10" + struct.pack("<Q", 1 << 32),
      "records": [PRIOR]},
     {"features_required": SEEDED, "seeded": SEED, "records": [fourier_seeded(2048)]},
+    {"features_required": GRID, "records": [grid()]},
+    {"features_required": GRID, "records": [grid(n_axes=1, n_levels=2)]},
+    {"features_required": GRID, "records": [grid(flags=15, n_levels=2)]},
+    {"features_required": GRID, "records": [pyramid(context=0x75, filters=0x18)]},
+    {"features_required": GRID, "records": [pyramid(), layer(12, width=3, repeat=2)], "last": b"\x0b\x01"},
+    {"features_required": GRID, "records": [pyramid(axes=6, context=2)], "in_dims": 3, "grid": bytes([2, 0] * 3)},
+    {"features_required": b"\x12\x00", "seeded": SEED, "records": [pyramid(flags=9)]},
+    {"features_required": b"\x14\x00", "records": [pyramid(flags=2)]},
+    {"features_required": b"\x14\x00", "records": [grid()[:1] + b"\x02" + grid()[2:]]},
+    {"features_required": b"\x90\x00", "base_digest": bytes(16), "records": [pyramid()]},
+    {"features_required": GRID, "records": [pyramid(), output(), filter_of(), input_of(), layer(1, width=2),
+                                            layer(11, width=2), input_of(1, 1), layer(12, width=3)],
+     "last": b"\x0b\x01", "out_channels": 4},
     {"records": [layer(flags=0x40)], "last": b"\x03\x20"},
     {"features_optional": 1, "blocks": b"\x02\x10\x27"},
     {"features_optional": 0xFF, "blocks": b"\x02\x10\x27" + b"\x00" * 6 + b"\xff" + bytes(255)},

@@ -121,6 +121,7 @@ def test_state_digest_of_the_text(text_code: dict[str, Any]) -> None:
     records = (
         network.LayerRecord(registry.RecordKind.RELU, 4, row_steps=True),
         network.LayerRecord(registry.RecordKind.RELU, 3, tool=registry.Tool.RAW, half=True),
+        network.LayerRecord(registry.RecordKind.RELU, 3, tool=registry.Tool.RAW),
         network.LayerRecord(registry.RecordKind.LINEAR, 2, prior=True),
     )
     made = make_file(header_of(network.Network(3, 2, records)), [(registry.Coding.RANS, 0)] * 2, seed=5)
@@ -128,7 +129,9 @@ def test_state_digest_of_the_text(text_code: dict[str, Any]) -> None:
     for state in made.states[-1]:
         rows = [0] if state.row_steps is None else state.row_steps.tolist()
         is_raw = state.tensor.record.tool is registry.Tool.RAW
-        plain.append(([] if is_raw else [state.step + d for d in rows], state.acc.tolist()))
+        acc = state.acc.view(np.uint32) if is_raw else state.acc  # the text has patterns as unsigned numbers
+        plain.append(([] if is_raw else [state.step + d for d in rows], acc.tolist()))
+    assert max(plain[4][1]) >= 1 << 31
     assert made.states[-1][0].row_steps is not None
     assert sinrfmt.loads(made.data).state_digest == text_code["state_digest"](plain)
 

@@ -301,6 +301,8 @@ def inspect(
     console = Console()
     console.print(_head_table(source, description))
     console.print(_layer_table(description))
+    if description["levels"]:
+        console.print(_level_table(description))
     console.print(_chunk_table(description))
 
 
@@ -341,6 +343,11 @@ def _layer_table(description: dict[str, Any]) -> Table:
         "bits_per_bias",
     )
     return _rows_table("layers", description["layers"], columns)
+
+
+def _level_table(description: dict[str, Any]) -> Table:
+    columns = ("level", "shape", "nonzero", "pass", "form", "bits", "bits_per_latent")
+    return _rows_table("levels", description["levels"], columns)
 
 
 def _chunk_table(description: dict[str, Any]) -> Table:

@@ -34,7 +34,13 @@ KINDS: dict[type[nn.Module], RecordKind] = {
 
 
 def to_module(field: Field) -> FieldModule:
-    """A field as a torch module: coords float32 (n, in_dims) -> values float32 (n, out_channels), not clamped."""
+    """A field as a torch module: coords float32 (n, in_dims) -> values float32 (n, out_channels), not clamped.
+
+    Raises:
+        UsageError: the field is one over latent grids.
+    """
+    if field.header.network.latents is not None:
+        raise error("USAGE", "a field over latent grids has no module")
     return FieldModule(field.header.network, field.state_dict, seed=field.header.seed or 0)
 
 

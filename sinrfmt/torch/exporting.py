@@ -12,7 +12,7 @@ import numpy as np
 from sinrfmt.faults import error
 from sinrfmt.field import Field
 from sinrfmt.head import Header
-from sinrfmt.network import InputRecord, Layer, SeededFourierEncoding
+from sinrfmt.network import FourierEncoding, InputRecord, Layer, SeededFourierEncoding
 from sinrfmt.registry import KINDS_WITH_OMEGA, RecordKind
 from sinrfmt.torch.architecture import Architecture
 from sinrfmt.torch.checkpoints import TORCH_SUFFIXES, WRITERS, Numbers, Tensors, read_tensors, rewrite_torch
@@ -30,6 +30,8 @@ def export_field(field: Field, path: Path) -> None:
         UsageError: a library that is missing, or something that the kind of file does not have.
     """
     suffix = path.suffix.lower()
+    if suffix in (GRAPH_SUFFIX, ARCHITECTURE_SUFFIX) and field.header.network.latents is not None:
+        raise error("USAGE", f"latent grids have no {suffix} file; export their tensors instead")
     if suffix == GRAPH_SUFFIX:
         write_graph(path, field.header.network, field.state_dict, field.header.seed)
     elif suffix == ARCHITECTURE_SUFFIX:
@@ -113,6 +115,7 @@ def architecture_text(header: Header) -> str:
     if header.box is not None:
         lines.append(f"box = {[list(axis) for axis in header.box]}")
     if network.input_encoding is not None:
+        assert isinstance(network.input_encoding, FourierEncoding)
         lines += _input_lines(InputRecord(0, network.in_dims, network.input_encoding))
     index = 0
     for step in network.steps:

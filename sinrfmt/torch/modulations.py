@@ -223,6 +223,8 @@ def encode_on_base(picture: NDArray[np.uint8] | Signal, base: Field, way: Modula
         raise error("USAGE", f"the base has {network.in_dims} axes and {network.out_channels} channels")
     if base.header.base_digest is not None or base.n_passes < base.header.n_passes:
         raise error("USAGE", "a base has all its passes and no base itself")
+    if network.latents is not None:
+        raise error("USAGE", "a base has no latent grid")
     with one_thread_if_small(signal.n_samples):
         return _encode_on(base, signal, None, way)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sinrfmt.evaluate import complex_matrix, fourier_frequencies, seeded_matrix
 from sinrfmt.faults import error
-from sinrfmt.network import InputEncoding, InputRecord, Layer, Network, SeededFourierEncoding
+from sinrfmt.network import FourierEncoding, InputEncoding, InputRecord, Layer, Network, SeededFourierEncoding
 from sinrfmt.registry import KINDS_WITH_OMEGA, Coords, Modality, RecordKind, Values
 from sinrfmt.torch.architecture import Architecture, LayerStep
 from sinrfmt.torch.checkpoints import Floats, Tensors, library, load_onnx
@@ -317,6 +317,7 @@ def _encoded(graph: _Graph, encoding: InputEncoding | None, coords: str, n: int,
         assert seed is not None
         waves = graph.node("MatMul", coords, graph.constant(seeded_matrix(encoding, n, seed).T))
         return graph.joined([graph.node("Sin", waves), graph.node("Cos", waves)])
+    assert isinstance(encoding, FourierEncoding)
     parts = [coords] if encoding.include_input else []
     for frequency in fourier_frequencies(encoding):
         waves = graph.node("Mul", coords, graph.number(float(frequency)))

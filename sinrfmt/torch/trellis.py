@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.entropy import ESCAPE_LIMIT
-from sinrfmt.model_fit import escape_bits
+from sinrfmt.entropy import ESCAPE_LIMIT, escape_bits
 from sinrfmt.models import PROBABILITY_BITS, Model
 from sinrfmt.trellis import N_STATES, TRANSITIONS
 

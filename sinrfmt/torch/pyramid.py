@@ -14,6 +14,7 @@ from torch import Tensor as Values
 from torch import nn
 
 from sinrfmt.network import LATTICE_KINDS, N_COARSE, Network, PyramidEncoding, Tensor, TensorRole
+from sinrfmt.registry import RecordKind
 from sinrfmt.torch.contexts import ContextSites, context_sites
 from sinrfmt.torch.modules import ACTIVATIONS
 
@@ -27,6 +28,8 @@ LOG_SCALE_RANGE = (-4.0625, 3.9375)
 DEFAULT_FILTERS = {1: (1.0,), 2: (0.75, 0.25), 3: (0.75, 0.25)}
 WIDE_FILTER = (111 / 128, 29 / 128, -9 / 128, -3 / 128)
 FILTER_PLACES = (0, 1, -1, 2, -2, 3, -3, 4)
+
+_ACTIVATIONS = {**ACTIVATIONS, RecordKind.CONV: ACTIVATIONS[RecordKind.LINEAR], RecordKind.CONV_RELU: torch.relu}
 
 FIRST_GAIN, LAST_GAIN = 0.3, 0.06
 """Deviations of the first weights of the synthesis: a latent of 1 changes a value by about a hundredth of its range."""
@@ -134,7 +137,7 @@ class PyramidModule(nn.Module):
                 x = x if bias is None else x + bias[:, None]
             else:
                 x = weight @ x if bias is None else torch.addmm(bias[:, None], weight, x)
-            x = ACTIVATIONS[layer.kind](x)
+            x = _ACTIVATIONS[layer.kind](x)
         return x
 
     def _filtered(self, x: Values, weight: Values) -> Values:
@@ -163,23 +166,24 @@ class PyramidModule(nn.Module):
         phase = nn.functional.pad(arrays["context.phase"].T, (0, 0, 0, 2))
         sums = torch.cat([from_coarse, phase], dim=1) @ torch.cat([coarse, self.phases])
         sums = self._with_near(sums, source, from_near)
-        width = self.encoding.context_width
-        h = sums[:width].clamp(0.0, HIDDEN_CLIP)
+        hidden, direct = sums.split([self.encoding.context_width, 2])
+        h = nn.functional.hardtanh(hidden, 0.0, HIDDEN_CLIP)
         for index in range(self.encoding.context_hidden):
             bias = arrays[f"context.hidden.{index}.bias"]
-            h = (h + torch.addmm(bias.T, arrays[f"context.hidden.{index}.weight"], h)).clamp(0.0, HIDDEN_CLIP)
-        out = sums[width:] + arrays["context.output"] @ h + arrays["context.offset"].T @ self.offsets
+            sums = h + torch.addmm(bias.T, arrays[f"context.hidden.{index}.weight"], h)
+            h = nn.functional.hardtanh(sums, 0.0, HIDDEN_CLIP)
+        out = direct + arrays["context.output"] @ h + arrays["context.offset"].T @ self.offsets
         return out[0].clamp(-MEAN_CLIP, MEAN_CLIP), out[1].clamp(*LOG_SCALE_RANGE)
 
     def _with_near(self, sums: Values, source: Values, weight: Values) -> Values:
         assert self.sites is not None
-        parts = [sums[:, : self.sites.near[0].start]]
+        sizes = [self.sites.near[0].start, *(near.stop - near.start for near in self.sites.near)]
+        first, *parts = sums.split(sizes, dim=1)
         for i, near in enumerate(self.sites.near):
             n = near.positions.shape[0]
             inputs = source.index_select(0, self.get_buffer(f"near_{i}")).view(n, -1)
-            columns = weight[:, near.first_column : near.first_column + n]
-            parts.append(torch.addmm(sums[:, near.start : near.stop], columns, inputs))
-        return torch.cat(parts, dim=1)
+            parts[i] = torch.addmm(parts[i], weight[:, near.first_column : near.first_column + n], inputs)
+        return torch.cat([first, *parts], dim=1)
 
 
 def default_filter(n_numbers: int) -> tuple[float, ...]:

@@ -1,12 +1,15 @@
 """Lists of integer values in a stream: model symbols, raw low bits and escapes.
 
-Specification: clause 10.1, with the fixed model of clause 10.3; one-sided lists by clause 9.5.
+Specification: clause 10.1, with the fixed model of clause 10.3; one-sided lists by clause 9.5, lists under a table of
+frequencies by clause 9.6.3.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sinrfmt.models import PROBABILITY_TOTAL, Model, StreamFault
+from sinrfmt.models import PROBABILITY_BITS, PROBABILITY_TOTAL, StreamFault, SymbolModel
 from sinrfmt.rans import BLOCK, StreamDecoder, StreamEncoder
 
 ESCAPE_PREFIX_LIMIT = 20
@@ -24,6 +27,7 @@ def _escape_frequencies() -> NDArray[np.int64]:
 
 ESCAPE_FREQUENCIES = _escape_frequencies()
 """int64[21]: frequencies of the escape prefixes 0 to 20."""
+_ESCAPE_PREFIX_BITS = PROBABILITY_BITS - np.log2(ESCAPE_FREQUENCIES) + np.arange(ESCAPE_PREFIX_LIMIT + 1)
 
 
 def _low_centre(b: int, one_sided: bool) -> int:
@@ -44,7 +48,7 @@ def escape_prefixes(escapes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.frexp(escapes + 1)[1].astype(np.int64) - 1
 
 
-def encode_values(encoder: StreamEncoder, values: ArrayLike, model: Model) -> None:
+def encode_values(encoder: StreamEncoder, values: ArrayLike, model: SymbolModel) -> None:
     """Add a list of integer values to a stream (clause 10.1).
 
     Args:
@@ -57,21 +61,31 @@ def encode_values(encoder: StreamEncoder, values: ArrayLike, model: Model) -> No
     """
     v = np.asarray(values, dtype=np.int64).reshape(-1)
     u, low = split_low_bits(v, model.b, one_sided=model.one_sided)
-    escapes = np.abs(u) - model.R
+    escapes = u - model.highest if model.one_sided else np.maximum(u - model.highest, model.lowest - u)
     largest = ESCAPE_LIMIT if model.esc else 0
     is_below = model.one_sided and v.min(initial=0) < 0
     if is_below or escapes.max(initial=0) > largest or np.abs(v).max(initial=0) >= VALUE_LIMIT:
         raise ValueError(f"values from {v.min()} to {v.max()} do not fit {model}")
-    encoder.symbols(np.clip(u, model.lowest, model.R) - model.lowest, model.frequencies())
+    encoder.symbols(np.clip(u, model.lowest, model.highest) - model.lowest, model.frequencies())
     encoder.raw(low, model.b)
     if model.esc:
-        e = escapes[escapes >= 0]
-        p = escape_prefixes(e)
-        encoder.symbols(p, ESCAPE_FREQUENCIES)
-        encoder.raw(e + 1 - (1 << p), p)
+        encode_escapes(encoder, escapes[escapes >= 0])
 
 
-def decode_values(decoder: StreamDecoder, n: int, model: Model) -> NDArray[np.int32]:
+def escape_bits(escapes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Cost of escapes with their raw fields, in bits; infinite for those beyond ESCAPE_LIMIT."""
+    held = escapes <= ESCAPE_LIMIT
+    return np.where(held, _ESCAPE_PREFIX_BITS[escape_prefixes(np.where(held, escapes, 0))], np.inf)
+
+
+def encode_escapes(encoder: StreamEncoder, escapes: NDArray[np.int64]) -> None:
+    """Add escapes, 0 to ESCAPE_LIMIT each: their prefixes, then their raw fields (clause 10.1, step 3)."""
+    p = escape_prefixes(escapes)
+    encoder.symbols(p, ESCAPE_FREQUENCIES)
+    encoder.raw(escapes + 1 - (1 << p), p)
+
+
+def decode_values(decoder: StreamDecoder, n: int, model: SymbolModel) -> NDArray[np.int32]:
     """Read a list of n integer values (clause 10.1).
 
     Args:
@@ -88,7 +102,7 @@ def decode_values(decoder: StreamDecoder, n: int, model: Model) -> NDArray[np.in
     u = decoder.symbols(model.frequencies(), n)
     u += model.lowest
     low = decoder.raw(model.b, n)
-    escapes = _decode_escapes(decoder, int(np.count_nonzero(np.abs(u) == model.R))) if model.esc else None
+    escapes = decode_escapes(decoder, int(np.count_nonzero(_escaped(u, model)))) if model.esc else None
     centre = _low_centre(model.b, model.one_sided)
     values = np.empty(n, dtype=np.int32)
     used = 0
@@ -97,10 +111,11 @@ def decode_values(decoder: StreamDecoder, n: int, model: Model) -> NDArray[np.in
         block = slice(start, start + BLOCK)
         wide = u[block].astype(np.int64)
         if escapes is not None:
-            escaped = np.abs(wide) == model.R
-            count = int(np.count_nonzero(escaped))
-            wide[escaped] += np.sign(wide[escaped]) * escapes[used : used + count]
-            used += count
+            escaped = np.flatnonzero(_escaped(wide, model))
+            above = wide[escaped] == model.highest
+            e = escapes[used : used + escaped.size].astype(np.int64)
+            wide[escaped] += np.where(above, e, -e)
+            used += escaped.size
         wide = (wide << model.b) + low[block] - centre
         if np.abs(wide).max() >= VALUE_LIMIT:
             raise StreamFault("ACC_OVERFLOW", "a coded value is not below 2^31 in magnitude")
@@ -108,7 +123,14 @@ def decode_values(decoder: StreamDecoder, n: int, model: Model) -> NDArray[np.in
     return values
 
 
-def _decode_escapes(decoder: StreamDecoder, n: int) -> NDArray[np.uint32]:
+def _escaped(u: NDArray[Any], model: SymbolModel) -> NDArray[np.bool_]:
+    """Which symbols an escape follows."""
+    above: NDArray[np.bool_] = u == model.highest
+    return above if model.one_sided else above | (u == model.lowest)
+
+
+def decode_escapes(decoder: StreamDecoder, n: int) -> NDArray[np.uint32]:
+    """Read n escapes: their prefixes, then their raw fields."""
     p = decoder.symbols(ESCAPE_FREQUENCIES, n).astype(np.uint8)
     escapes = decoder.raw(p, n).astype(np.uint32, copy=False)
     escapes += np.left_shift(1, p, dtype=np.uint32)

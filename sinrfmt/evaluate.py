@@ -3,13 +3,22 @@
 Specification: clause 16. Binary32, in blocks of samples so that memory does not grow with the picture.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.network import FourierEncoding, InputEncoding, Network, SeededFourierEncoding
+from sinrfmt.grids import Frame, grid_features
+from sinrfmt.network import (
+    FourierEncoding,
+    GridEncoding,
+    InputEncoding,
+    Layer,
+    Network,
+    PyramidEncoding,
+    SeededFourierEncoding,
+)
 from sinrfmt.philox import fourier_sums
 from sinrfmt.registry import Coords, RecordKind, Values
 
@@ -59,6 +68,8 @@ ACTIVATIONS: dict[RecordKind, Callable[[Floats], Floats]] = {
     RecordKind.TANH: np.tanh,
     RecordKind.SIGMOID: _sigmoid,
     RecordKind.ELU: _elu,
+    RecordKind.CONV: lambda t: t,
+    RecordKind.CONV_RELU: lambda t: np.maximum(t, 0),
 }
 
 
@@ -81,6 +92,7 @@ def encode_inputs(encoding: InputEncoding | None, x: Floats, seed: int | None) -
     """The inputs of the first layer for coordinates x, float32[n, in_dims]."""
     if encoding is None:
         return x
+    assert not isinstance(encoding, GridEncoding | PyramidEncoding)
     if isinstance(encoding, SeededFourierEncoding):
         assert seed is not None
         t = x @ seeded_matrix(encoding, x.shape[1], seed).T
@@ -90,34 +102,51 @@ def encode_inputs(encoding: InputEncoding | None, x: Floats, seed: int | None) -
     return np.concatenate([x, waves], axis=1) if encoding.include_input else waves
 
 
-def evaluate(network: Network, weights: Sequence[Floats], x: Floats, seed: int | None = None) -> Floats:
-    """Values of the field.
+def named_tensors(network: Network, weights: Sequence[Floats]) -> dict[str, Floats]:
+    """Tensors in table order, by name."""
+    return {tensor.name: w for tensor, w in zip(network.tensors, weights, strict=True)}
+
+
+def evaluate(
+    network: Network, weights: Sequence[Floats], x: Floats, seed: int | None = None, frame: Frame | None = None
+) -> Floats:
+    """Values of the field; of one over a pyramid see :mod:`sinrfmt.lattice`.
 
     Args:
         network: the network.
         weights: its tensors in table order.
         x: float32[n, in_dims], coordinates.
         seed: of the file, for seeded Fourier features.
+        frame: how the coordinates relate to the native grid, for latent grids.
 
     Returns:
         float32[n, out_channels], not clamped (clause 16.3).
     """
     out = np.empty((len(x), network.out_channels), dtype=np.float32)
     block = max(1, BLOCK_VALUES // network.widest)
+    tensors = named_tensors(network, weights)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for start in range(0, len(x), block):
             part = slice(start, start + block)
-            out[part] = _evaluate_block(network, weights, x[part], seed)
+            out[part] = apply_layers(network.layers, tensors, _inputs(network, tensors, x[part], seed, frame))
     return out
 
 
-def _evaluate_block(network: Network, weights: Sequence[Floats], x: Floats, seed: int | None) -> Floats:
-    h = encode_inputs(network.input_encoding, x, seed)
-    tensors = iter(weights)
-    for layer in network.layers:
-        t = h @ next(tensors).T
+def _inputs(
+    network: Network, tensors: Mapping[str, Floats], x: Floats, seed: int | None, frame: Frame | None
+) -> Floats:
+    encoding = network.input_encoding
+    if isinstance(encoding, GridEncoding):
+        return grid_features(encoding, tensors, frame or Frame(), x)
+    return encode_inputs(encoding, x, seed)
+
+
+def apply_layers(layers: Sequence[Layer], tensors: Mapping[str, Floats], h: Floats) -> Floats:
+    """The first layers of a network, all pointwise: float32[n, inputs] to float32[n, outputs of the last one]."""
+    for index, layer in enumerate(layers):
+        t = h @ tensors[f"layers.{index}.weight"].T
         if layer.record.bias:
-            t += next(tensors)
+            t += tensors[f"layers.{index}.bias"]
         if layer.omega != 1.0:
             t *= np.float32(layer.omega)
         h = ACTIVATIONS[layer.kind](t)

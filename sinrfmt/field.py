@@ -12,7 +12,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sinrfmt import evaluate
 from sinrfmt.faults import error
+from sinrfmt.grids import Frame
 from sinrfmt.head import Header
+from sinrfmt.lattice import Lattice
+from sinrfmt.network import PyramidEncoding
 from sinrfmt.payload import States
 
 OUTPUT_VALUES_LIMIT = 1 << 30  # LIMIT_CALLER: 4 GiB of float32
@@ -80,6 +83,23 @@ class Field:
     def dtype(self) -> np.dtype[np.float32]:
         return np.dtype(np.float32)
 
+    @cached_property
+    def _frame(self) -> Frame:
+        return Frame(self.header.coords, self.header.grid, self.header.box)
+
+    @cached_property
+    def _lattice(self) -> Lattice | None:
+        """What evaluates a field over a pyramid."""
+        network = self.header.network
+        is_lattice = isinstance(network.input_encoding, PyramidEncoding)
+        return Lattice(network, self.weights, self._frame) if is_lattice else None
+
+    def _evaluate(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values at float32[n, in_dims] coordinates."""
+        if self._lattice is not None:
+            return self._lattice.sample(x)
+        return evaluate.evaluate(self.header.network, self.weights, x, self.header.seed, self._frame)
+
     def sample(self, coords: ArrayLike) -> NDArray[np.float32]:
         """Values at coordinates.
 
@@ -97,7 +117,7 @@ class Field:
         if x.ndim == 0 or x.shape[-1] != in_dims:
             raise error("USAGE", f"coordinates of shape {x.shape}, expected (..., {in_dims})")
         flat = np.ascontiguousarray(x.reshape(-1, in_dims))
-        values = evaluate.evaluate(self.header.network, self.weights, flat, self.header.seed)
+        values = self._evaluate(flat)
         return values.reshape(*x.shape[:-1], self.header.network.out_channels)
 
     def grid(self, size: Sequence[int] | None = None) -> NDArray[np.float32]:
@@ -121,6 +141,8 @@ class Field:
             raise error("USAGE", f"size {size} does not have {network.in_dims} positive entries")
         if math.prod(size) * network.out_channels > OUTPUT_VALUES_LIMIT:
             raise error("LIMIT_CALLER", f"a grid of {size} is over {OUTPUT_VALUES_LIMIT} values")
+        if self._lattice is not None and size == self.header.grid:
+            return self._lattice.grid()
         axes = evaluate.grid_axes(self.header.coords, size, self.header.box)
         out = np.empty((math.prod(size), network.out_channels), dtype=np.float32)
         block = max(1, evaluate.BLOCK_VALUES // network.widest)
@@ -128,7 +150,7 @@ class Field:
             flat = np.arange(start, min(start + block, len(out)))
             indices = np.unravel_index(flat, size)
             x = np.stack([axis[i] for axis, i in zip(axes, indices, strict=True)], axis=1)
-            out[start : start + block] = evaluate.evaluate(network, self.weights, x, self.header.seed)
+            out[start : start + block] = self._evaluate(x)
         return out.reshape(*size, network.out_channels)
 
     def to_uint8(self, size: Sequence[int] | None = None) -> NDArray[np.uint8]:

@@ -14,12 +14,22 @@ from construct import Container
 
 from sinrfmt import layout
 from sinrfmt.faults import error
-from sinrfmt.network import FourierEncoding, InputEncoding, LayerRecord, Network, SeededFourierEncoding
+from sinrfmt.network import (
+    LATTICE_KINDS,
+    FourierEncoding,
+    GridEncoding,
+    InputEncoding,
+    LayerRecord,
+    Network,
+    PyramidEncoding,
+    SeededFourierEncoding,
+)
 from sinrfmt.registry import (
     KINDS_WITH_OMEGA,
     LEVELS,
     VERSION_MAJOR,
     VERSION_MINOR,
+    ContextId,
     Coords,
     Dictionary,
     Feature,
@@ -35,6 +45,8 @@ from sinrfmt.registry import (
 from sinrfmt.wire import Fault
 
 _HALF, _NO_BIAS, _ROW_STEPS, _PRIOR, _TOOL = 0x40, 0x20, 0x10, 0x08, 0x07
+_LATENT_KINDS = frozenset({RecordKind.GRID, RecordKind.PYRAMID})
+PYRAMID_DIMS_LIMIT = 4
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,7 @@ def _header(raw: Container) -> Header:
             *(_record(r, r.body.width, r.body.repeat) for r in records),
             _record(raw.last_record, raw.out_channels, 1),
         ),
-        input_encoding=_encoding(encodings[0]) if encodings else None,
+        input_encoding=_encoding(encodings[0], tuple(raw.grid)) if encodings else None,
     )
     return Header(
         network=network,
@@ -117,12 +129,63 @@ def _record(raw: Container, width: int, repeat: int) -> LayerRecord:
     )
 
 
-def _encoding(raw: Container) -> InputEncoding:
+def _encoding(raw: Container, grid: tuple[int, ...]) -> InputEncoding:
     body = raw.body
     if raw.kind == RecordKind.FOURIER_SEEDED:
         return SeededFourierEncoding(body.n_features, body.scale)
+    if raw.kind == RecordKind.GRID:
+        return _grid_encoding(raw)
+    if raw.kind == RecordKind.PYRAMID:
+        return _pyramid_encoding(raw, grid)
     base = float(body.base or body.base_binary32)
     return FourierEncoding(body.octaves, base, bool(body.flags & 1), bool(body.flags & 2))
+
+
+def _coding_record(raw: Container) -> LayerRecord:
+    """How the weights of an input encoding are coded: its tool_flags."""
+    flags = raw.body.tool_flags
+    return LayerRecord(
+        kind=RecordKind(raw.kind),
+        width=1,
+        tool=Tool(flags & _TOOL),
+        prior=bool(flags & _PRIOR),
+        row_steps=bool(flags & _ROW_STEPS),
+        bias=not flags & _NO_BIAS,
+        half=bool(flags & _HALF),
+    )
+
+
+def _grid_encoding(raw: Container) -> GridEncoding:
+    body = raw.body
+    if body.flags & layout.ISOTROPIC:
+        resolutions = tuple((n,) * body.n_axes for n in body.resolutions)
+    else:
+        resolutions = tuple(zip(*[iter(body.resolutions)] * body.n_axes, strict=True))
+    return GridEncoding(
+        resolutions=resolutions,
+        latent_dim=body.latent_dim,
+        feature_dim=body.feature_dim,
+        log2_table_size=body.log2_table_size,
+        summed=bool(body.flags & layout.SUM),
+        append_input=bool(body.flags & layout.APPEND_INPUT),
+        decoder_per_level=bool(body.flags & layout.DECODER_PER_LEVEL),
+        record=_coding_record(raw),
+    )
+
+
+def _pyramid_encoding(raw: Container, grid: tuple[int, ...]) -> PyramidEncoding:
+    body = raw.body
+    return PyramidEncoding(
+        grid=grid,
+        n_levels=body.n_levels,
+        axes=tuple(_set_bits(body.axes)),
+        filter_numbers=body.filter & 15,
+        shared_filter=bool(body.filter & layout.SHARED_FILTER),
+        context=ContextId(body.context & 3),
+        context_width=4 * ((body.context >> 4) + 1),
+        context_hidden=body.context >> 2 & 3,
+        record=_coding_record(raw),
+    )
 
 
 def _quality(raw: Container) -> tuple[float, ...] | None:
@@ -175,6 +238,13 @@ def _encoding_is_first(raw: Container, header: Header) -> None:
             raise Fault("BAD_RECORD", "an input encoding is the first record", offset=record.offset, path="records")
 
 
+def _flagged_records(raw: Container) -> Iterator[Container]:
+    """The records that have tool_flags."""
+    kinds = layout.LAYER_KINDS | _LATENT_KINDS
+    yield from (record for record in raw.records if record.kind in kinds)
+    yield raw.last_record
+
+
 def _layer_records(raw: Container) -> Iterator[Container]:
     yield from (record for record in raw.records if record.kind in layout.LAYER_KINDS)
     yield raw.last_record
@@ -182,7 +252,7 @@ def _layer_records(raw: Container) -> Iterator[Container]:
 
 def _flags_fit_the_tool(raw: Container, header: Header) -> None:
     """HED-6."""
-    for record in _layer_records(raw):
+    for record in _flagged_records(raw):
         flags = record.body.tool_flags
         tool = flags & _TOOL
         quantised = tool in (Tool.SCALAR, Tool.TRELLIS, Tool.SPARSE)
@@ -207,6 +277,58 @@ def _equal_layers_are_merged(raw: Container, header: Header) -> None:
     for first, second in pairwise(raw.records):
         if first.kind in layout.LAYER_KINDS and _layer_identity(first) == _layer_identity(second):
             raise Fault("BAD_RECORD", "equal layers are one record", offset=second.offset, path="records")
+
+
+def _grid_fits(raw: Container, header: Header) -> None:
+    """GRD-1."""
+    encoding = header.network.input_encoding
+    if isinstance(encoding, GridEncoding) and encoding.n_axes > raw.in_dims:
+        message = f"a grid of {encoding.n_axes} axes for {raw.in_dims} coordinates"
+        raise Fault("BAD_RECORD", message, offset=raw.records[0].offset + 2, path="records.n_axes")
+
+
+def _pyramid_fits(raw: Container, header: Header) -> None:
+    """GRD-2."""
+    encoding = header.network.input_encoding
+    if not isinstance(encoding, PyramidEncoding):
+        return
+    n, offset = raw.in_dims, raw.records[0].offset
+    plane = (n - 2, n - 1)
+    rules = (
+        (bool(header.grid) and n <= PYRAMID_DIMS_LIMIT, 0, "a pyramid needs a native grid of at most 4 axes"),
+        (encoding.axes[-1] < n, 3, f"axis {encoding.axes[-1]} of {n} axes"),
+        (not encoding.has_context or encoding.axes == plane, 5, "a context needs the last two axes to be those halved"),
+    )
+    for holds, field, message in rules:
+        if not holds:
+            raise Fault("BAD_RECORD", message, offset=offset + field, path="records")
+
+
+def _lattice_filters_fit(raw: Container, header: Header) -> None:
+    """GRD-3."""
+    network = header.network
+    widths = [network.input_width, *(record.width for record in network.records)]
+    records = list(_layer_records(raw))
+    previous = None
+    for record, n_in, n_out in zip(records, widths, widths[1:], strict=False):
+        is_filter = record.kind in LATTICE_KINDS
+        if is_filter and not isinstance(network.input_encoding, PyramidEncoding):
+            raise Fault("BAD_RECORD", "a lattice filter without a pyramid", offset=record.offset, path="records")
+        if previous in LATTICE_KINDS and not is_filter:
+            raise Fault("BAD_RECORD", "a layer behind a lattice filter", offset=record.offset, path="records")
+        if is_filter and n_in != n_out:
+            message = f"a lattice filter of {n_in} inputs with {n_out} outputs"
+            raise Fault("BAD_RECORD", message, offset=record.offset, path="records")
+        previous = record.kind
+
+
+def _grid_feature_is_right(raw: Container, header: Header) -> None:
+    """GRD-4."""
+    is_set = bool(raw.features_required >> Feature.GRID & 1)
+    if header.network.latents is not None and not is_set:
+        raise Fault("FEATURE_MISMATCH", "a record needs GRID", offset=raw.records[0].offset, path="records")
+    if is_set and header.network.latents is None:
+        raise Fault("FEATURE_MISMATCH", "GRID is not needed", offset=2, path="features_required")
 
 
 def _frequencies_are_bounded(raw: Container, header: Header) -> None:
@@ -236,7 +358,7 @@ def _used_features_are_set(raw: Container, header: Header) -> None:
     for record in (*raw.records, raw.last_record):
         if record.kind == RecordKind.FOURIER_SEEDED:
             needed, offset = [Feature.SEEDED], record.offset
-        elif record.kind in layout.LAYER_KINDS:
+        elif record.kind in layout.LAYER_KINDS | _LATENT_KINDS:
             needed, offset = _features_of_flags(record.body.tool_flags), record.offset + 1
         else:
             continue
@@ -276,18 +398,26 @@ HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
     _encoding_is_first,
     _flags_fit_the_tool,
     _equal_layers_are_merged,
+    _grid_fits,
+    _pyramid_fits,
+    _lattice_filters_fit,
     _network_is_bounded,
     _used_features_are_set,
     _set_features_are_used,
     _quality_fits,
     _frequencies_are_bounded,
+    _grid_feature_is_right,
 )
 
 
 def _required_features(header: Header) -> int:
     """The feature bits that the content needs."""
     network = header.network
-    needed = {feature for record in network.records for feature in _features_of_flags(_tool_flags(record))}
+    latents = network.latents
+    records = network.records if latents is None else (*network.records, latents.record)
+    needed = {feature for record in records for feature in _features_of_flags(_tool_flags(record))}
+    if latents is not None:
+        needed.add(Feature.GRID)
     if isinstance(network.input_encoding, SeededFourierEncoding):
         needed.add(Feature.SEEDED)
     if max(header.grid, default=0) >= 1 << 16 or (header.seed or 0) >= 1 << 32:
@@ -302,6 +432,8 @@ def build_head(header: Header) -> bytes:
         Fault: the header cannot be written.
     """
     network = header.network
+    if isinstance(network.input_encoding, PyramidEncoding) and network.input_encoding.grid != header.grid:
+        raise Fault("BAD_RECORD", f"a pyramid over {network.input_encoding.grid} on a grid of {header.grid}")
     features = _required_features(header)
     records = _merge_records(network.records[:-1])
     encoding = [_raw_encoding(network.input_encoding)] if network.input_encoding else []
@@ -362,9 +494,44 @@ def _raw_encoding(encoding: InputEncoding) -> dict[str, Any]:
     if isinstance(encoding, SeededFourierEncoding):
         body: dict[str, Any] = {"n_features": encoding.n_features, "scale": encoding.scale}
         return {"kind": RecordKind.FOURIER_SEEDED, "body": body}
+    if isinstance(encoding, GridEncoding):
+        return {"kind": RecordKind.GRID, "body": _raw_grid(encoding)}
+    if isinstance(encoding, PyramidEncoding):
+        return {"kind": RecordKind.PYRAMID, "body": _raw_pyramid(encoding)}
     flags = encoding.include_input | encoding.times_pi << 1
     body = {"flags": flags, "octaves": encoding.octaves} | _byte_or_float(encoding.base, "base", 2)
     return {"kind": RecordKind.FOURIER, "body": body}
+
+
+def _raw_grid(encoding: GridEncoding) -> dict[str, Any]:
+    is_isotropic = encoding.n_axes > 1 and all(len(set(level)) == 1 for level in encoding.resolutions)
+    bits = (
+        (layout.SUM, encoding.summed),
+        (layout.APPEND_INPUT, encoding.append_input),
+        (layout.ISOTROPIC, is_isotropic),
+        (layout.DECODER_PER_LEVEL, encoding.decoder_per_level),
+    )
+    return {
+        "tool_flags": _tool_flags(encoding.record),
+        "n_axes": encoding.n_axes,
+        "n_levels": encoding.n_levels,
+        "latent_dim": encoding.latent_dim,
+        "feature_dim": encoding.feature_dim,
+        "log2_table_size": encoding.log2_table_size,
+        "flags": sum(bit for bit, is_set in bits if is_set),
+        "resolutions": [n for level in encoding.resolutions for n in (level[:1] if is_isotropic else level)],
+    }
+
+
+def _raw_pyramid(encoding: PyramidEncoding) -> dict[str, Any]:
+    network = (encoding.context_width // 4 - 1) << 4 | encoding.context_hidden << 2 if encoding.has_context else 0
+    return {
+        "tool_flags": _tool_flags(encoding.record),
+        "n_levels": encoding.n_levels,
+        "axes": sum(1 << axis for axis in encoding.axes),
+        "filter": encoding.filter_numbers | (layout.SHARED_FILTER if encoding.shared_filter else 0),
+        "context": encoding.context | network,
+    }
 
 
 def _raw_seeded(header: Header) -> dict[str, int]:

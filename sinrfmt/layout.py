@@ -31,6 +31,7 @@ from sinrfmt.registry import (
     RESERVED_RECORD_KINDS,
     VERSION_MAJOR,
     Coding,
+    ContextId,
     Coords,
     Dictionary,
     Feature,
@@ -115,13 +116,74 @@ FOURIER_SEEDED_BODY = Struct(
     "scale" / Field(Float32l, "factor of the Fourier matrix", _POSITIVE),
 )
 
+GRID_AXES_LIMIT = 4
+GRID_LEVELS_LIMIT = 64
+PYRAMID_LEVELS_LIMIT = 16
+TABLE_LOG2_LIMIT = 30
+FILTER_NUMBERS_LIMIT = 8
+SUM, APPEND_INPUT, ISOTROPIC, DECODER_PER_LEVEL = 1, 2, 4, 8  # flags of GRID
+SHARED_FILTER = 0x10  # bit of a pyramid's filter byte
+
+GRID_BODY = Struct(
+    "tool_flags" / _TOOL_FLAGS,
+    "n_axes" / Field(Int8ul, "axes of the grid: the first coordinates", between("BAD_RECORD", 1, GRID_AXES_LIMIT)),
+    "n_levels" / Field(Int8ul, "number of levels", between("BAD_RECORD", 1, GRID_LEVELS_LIMIT)),
+    "latent_dim" / Field(Int8ul, "latents of a vertex", between("BAD_RECORD", 1, 255)),
+    "feature_dim" / Field(Int8ul, "features of a level", between("BAD_RECORD", 1, 255)),
+    "log2_table_size"
+    / Field(Int8ul, "log2 of the most entries of a level", between("BAD_RECORD", 0, TABLE_LOG2_LIMIT)),
+    "flags"
+    / Field(
+        Int8ul,
+        "bit 0 levels are summed; bit 1 input appended; bit 2 one resolution for all axes; bit 3 a decoder a level",
+        bits_clear("RESERVED_NOT_ZERO", 0xF0),
+    ),
+    "resolutions"
+    / Array(
+        lambda context: context.n_levels * (1 if context.flags & ISOTROPIC else context.n_axes),
+        Field(Int16ul, "vertices along an axis", between("BAD_RECORD", 1, 65535)),
+    ),
+)
+
+PYRAMID_BODY = Struct(
+    "tool_flags"
+    / Field(
+        Int8ul,
+        "as of a layer",
+        bits_clear("RESERVED_NOT_ZERO", 0xA0),
+        Rule("UNKNOWN_ID", "bits 0-2 a tool of the registry", lambda v, _: v & 7 <= max(Tool)),
+    ),
+    "n_levels" / Field(Int8ul, "number of levels", between("BAD_RECORD", 1, PYRAMID_LEVELS_LIMIT)),
+    "axes" / Field(Int8ul, "bit i: axis i is halved from level to level", between("BAD_RECORD", 1, 15)),
+    "filter"
+    / Field(
+        Int8ul,
+        "bits 0-3 numbers of a filter; bit 4 one filter for all levels",
+        bits_clear("RESERVED_NOT_ZERO", 0xE0),
+        Rule("BAD_RECORD", "bits 0-3 1 to 8", lambda v, _: 1 <= v & 15 <= FILTER_NUMBERS_LIMIT),
+    ),
+    "context"
+    / Field(
+        Int8ul,
+        "bits 0-1 context id; bits 2-3 hidden layers; bits 4-6 width / 4 - 1",
+        bits_clear("RESERVED_NOT_ZERO", 0x80),
+        Rule("UNKNOWN_ID", "bits 0-1 a context of the registry", lambda v, _: v & 3 in set(ContextId)),
+        Rule("RESERVED_NOT_ZERO", "0 for context 0", lambda v, _: v == 0 or v & 3 != ContextId.FACTORISED),
+    ),
+)
+
 RECORD = Struct(
     "offset" / Tell,
     "kind" / Field(Int8ul, "what follows", one_of("UNKNOWN_ID", RECORD_KINDS)),
     "body"
     / Switch(
         this.kind,
-        {RecordKind.FOURIER: FOURIER_BODY, RecordKind.FOURIER_SEEDED: FOURIER_SEEDED_BODY},
+        {
+            RecordKind.FOURIER: FOURIER_BODY,
+            RecordKind.FOURIER_SEEDED: FOURIER_SEEDED_BODY,
+            RecordKind.GRID: GRID_BODY,
+            RecordKind.PYRAMID: PYRAMID_BODY,
+        },
         default=LAYER_BODY,
     ),
 )
@@ -254,6 +316,13 @@ TABLE_FIELDS: tuple[tuple[str, int, str], ...] = (
     ("n_nonzero", 16, "sparse code: s, atoms of each vector"),
     ("support", 1, "sparse code, coding 1: 0 bitmap, 1 gaps"),
     ("add_bits", 4, "sparse code in a later pass: n; the integers gain n = 0 to 8 bits"),
+    ("context_step", 4, "context tensor: q; its step is 2^-q"),
+    ("latent_form", 3, "latents, coding 1: model form"),
+    ("table_below", 8, "latents, table form: A; the lowest symbol is -A"),
+    ("table_above", 8, "latents, table form: B; the highest symbol is B"),
+    ("table_escape", 1, "latents, table form: esc"),
+    ("table_difference", 4, "latents, table form: code - the code before + 7; 15: table_code follows"),
+    ("table_code", 7, "latents, table form: code of a frequency"),
     ("width", 5, "bits of a value - 1 (codings 0 and 2 to 4)"),
     ("form", 2, "model form (coding 1)"),
     ("law", 2, "short form: law"),

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sinrfmt.entropy import ESCAPE_FREQUENCIES, ESCAPE_LIMIT, ESCAPE_PREFIX_LIMIT, escape_prefixes, split_low_bits
+from sinrfmt.entropy import escape_bits, split_low_bits
 from sinrfmt.models import (
     LOW_BITS_LIMIT,
     ONE,
@@ -20,10 +20,12 @@ from sinrfmt.models import (
     PROBABILITY_TOTAL,
     R_LIMIT,
     SHORT_R_LIMIT,
+    TABLE_CODE_LIMIT,
     LongModel,
     Model,
     ModelParameters,
     ShortModel,
+    TableModel,
     ZeroModel,
     mf8,
     short_model,
@@ -41,8 +43,9 @@ SEARCH_CODE_LIMIT = 160
 SEARCH_STEPS = (4, 2, 1)
 SEARCH_RANGE_MEANS = 6
 """Range of the symbols in a search, in mean magnitudes; larger ones are escapes."""
+TABLE_SIDE_LIMIT = 255
+TABLE_WEIGHTS = np.array([(8 + (c & 7)) << (c >> 3) for c in range(TABLE_CODE_LIMIT + 1)])
 _MF8 = np.array([mf8(c) for c in range(SEARCH_CODE_LIMIT + 1)]) / ONE
-_PREFIX_BITS = PROBABILITY_BITS - np.log2(ESCAPE_FREQUENCIES) + np.arange(ESCAPE_PREFIX_LIMIT + 1)
 
 
 def values_cost_bits(values: ArrayLike, model: Model) -> float:
@@ -93,6 +96,47 @@ def fit_model(values: ArrayLike) -> tuple[ModelParameters, float]:
         return short, short_bits
     long_bits = _model_cost(_Magnitudes.of(levels, long.b), long.model()) + long.parameter_bits
     return (long, long_bits) if long_bits < short_bits else (short, short_bits)
+
+
+TABLE_SHARE_LOW = 1e-5
+"""Values beyond which less than this share of a list lies are escapes of its table."""
+
+
+def fit_table(values: ArrayLike) -> TableModel | None:
+    """A table of frequencies that follows a list (GRD-7); None where the list has too wide a range for one.
+
+    The table reaches from the lowest to the highest value, or to where escapes are cheaper than symbols.
+    """
+    v = np.asarray(values, dtype=np.int64).reshape(-1)
+    rare = max(1, int(v.size * TABLE_SHARE_LOW))
+    ordered = np.sort(v)
+    low, high = min(int(ordered[rare - 1]), 0), max(int(ordered[-rare]), 0)
+    if high > TABLE_SIDE_LIMIT or low < -TABLE_SIDE_LIMIT or low == high:
+        return None
+    esc = bool(ordered[0] < low or ordered[-1] > high)
+    counts = np.bincount(np.clip(v, low, high) - low, minlength=high - low + 1)
+    return TableModel(tuple(_table_codes(counts)), -low, esc)
+
+
+def _table_codes(counts: Integers) -> list[int]:
+    """The nearest codes of weights in proportion to counts, the largest at the highest code."""
+    weights = counts * (TABLE_WEIGHTS[-1] / counts.max())
+    nearest = np.searchsorted(TABLE_WEIGHTS, weights)
+    below = np.maximum(nearest - 1, 0)
+    codes = np.where(weights - TABLE_WEIGHTS[below] < TABLE_WEIGHTS[nearest] - weights, below, nearest)
+    return [int(code) for code in codes]
+
+
+def table_cost_bits(values: ArrayLike, model: TableModel) -> float:
+    """Information of a list of values under a table of frequencies, without those of the table."""
+    v = np.asarray(values, dtype=np.int64).reshape(-1)
+    u = np.clip(v, model.lowest, model.highest)
+    bits = PROBABILITY_BITS - np.log2(model.frequencies())
+    counts = np.bincount(u - model.lowest, minlength=bits.size)
+    escapes = np.abs(v - u)[(u == model.lowest) | (u == model.highest)]
+    if not model.esc:
+        return float(counts @ bits) if not escapes.any() else float("inf")
+    return float(counts @ bits) + float(escape_bits(escapes).sum())
 
 
 @dataclass(frozen=True)
@@ -159,15 +203,10 @@ class _Magnitudes:
     def escape_bits(self, R: int) -> float:
         """Cost of the escapes when R is the largest symbol."""
         near = float(self.counts[R:] @ _ESCAPE_BITS[: R_LIMIT + 1 - R])
-        return near + float(_escape_bits(self.tail - R) @ self.tail_counts)
+        return near + float(escape_bits(self.tail - R) @ self.tail_counts)
 
 
-def _escape_bits(escapes: Integers) -> Floats:
-    held = escapes <= ESCAPE_LIMIT
-    return np.where(held, _PREFIX_BITS[escape_prefixes(np.where(held, escapes, 0))], np.inf)
-
-
-_ESCAPE_BITS = _escape_bits(np.arange(R_LIMIT + 1))
+_ESCAPE_BITS = escape_bits(np.arange(R_LIMIT + 1))
 
 
 def _model_cost(magnitudes: _Magnitudes, model: Model) -> float:
@@ -217,7 +256,7 @@ def _short_costs(magnitudes: _Magnitudes) -> tuple[list[ShortModel], Floats]:
     if far.size:
         far_counts = np.concatenate([magnitudes.counts[beyond], magnitudes.tail_counts])
         last = catalogue.bits[np.arange(catalogue.R.size), catalogue.R] - _ESCAPE_BITS[0]
-        costs += last * far_counts.sum() + _escape_bits(far - catalogue.R[:, None]) @ far_counts
+        costs += last * far_counts.sum() + escape_bits(far - catalogue.R[:, None]) @ far_counts
     return catalogue.parameters, costs
 
 

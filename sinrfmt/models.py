@@ -1,10 +1,10 @@
 """Model GL: the integer symbol models of the entropy coder and the forms in which a file gives their parameters.
 
-Specification: clauses 9.5 and 10.2. Symbols keep its names (R, p0, theta, rho, heavy, b, esc, tb, rb, q).
+Specification: clauses 9.5, 9.6.3 and 10.2. Symbols keep its names (R, p0, theta, rho, heavy, b, esc, tb, rb, q).
 Everything here is exact integer arithmetic: encoder and decoder on any machine build the same frequencies.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -83,6 +83,11 @@ class Model:
         """The first symbol: -R, or 0."""
         return 0 if self.one_sided else -self.R
 
+    @property
+    def highest(self) -> int:
+        """The last symbol."""
+        return self.R
+
     def frequencies(self) -> NDArray[np.int64]:
         """Frequencies of the symbols -R to R or, one-sided, 0 to R, read-only.
 
@@ -146,6 +151,75 @@ def bitmap_symbols(ones: NDArray[np.int32], n_slots: int) -> tuple[NDArray[np.in
     return np.where(is_one, PROBABILITY_TOTAL - zero, zero), zero * is_one
 
 
+TABLE_CODE_LIMIT = 127
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """Form TABLE of latents (GRD-7): a frequency for each symbol from ``-below`` on, by its code 0 to 127."""
+
+    codes: tuple[int, ...]
+    below: int
+    esc: bool
+    b: ClassVar[int] = 0
+    one_sided: ClassVar[bool] = False
+
+    @property
+    def lowest(self) -> int:
+        return -self.below
+
+    @property
+    def highest(self) -> int:
+        return len(self.codes) - 1 - self.below
+
+    def model(self) -> "TableModel":
+        """Itself: a table has nothing to expand but its frequencies."""
+        return self
+
+    def frequencies(self) -> NDArray[np.int64]:
+        """Frequencies of the symbols, int64[K], every entry >= 1, sum 2^14."""
+        codes = np.array(self.codes, dtype=np.int64)
+        weights = np.left_shift(8 + (codes & 7), codes >> 3)
+        f: NDArray[np.int64] = 1 + weights * (PROBABILITY_TOTAL - codes.size) // weights.sum()
+        f[f.argmax()] += PROBABILITY_TOTAL - f.sum()
+        return f
+
+
+SymbolModel = Model | TableModel
+"""What a list of values can be coded with."""
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """Many models side by side, for runs in which every symbol has its own (clause 10.6).
+
+    The symbols of all rows are numbered through. A symbol of row r is found by ``r << 14 | slot``.
+
+    Attributes:
+        ends: int32[S], r << 14 + the cumulative frequency of a symbol and those before it; ascending.
+        frequencies: int32[S].
+        offsets: int32[S], r << 14 + the cumulative frequency of those before it.
+        firsts: int32[rows + 1], number of the first symbol of a row.
+        centres: int32[rows], number of a row's symbol 0.
+    """
+
+    ends: NDArray[np.int32]
+    frequencies: NDArray[np.int32]
+    offsets: NDArray[np.int32]
+    firsts: NDArray[np.int32]
+    centres: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, NDArray[np.int64]]]) -> "RowTable":
+        """Rows of (number of symbols below 0, frequencies that sum to 2^14)."""
+        sizes = [f.size for _, f in rows]
+        frequencies = np.concatenate([f for _, f in rows]).astype(np.int32)
+        ends = np.cumsum(frequencies, dtype=np.int32)  # every row sums to 2^14
+        firsts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        centres = firsts[:-1] + np.array([below for below, _ in rows], dtype=np.int32)
+        return cls(ends, frequencies, ends - frequencies, firsts, centres)
+
+
 @dataclass(frozen=True)
 class ZeroModel:
     """Form ZERO: every value is 0 and nothing is coded."""
@@ -202,6 +276,14 @@ class LongModel:
 
 
 ModelParameters = ZeroModel | ShortModel | LongModel
+
+
+@dataclass(frozen=True)
+class ContextForm:
+    """Form CONTEXT of latents: the context network gives the models (clause 10.6)."""
+
+
+LatentParameters = ModelParameters | TableModel | ContextForm
 
 
 def long_model(R: int, p0: int, tb: int, rb: int, heavy: bool, b: int, esc: bool) -> Model:

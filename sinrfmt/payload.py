@@ -1,9 +1,10 @@
 """One PASS chunk: its payload to tensor states, and integers to its payload.
 
-Specification: clauses 7.2 to 7.5, 9.5, 10.1 and 11. ``unpack`` checks in the order of clause 7; ``pack`` mirrors it.
+Specification: clauses 7.2 to 7.5, 9.5, 9.6.3, 10.1, 10.6 and 11. ``unpack`` checks in the order of clause 7; ``pack``
+mirrors it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,15 +12,37 @@ from numpy.typing import NDArray
 
 from sinrfmt import bits, codecs, tables
 from sinrfmt.container import PASS_HEADER_BYTES, PassHeader, build_pass_header
+from sinrfmt.contexts import ACC_LIMIT as CONTEXT_ACC_LIMIT
+from sinrfmt.contexts import (
+    CodedRun,
+    ContextNetwork,
+    ContextTensor,
+    LevelContext,
+    Plane,
+    code_level,
+    decode_level,
+    encode_level,
+    level_bits,
+)
 from sinrfmt.entropy import decode_values, encode_values
 from sinrfmt.head import Header
-from sinrfmt.model_fit import fit_model, fit_one_sided, values_cost_bits
-from sinrfmt.models import PROBABILITY_BITS, Model, StreamFault, ZeroModel, bitmap_symbols
-from sinrfmt.network import Tensor
+from sinrfmt.model_fit import fit_model, fit_one_sided, fit_table, table_cost_bits, values_cost_bits
+from sinrfmt.models import (
+    PROBABILITY_BITS,
+    ContextForm,
+    LatentParameters,
+    Model,
+    ModelParameters,
+    StreamFault,
+    TableModel,
+    ZeroModel,
+    bitmap_symbols,
+)
+from sinrfmt.network import LEVEL_ORDINAL, Network, PyramidEncoding, Tensor, TensorRole
 from sinrfmt.rans import OneLaneDecoder, StreamDecoder, StreamEncoder, open_stream
-from sinrfmt.registry import Coding, Tool
+from sinrfmt.registry import Coding, ContextId, Tool
 from sinrfmt.sparse import SparseCode, accumulate, atoms_of_gaps, check_atoms, gaps_of
-from sinrfmt.tables import STEP_LAST, Entry, LowestSteps, Prior, SparseTable, ValueParameters, Width
+from sinrfmt.tables import STEP_LAST, UNIT_STEP, Entry, LowestSteps, Prior, SparseTable, ValueParameters, Width
 from sinrfmt.weights import Acc, TensorState, acc_crc, add_prior, refine
 from sinrfmt.wire import Fault
 
@@ -48,12 +71,13 @@ def unpack(
         Fault: the offset is in the payload.
     """
     entries, body = _parse_table(payload, pass_header, header, _lowest_steps(before))
+    known = _Known(header.network, before or ())
     n_symbols += header.network.n_parameters + sum(entry.n_own_symbols for entry in entries)
     if n_symbols > header.level.symbols:
         message = f"{n_symbols} symbols, level {header.level.id} allows {header.level.symbols}"
         raise Fault("LIMIT_SYMBOLS", message, offset=PASS_HEADER_BYTES, path="table")
     try:
-        lists = list(_values(payload, body, entries, pass_header))
+        lists = list(_values(payload, body, entries, pass_header, known))
         lists.reverse()
         # Lists go as their integers come: of a sparse code both are large.
         states = [_apply(entry, lists.pop(), header, before) for entry in entries]
@@ -64,10 +88,19 @@ def unpack(
     crc = acc_crc(state.acc for state in states)
     if crc != pass_header.acc_crc:
         raise Fault("ACC_CRC_MISMATCH", f"found {pass_header.acc_crc:08x}, weights give {crc:08x}", offset=2)
-    if before is None:
-        return tuple(states), n_symbols
+    return _merged(states, header.network, before), n_symbols
+
+
+def _merged(states: Sequence[TensorState], network: Network, before: States | None) -> States:
+    """All tensors after a pass that gives ``states``: what it does not code stays, or is all zeros."""
     changed = {state.tensor.ordinal: state for state in states}
-    return tuple(changed.get(state.tensor.ordinal, state) for state in before), n_symbols
+    if before is not None:
+        return tuple(changed.get(state.tensor.ordinal, state) for state in before)
+    return tuple(changed.get(tensor.ordinal) or _uncoded(tensor) for tensor in network.tensors)
+
+
+def _uncoded(tensor: Tensor) -> TensorState:
+    return TensorState(tensor, np.zeros(tensor.size, dtype=np.int32), UNIT_STEP, is_coded=False)
 
 
 def _parse_table(
@@ -84,17 +117,98 @@ def _parse_table(
 
 
 def coded_bits(
-    payload: bytes, pass_header: PassHeader, header: Header, *, is_base: bool
+    payload: bytes, pass_header: PassHeader, header: Header, states: States, coded: Collection[int] | None
 ) -> Iterator[tuple[Entry, float]]:
     """(entry, bits of the coded values) of every tensor of a PASS chunk that was decoded before.
 
     For coding RANS the cost under the models, for the others the width times the number of values.
+
+    Args:
+        payload: of the chunk.
+        pass_header: its sub-header.
+        header: of the file.
+        states: the tensors after this pass or a later one.
+        coded: ordinals of the latents that earlier passes coded; None in pass 0.
     """
-    lowest_steps = None if is_base else tables.checked_steps(header.network.tensors)
+    lowest_steps = None if coded is None else tables.checked_steps(header.network.tensors, coded)
     entries, body = _parse_table(payload, pass_header, header, lowest_steps)
-    for entry, (rows, values) in zip(entries, _values(payload, body, entries, pass_header), strict=True):
+    known = _Known(header.network, states)
+    for entry, (rows, values) in zip(entries, _values(payload, body, entries, pass_header, known), strict=True):
         row_bits = 0.0 if rows is None or entry.row_steps is None else _list_bits(entry.row_steps, rows)
-        yield entry, row_bits + _value_bits(entry, values)
+        if entry.latents and not isinstance(values, SparseCode):
+            yield entry, _latent_bits(entry, values, known)
+        else:
+            yield entry, row_bits + _value_bits(entry, values)
+
+
+def _latent_bits(entry: Entry, values: Acc, known: "_Known") -> float:
+    if isinstance(entry.latents[0], ContextForm):
+        return level_bits(known.code(entry.tensor, values))
+    columns = values.reshape(-1, entry.tensor.n_lists).T
+    return sum(_column_bits(parameters, column) for parameters, column in zip(entry.latents, columns, strict=True))
+
+
+def _column_bits(parameters: LatentParameters, values: Acc) -> float:
+    assert not isinstance(parameters, ContextForm)
+    if isinstance(parameters, TableModel):
+        return table_cost_bits(values, parameters)
+    return values_cost_bits(values, parameters.model())
+
+
+class _Known:
+    """What context coding needs of a file: its context tensors, and the latents known so far."""
+
+    def __init__(self, network: Network, states: Sequence[TensorState]) -> None:
+        self._tensors = {tensor.ordinal: tensor for tensor in network.tensors}
+        encoding = network.input_encoding
+        self._context = encoding.context if isinstance(encoding, PyramidEncoding) else ContextId.FACTORISED
+        self._accs: dict[int, tuple[Acc, int]] = {}
+        self._network: ContextNetwork | None = None
+        for state in states:
+            self.add(state.tensor, state.acc, state.step)
+
+    def add(self, tensor: Tensor, acc: Acc, step: int | None) -> None:
+        """A tensor was read.
+
+        Raises:
+            StreamFault: ACC_OVERFLOW (GRD-8).
+        """
+        if self._context is ContextId.FACTORISED or tensor.role is TensorRole.LAYER:
+            return
+        assert step is not None
+        if tensor.role is TensorRole.CONTEXT and np.abs(acc).max(initial=0) >= CONTEXT_ACC_LIMIT:
+            raise StreamFault("ACC_OVERFLOW", "an integer of the context network is not below 2^11 in magnitude")
+        self._accs[tensor.ordinal] = (acc, step)
+
+    def decode(self, stream: StreamDecoder, tensor: Tensor) -> Acc:
+        """The latents of a level with form CONTEXT."""
+        own = Plane.of(np.zeros(tensor.size, dtype=np.int32), tensor.shape)
+        return decode_level(stream, self._level(tensor, own), own)
+
+    def code(self, tensor: Tensor, latents: Acc) -> list[CodedRun]:
+        """What form CONTEXT codes for the latents of a level."""
+        return code_level(self._level(tensor, Plane.of(latents, tensor.shape)), latents)
+
+    def _level(self, tensor: Tensor, own: Plane) -> LevelContext:
+        coarser = [self._plane(tensor.ordinal - generations) for generations in (1, 2, 3)]
+        return LevelContext(self._context_network(), self._context, tensor.ordinal - LEVEL_ORDINAL, own, coarser)
+
+    def _plane(self, ordinal: int) -> Plane | None:
+        if ordinal < LEVEL_ORDINAL:
+            return None
+        return Plane.of(self._accs[ordinal][0], self._tensors[ordinal].shape)
+
+    def _context_network(self) -> ContextNetwork:
+        if self._network is None:
+            chosen = {
+                t.name.removeprefix("context."): t for t in self._tensors.values() if t.role is TensorRole.CONTEXT
+            }
+            self._network = ContextNetwork({name: self._context_tensor(tensor) for name, tensor in chosen.items()})
+        return self._network
+
+    def _context_tensor(self, tensor: Tensor) -> ContextTensor:
+        acc, step = self._accs[tensor.ordinal]
+        return ContextTensor(acc.reshape(tensor.shape), (UNIT_STEP - step) // 8)
 
 
 def _value_bits(entry: Entry, values: "Acc | SparseCode") -> float:
@@ -132,7 +246,7 @@ def _list_bits(parameters: ValueParameters, values: Acc) -> float:
 
 
 def _lowest_steps(before: States | None) -> LowestSteps | None:
-    return None if before is None else {state.tensor.ordinal: state.lowest_step for state in before}
+    return None if before is None else {state.tensor.ordinal: state.lowest_step for state in before if state.is_coded}
 
 
 Lists = tuple[Acc | None, Acc | SparseCode]  # row step differences, values as they are coded
@@ -147,20 +261,37 @@ def _integers(entry: Entry, values: Acc | SparseCode, header: Header) -> Acc:
     return accumulate(values, tensor.shape, header.dictionary, tensor.ordinal, header.seed)
 
 
-def _values(payload: bytes, body: int, entries: list[Entry], pass_header: PassHeader) -> Iterator[Lists]:
+def _values(payload: bytes, body: int, entries: list[Entry], pass_header: PassHeader, known: _Known) -> Iterator[Lists]:
     if pass_header.coding is Coding.RANS:
-        return _rans_values(payload[body:], entries, pass_header.log2_lanes)
-    return _packed_values(payload, body, entries, pass_header.coding)
+        return _rans_values(payload[body:], entries, pass_header.log2_lanes, known)
+    return _packed_values(payload, body, entries, pass_header.coding, known)
 
 
-def _rans_values(data: bytes, entries: list[Entry], log2_lanes: int) -> Iterator[Lists]:
+def _rans_values(data: bytes, entries: list[Entry], log2_lanes: int, known: _Known) -> Iterator[Lists]:
     stream = open_stream(data, log2_lanes)
     for entry in entries:
         rows = None
         if entry.row_steps is not None:
             rows = _rans_list(stream, entry.row_steps, entry.tensor.shape[0])
-        yield rows, _rans_tensor(stream, entry)
+        if entry.latents:
+            values: Acc | SparseCode = _rans_latents(stream, entry, known)
+        else:
+            values = _rans_tensor(stream, entry)
+        if not isinstance(values, SparseCode):
+            known.add(entry.tensor, values, entry.step)
+        yield rows, values
     stream.finish()
+
+
+def _rans_latents(stream: StreamDecoder, entry: Entry, known: _Known) -> Acc:
+    tensor = entry.tensor
+    if isinstance(entry.latents[0], ContextForm):
+        return known.decode(stream, tensor)
+    latents = np.zeros((tensor.size // tensor.n_lists, tensor.n_lists), dtype=np.int32)
+    for column, parameters in zip(latents.T, entry.latents, strict=True):
+        if not isinstance(parameters, ZeroModel | ContextForm):
+            column[:] = decode_values(stream, column.size, parameters.model())
+    return latents.reshape(-1)
 
 
 def _rans_tensor(stream: StreamDecoder, entry: Entry) -> Acc | SparseCode:
@@ -214,7 +345,7 @@ def _width(parameters: ValueParameters | None) -> int:
     return parameters.n_bits
 
 
-def _packed_values(payload: bytes, body: int, entries: list[Entry], coding: Coding) -> Iterator[Lists]:
+def _packed_values(payload: bytes, body: int, entries: list[Entry], coding: Coding, known: _Known) -> Iterator[Lists]:
     n_bits = sum(n * width for entry in entries for n, width in _packed_lists(entry))
     data = _packed_body(payload, body, (n_bits + 7) >> 3, coding)
     if n_bits & 7 and data[-1] >> (n_bits & 7):
@@ -228,6 +359,7 @@ def _packed_values(payload: bytes, body: int, entries: list[Entry], coding: Codi
             lists.append(bits.unpack_values(data, position, width, n, signed=index != unsigned))
             position += n * width
         rows = lists.pop(0) if entry.row_steps is not None else None
+        known.add(entry.tensor, lists[0], entry.step)
         yield rows, lists[0] if entry.sparse is None else _packed_sparse(entry, entry.sparse, *lists)
 
 
@@ -258,6 +390,8 @@ def _apply(entry: Entry, lists: Lists, header: Header, before: States | None) ->
     rows, coded = lists
     row_steps = None if rows is None else _row_codes(entry, rows)
     values = _integers(entry, coded, header)
+    if entry.tensor.role is TensorRole.LATENT:
+        return TensorState(entry.tensor, _in_range(values), UNIT_STEP)
     if before is not None:
         state = next(state for state in before if state.tensor.ordinal == entry.tensor.ordinal)
         acc = refine(state.acc, entry.refine_bits, values)
@@ -268,9 +402,13 @@ def _apply(entry: Entry, lists: Lists, header: Header, before: States | None) ->
     if entry.prior is not None:
         assert header.seed is not None
         values = add_prior(values, entry.prior, entry.tensor.ordinal, header.seed)
-    elif values.min(initial=0) == np.iinfo(np.int32).min:
+    return TensorState(entry.tensor, _in_range(values), entry.step, row_steps)
+
+
+def _in_range(values: Acc) -> Acc:
+    if values.min(initial=0) == np.iinfo(np.int32).min:
         raise Fault("ACC_OVERFLOW", "an integer weight is not below 2^31 in magnitude")
-    return TensorState(entry.tensor, values, entry.step, row_steps)
+    return values
 
 
 def _finite(patterns: Acc, tensor: Tensor) -> Acc:
@@ -326,16 +464,20 @@ def pack(
     """The payload of one PASS chunk, and the tensors after it.
 
     Args:
-        codes: in table order; all tensors of the network for pass 0.
+        codes: in table order; for pass 0 all tensors of the network, but of the latents only those to be coded.
         index: number of the pass.
         before: the tensors after the pass before it, or None for pass 0.
 
     Raises:
         Fault: the integers cannot be written (ACC_OVERFLOW, STEP_OUT_OF_RANGE, BAD_TABLE).
     """
-    entries = [_entry(code, coding, log2_lanes) for code in codes]
+    known = _Known(header.network, before or ())
+    entries, levels = _entries(codes, coding, log2_lanes, known)
     table = tables.build(entries, header.network.tensors, _lowest_steps(before))
-    body = _rans_body(codes, entries, log2_lanes) if coding is Coding.RANS else _bits_body(codes, entries, coding)
+    if coding is Coding.RANS:
+        body = _rans_body(codes, entries, log2_lanes, levels)
+    else:
+        body = _bits_body(codes, entries, coding)
     states = [
         _apply(
             entry,
@@ -349,10 +491,55 @@ def pack(
         for entry, code in zip(entries, codes, strict=True)
     ]
     pass_header = PassHeader(coding, log2_lanes, True, index, acc_crc(state.acc for state in states))
-    if before is not None:
-        changed = {state.tensor.ordinal: state for state in states}
-        states = [changed.get(state.tensor.ordinal, state) for state in before]
-    return build_pass_header(pass_header) + table + body, tuple(states)
+    return build_pass_header(pass_header) + table + body, _merged(states, header.network, before)
+
+
+CodedLevels = dict[int, list[CodedRun]]
+"""Ordinal to the runs of every level that gets form CONTEXT."""
+
+
+def _entries(
+    codes: Sequence[TensorCode], coding: Coding, log2_lanes: int, known: _Known
+) -> tuple[list[Entry], CodedLevels]:
+    entries: list[Entry] = []
+    levels: CodedLevels = {}
+    for code in codes:
+        tensor = code.tensor
+        if tensor.role is TensorRole.LATENT and coding is Coding.RANS:
+            parameters, runs = _latent_parameters(code, known)
+            entries.append(Entry(tensor, step=UNIT_STEP, latents=parameters))
+            if runs is not None:
+                levels[tensor.ordinal] = runs
+        else:
+            entries.append(_entry(code, coding, log2_lanes))
+        if code.sparse is None:
+            try:
+                known.add(tensor, code.values, code.step)
+            except StreamFault as fault:
+                raise Fault(fault.name, str(fault)) from None
+    return entries, levels
+
+
+def _latent_parameters(code: TensorCode, known: _Known) -> tuple[tuple[LatentParameters, ...], list[CodedRun] | None]:
+    """The cheapest forms of a level's lists, and its runs where that is CONTEXT."""
+    columns = code.values.reshape(-1, code.tensor.n_lists).T
+    fitted = [fit_latents(column) for column in columns]
+    bits = sum(cost for _, cost in fitted)
+    if bits > 0 and code.tensor.has_context:
+        runs = known.code(code.tensor, code.values)
+        if level_bits(runs) < bits:
+            return (ContextForm(),), runs
+    return tuple(parameters for parameters, _ in fitted), None
+
+
+def fit_latents(values: Acc) -> tuple[ModelParameters | TableModel, float]:
+    """The cheapest form for a list of latents, and the bits of the list together with those of its parameters."""
+    parameters, bits = fit_model(values)
+    table = fit_table(values) if bits > 0 else None
+    if table is None:
+        return parameters, bits
+    table_total = table_cost_bits(values, table) + tables.table_bits(table)
+    return (table, table_total) if table_total < bits else (parameters, bits)
 
 
 def _entry(code: TensorCode, coding: Coding, log2_lanes: int) -> Entry:
@@ -387,9 +574,12 @@ def _sparse_table(code: SparseCode, coding: Coding, log2_lanes: int, least_width
     return SparseTable(code.vectors, code.n_atoms, code.n_nonzero, indices)
 
 
-def _rans_body(codes: Sequence[TensorCode], entries: list[Entry], log2_lanes: int) -> bytes:
+def _rans_body(codes: Sequence[TensorCode], entries: list[Entry], log2_lanes: int, levels: CodedLevels) -> bytes:
     stream = StreamEncoder()
     for code, entry in zip(codes, entries, strict=True):
+        if entry.latents:
+            _encode_latents(stream, code, entry, levels)
+            continue
         if code.row_steps is not None:
             _encode_list(stream, code.row_steps.astype(np.int32), entry.row_steps)
         if entry.values is None:
@@ -409,9 +599,18 @@ def _encode_atoms(stream: StreamEncoder, code: SparseCode, table: SparseTable) -
         stream.bitmap(row, code.n_atoms)
 
 
-def _encode_list(stream: StreamEncoder, values: Acc, parameters: ValueParameters | None) -> None:
+def _encode_latents(stream: StreamEncoder, code: TensorCode, entry: Entry, levels: CodedLevels) -> None:
+    if code.tensor.ordinal in levels:
+        encode_level(stream, levels[code.tensor.ordinal])
+        return
+    columns = code.values.reshape(-1, code.tensor.n_lists).T
+    for column, parameters in zip(columns, entry.latents, strict=True):
+        _encode_list(stream, column, parameters)
+
+
+def _encode_list(stream: StreamEncoder, values: Acc, parameters: ValueParameters | LatentParameters | None) -> None:
     assert parameters is not None
-    assert not isinstance(parameters, Width)
+    assert not isinstance(parameters, Width | ContextForm)
     if isinstance(parameters, ZeroModel):
         return
     try:

@@ -17,7 +17,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sinrfmt.models import PROBABILITY_BITS, PROBABILITY_TOTAL, StreamFault, bitmap_symbols
+from sinrfmt.models import PROBABILITY_BITS, PROBABILITY_TOTAL, RowTable, StreamFault, bitmap_symbols
 
 SLOT_MASK = PROBABILITY_TOTAL - 1
 WORD_BITS = 16
@@ -95,6 +95,18 @@ class StreamDecoder(ABC):
         return values
 
     @abstractmethod
+    def mixed(self, rows: NDArray[np.int32], table: RowTable) -> NDArray[np.int32]:
+        """Read a run of symbols of which each has its own model (clause 10.6).
+
+        Args:
+            rows: int32[n], the model of every symbol.
+            table: the models.
+
+        Returns:
+            int32[n], numbers of symbols in the table.
+        """
+
+    @abstractmethod
     def _symbol_run(self, frequencies: NDArray[np.int64], n: int) -> NDArray[np.int16]: ...
 
     @abstractmethod
@@ -145,6 +157,28 @@ class OneLaneDecoder(StreamDecoder):
                 position += 1
         self._state, self._next = x, position
         return symbols
+
+    def mixed(self, rows: NDArray[np.int32], table: RowTable) -> NDArray[np.int32]:
+        found = np.empty(rows.size, dtype=np.int32)
+        for block in _blocks(rows.size):
+            found[block] = self._mixed_block(rows[block], table)
+        return found
+
+    def _mixed_block(self, rows: NDArray[np.int32], table: RowTable) -> list[int]:
+        x, words, position, left = self._state, self._words, self._next, len(self._words)
+        ends, frequencies, offsets = table.ends.data, table.frequencies.data, table.offsets.data
+        firsts, lasts = table.firsts[rows].tolist(), table.firsts[rows + 1].tolist()
+        found = []
+        for row, first, last in zip((rows << PROBABILITY_BITS).tolist(), firsts, lasts, strict=True):
+            key = row | x & SLOT_MASK
+            symbol = bisect_right(ends, key, first, last)
+            found.append(symbol)
+            x = frequencies[symbol] * (x >> PROBABILITY_BITS) + key - offsets[symbol]
+            if x < STATE_LOW and position < left:
+                x = x << WORD_BITS | words[position]
+                position += 1
+        self._state, self._next = x, position
+        return found
 
     def _field_run(self, bits: NDArray[np.uint8]) -> NDArray[np.uint16]:
         values = np.empty(bits.size, dtype=np.uint16)
@@ -253,6 +287,21 @@ class LanesDecoder(StreamDecoder):
             symbols[block] = symbol_of.take(symbols[block])
         return symbols
 
+    def mixed(self, rows: NDArray[np.int32], table: RowTable) -> NDArray[np.int32]:
+        found = np.empty(rows.size, dtype=np.int32)
+        for row in self._rows(rows.size):
+            states = self._states[: row.stop - row.start]
+            keys = (states & SLOT_MASK).astype(np.int32)
+            keys |= rows[row] << PROBABILITY_BITS
+            symbols = table.ends.searchsorted(keys, side="right")
+            found[row] = symbols
+            keys -= table.offsets.take(symbols)
+            states >>= PROBABILITY_BITS
+            states *= table.frequencies.take(symbols).view(np.uint32)
+            states += keys.view(np.uint32)
+            self._refill(states)
+        return found
+
     def _field_run(self, bits: NDArray[np.uint8]) -> NDArray[np.uint16]:
         values = np.empty(bits.size, dtype=np.uint16)
         for row in self._rows(bits.size):
@@ -314,6 +363,11 @@ class StreamEncoder:
         """Add a run of symbols 0 to K - 1 under int64[K] frequencies."""
         chosen = np.asarray(symbols, dtype=np.intp)
         self._add(frequencies[chosen], (np.cumsum(frequencies) - frequencies)[chosen])
+
+    def mixed(self, symbols: NDArray[np.int32], table: RowTable) -> None:
+        """Add a run of symbols of which each has its own model: int32[n], their numbers in the table (clause 10.6)."""
+        starts = table.offsets[symbols] & (PROBABILITY_TOTAL - 1)
+        self._add(table.frequencies[symbols].astype(np.int64), starts.astype(np.int64))
 
     def raw(self, values: ArrayLike, widths: ArrayLike) -> None:
         """Add a list of raw fields (clause 10.5): n values below 2^32 and their widths, one number or n."""

@@ -104,9 +104,12 @@ class RecordKind(IntEnum):
     GABOR = 8
     FINER = 9
     FILTER = 10
+    CONV = 11
+    CONV_RELU = 12
     FOURIER = 33
     FOURIER_SEEDED = 34
     GRID = 35
+    PYRAMID = 36
     SKIP = 64
 
 
@@ -139,6 +142,25 @@ class ModelForm(IntEnum):
     SAME = 3
 
 
+class LatentForm(IntEnum):
+    """How the model of a level's latents is given."""
+
+    ZERO = 0
+    SHORT = 1
+    LONG = 2
+    SAME = 3
+    TABLE = 4
+    CONTEXT = 5
+
+
+class ContextId(IntEnum):
+    """How latents of a pyramid are predicted from others."""
+
+    FACTORISED = 0
+    INTERLACED = 1
+    SERIAL = 2
+
+
 class Law(IntEnum):
     """Laws of a short-form model."""
 
@@ -152,7 +174,6 @@ class Law(IntEnum):
 RESERVED_FEATURES = frozenset(
     {
         Feature.TRELLIS,
-        Feature.GRID,
         Feature.PARTS,
         Feature.WIDTHS,
         Feature.SHARED_BASE,
@@ -164,14 +185,12 @@ RESERVED_RECORD_KINDS = frozenset(
         RecordKind.GABOR,
         RecordKind.FINER,
         RecordKind.FILTER,
-        RecordKind.GRID,
         RecordKind.SKIP,
     }
 )
 RESERVED_TOOLS = frozenset(
     {
         Tool.TRELLIS,
-        Tool.LATENT,
     }
 )
 KINDS_WITH_OMEGA = frozenset({RecordKind.SINE, RecordKind.GAUSSIAN, RecordKind.GABOR, RecordKind.FINER})

@@ -134,13 +134,14 @@ def _coded_tensors(field: Field) -> tuple[dict[int, float], dict[int, SparseTabl
     """By ordinal: coded bits of every tensor over all passes decoded; fields of the sparse codes of pass 0."""
     bits = {tensor.ordinal: 0.0 for tensor in field.header.network.tensors}
     tables: dict[int, SparseTable] = {}
-    is_base = True
+    coded: set[int] | None = None
     for chunk in _chunks(field.data):
         if chunk.kind is ChunkKind.PASS:
             pass_header = parse_pass_header(chunk, field.header)
-            for entry, n_bits in payload.coded_bits(chunk.payload, pass_header, field.header, is_base=is_base):
+            entries = list(payload.coded_bits(chunk.payload, pass_header, field.header, field.states, coded))
+            for entry, n_bits in entries:
                 bits[entry.tensor.ordinal] += n_bits
-                if is_base and entry.sparse is not None:
+                if coded is None and entry.sparse is not None:
                     tables[entry.tensor.ordinal] = entry.sparse
-            is_base = False
+            coded = (coded or set()) | {entry.tensor.ordinal for entry, _ in entries}
     return bits, tables

@@ -1,17 +1,28 @@
 """The tensor table of a PASS chunk: one entry of bit fields for each tensor.
 
-Specification: clauses 7.2, 7.3 and 9.5. ``parse`` and ``build`` mirror each other; values and steps are not
+Specification: clauses 7.2, 7.3, 9.5 and 9.6.3. ``parse`` and ``build`` mirror each other; values and steps are not
 touched here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sinrfmt.bits import BitReader, BitWriter
 from sinrfmt.layout import TABLE_FIELDS
-from sinrfmt.models import LongModel, ModelParameters, ShortModel, StreamFault, ZeroModel
-from sinrfmt.network import Tensor
-from sinrfmt.registry import Coding, ModelForm, Tool
+from sinrfmt.models import (
+    TABLE_CODE_LIMIT,
+    ContextForm,
+    LatentParameters,
+    LongModel,
+    ModelParameters,
+    ShortModel,
+    StreamFault,
+    TableModel,
+    ZeroModel,
+)
+from sinrfmt.network import LEVEL_ORDINAL, Tensor, TensorRole
+from sinrfmt.registry import Coding, LatentForm, ModelForm, Tool
 from sinrfmt.sparse import Vectors, vectors_shape
 from sinrfmt.wire import Fault
 
@@ -22,6 +33,10 @@ SHORT_STEP_LAST = SHORT_STEP_FIRST + (1 << SIZES["step_short"]) - 1
 PRIOR_SHIFT_FIRST = 8
 PRIOR_SHIFT_LAST = 38
 ADD_BITS_LAST = 8
+UNIT_STEP = 800
+"""Step code of 1: that of latents, and of a context tensor with context_step 0."""
+DIFFERENCE_CENTRE = 7
+DIFFERENCE_ESCAPE = 15
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,8 @@ class Entry:
     """What a PASS chunk says of one tensor that it codes.
 
     ``step`` is None in a later pass; ``values`` is None for tool RAW and of the coefficients for tool SPARSE;
-    ``refine_bits`` is 0 in pass 0, 1 to 8 later, 0 to 8 later for tool SPARSE (its field add_bits).
+    ``refine_bits`` is 0 in pass 0, 1 to 8 later, 0 to 8 later for tool SPARSE (its field add_bits). ``latents`` has the
+    parameters of every list of latents, for coding RANS; for other codings they are in ``values``.
     """
 
     tensor: Tensor
@@ -70,6 +86,7 @@ class Entry:
     prior: Prior | None = None
     refine_bits: int = 0
     sparse: SparseTable | None = None
+    latents: tuple[LatentParameters, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -97,12 +114,16 @@ class Entry:
 
 
 LowestSteps = Mapping[int, int]
-"""Tensor ordinal to the lowest step code of its rows, before a later pass."""
+"""Tensor ordinal to the lowest step code of its rows, before a later pass; latents only if a pass coded them."""
 
 
-def checked_steps(tensors: Sequence[Tensor]) -> LowestSteps:
-    """For a table of a later pass that was checked before: the highest code everywhere, so that TAB-4 holds."""
-    return dict.fromkeys((tensor.ordinal for tensor in tensors), STEP_LAST)
+def checked_steps(tensors: Sequence[Tensor], coded: Collection[int]) -> LowestSteps:
+    """For a table of a later pass that was checked before: the highest code everywhere, so that TAB-4 holds.
+
+    ``coded`` has the ordinals of the latents that earlier passes coded.
+    """
+    known = (t.ordinal for t in tensors if t.role is not TensorRole.LATENT or t.ordinal in coded)
+    return dict.fromkeys(known, STEP_LAST)
 
 
 def _lacks_octaves(lowest_step: int, refine_bits: int) -> str | None:
@@ -124,15 +145,75 @@ class _Parser:
         self._log2_lanes = log2_lanes
         self._lowest_steps = lowest_steps
         self._last: ModelParameters | None = None
+        self._last_latents: LatentParameters | None = None
+        self._coded = set(lowest_steps or ())
 
     def _fail(self, name: str, message: str, path: str) -> Fault:
         return Fault(name, message, offset=self._reader.field_offset, path=path)
 
     def entry(self, tensor: Tensor) -> Entry | None:
+        if tensor.role is TensorRole.LATENT:
+            return None if tensor.ordinal in self._coded else self._level(tensor)
+        if tensor.role is TensorRole.CONTEXT:
+            return self._context_tensor(tensor) if self._lowest_steps is None else None
         is_raw = tensor.record.tool is Tool.RAW
         if self._lowest_steps is None:
             return Entry(tensor) if is_raw else self._base(tensor)
         return None if is_raw else self._refinement(tensor, self._lowest_steps[tensor.ordinal])
+
+    def _context_tensor(self, tensor: Tensor) -> Entry:
+        step = UNIT_STEP - 8 * self._reader.read("context_step")
+        return Entry(tensor, self._values(), step)
+
+    def _level(self, tensor: Tensor) -> Entry | None:
+        if not self._reader.read("refined"):
+            return None
+        if tensor.ordinal > LEVEL_ORDINAL and tensor.ordinal - 1 not in self._coded:
+            raise self._fail("BAD_TABLE", "the level below is not coded", "refined")
+        self._coded.add(tensor.ordinal)
+        if self._coding is not Coding.RANS:
+            return Entry(tensor, self._values(), UNIT_STEP)
+        return Entry(tensor, None, UNIT_STEP, latents=tuple(self._latents(tensor) for _ in range(tensor.n_lists)))
+
+    def _latents(self, tensor: Tensor) -> LatentParameters:
+        form = self._reader.read("latent_form")
+        is_same_first = form == LatentForm.SAME and self._last_latents is None
+        is_foreign = form == LatentForm.CONTEXT and not tensor.has_context
+        if form > max(LatentForm) or is_same_first or is_foreign:
+            raise self._fail("BAD_MODEL", f"latent form {form} cannot stand here", "latent_form")
+        if form == LatentForm.ZERO:
+            return ZeroModel()
+        if form == LatentForm.CONTEXT:
+            return ContextForm()
+        if form != LatentForm.SAME:
+            readers: dict[int, Callable[[], LatentParameters]] = {
+                LatentForm.SHORT: self._short,
+                LatentForm.LONG: self._long,
+                LatentForm.TABLE: self._table,
+            }
+            self._last_latents = readers[form]()
+        assert self._last_latents is not None
+        return self._last_latents
+
+    def _table(self) -> TableModel:
+        below = self._reader.read("table_below")
+        n = below + self._reader.read("table_above") + 1
+        if n < 2:
+            raise self._fail("BAD_MODEL", "a table of one symbol", "table_above")
+        escape = bool(self._reader.read("table_escape"))
+        codes = [self._reader.read("table_code")]
+        for _ in range(n - 1):
+            codes.append(self._table_code(codes[-1]))
+        return TableModel(tuple(codes), below, escape)
+
+    def _table_code(self, before: int) -> int:
+        difference = self._reader.read("table_difference")
+        if difference == DIFFERENCE_ESCAPE:
+            return self._reader.read("table_code")
+        code = before + difference - DIFFERENCE_CENTRE
+        if not 0 <= code <= TABLE_CODE_LIMIT:
+            raise self._fail("BAD_MODEL", f"code {code} is outside 0 to {TABLE_CODE_LIMIT}", "table_difference")
+        return code
 
     def _base(self, tensor: Tensor) -> Entry:
         step = self._step()
@@ -280,6 +361,38 @@ class _Builder:
     def __init__(self, writer: BitWriter) -> None:
         self._writer = writer
         self._last: ModelParameters | None = None
+        self._last_latents: LatentParameters | None = None
+
+    def context_tensor(self, entry: Entry) -> None:
+        assert entry.step is not None
+        q, rest = divmod(UNIT_STEP - entry.step, 8)
+        if rest or not 0 <= q < 1 << SIZES["context_step"]:
+            raise Fault("BAD_TABLE", f"step code {entry.step} is not that of a context tensor", path="context_step")
+        self._writer.write("context_step", q)
+        self._values(entry.values)
+
+    def level(self, entry: Entry | None) -> None:
+        self._writer.write("refined", int(entry is not None))
+        if entry is None:
+            return
+        if entry.values is not None:
+            self._values(entry.values)
+        for parameters in entry.latents:
+            self._latents(parameters)
+
+    def _latents(self, parameters: LatentParameters) -> None:
+        if isinstance(parameters, ContextForm):
+            self._writer.write("latent_form", LatentForm.CONTEXT)
+        elif isinstance(parameters, ZeroModel):
+            self._writer.write("latent_form", LatentForm.ZERO)
+        elif parameters == self._last_latents:
+            self._writer.write("latent_form", LatentForm.SAME)
+        else:
+            self._last_latents = parameters
+            self._writer.write("latent_form", _LATENT_FORMS[type(parameters)])
+            fields = _table_fields(parameters) if isinstance(parameters, TableModel) else _model_fields(parameters)
+            for name, value in fields:
+                self._writer.write(name, value)
 
     def base(self, entry: Entry) -> None:
         record = entry.tensor.record
@@ -360,6 +473,30 @@ class _Builder:
             self._writer.write(name, value)
 
 
+_LATENT_FORMS: dict[type, LatentForm] = {
+    ShortModel: LatentForm.SHORT,
+    LongModel: LatentForm.LONG,
+    TableModel: LatentForm.TABLE,
+}
+
+
+def _table_fields(model: TableModel) -> list[tuple[str, int]]:
+    names = ("table_below", "table_above", "table_escape", "table_code")
+    fields = list(zip(names, (model.below, model.highest, int(model.esc), model.codes[0]), strict=True))
+    for before, code in pairwise(model.codes):
+        difference = code - before + DIFFERENCE_CENTRE
+        if 0 <= difference < DIFFERENCE_ESCAPE:
+            fields.append(("table_difference", difference))
+        else:
+            fields += [("table_difference", DIFFERENCE_ESCAPE), ("table_code", code)]
+    return fields
+
+
+def table_bits(model: TableModel) -> int:
+    """Bits of the fields of a table form."""
+    return sum(SIZES[name] for name, _ in _table_fields(model))
+
+
 def _model_fields(parameters: ShortModel | LongModel) -> list[tuple[str, int]]:
     if isinstance(parameters, ShortModel):
         return [("law", parameters.law), ("scale", parameters.q)]
@@ -378,7 +515,13 @@ def build(entries: Sequence[Entry], tensors: Sequence[Tensor], lowest_steps: Low
     builder = _Builder(writer)
     by_ordinal = {entry.tensor.ordinal: entry for entry in entries}
     for tensor in tensors:
-        if lowest_steps is None:
+        if tensor.role is TensorRole.LATENT:
+            if lowest_steps is None or tensor.ordinal not in lowest_steps:
+                builder.level(by_ordinal.get(tensor.ordinal))
+        elif tensor.role is TensorRole.CONTEXT:
+            if lowest_steps is None:
+                builder.context_tensor(by_ordinal[tensor.ordinal])
+        elif lowest_steps is None:
             builder.base(by_ordinal[tensor.ordinal])
         elif tensor.record.tool is not Tool.RAW:
             builder.refinement(by_ordinal.get(tensor.ordinal), lowest_steps[tensor.ordinal])

@@ -27,12 +27,16 @@ Acc = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class TensorState:
-    """One tensor after a pass: integers (C order, flat), step code, row differences (int16, or None)."""
+    """One tensor after a pass: integers (C order, flat), step code, row differences (int16, or None).
+
+    ``is_coded`` is False for latents that no pass has coded yet; they are zeros.
+    """
 
     tensor: Tensor
     acc: Acc
     step: int
     row_steps: NDArray[np.int16] | None = None
+    is_coded: bool = True
 
     @property
     def lowest_step(self) -> int:

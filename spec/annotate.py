@@ -48,7 +48,9 @@ def _fields(parse_payload: Callable[[], Any]) -> list[Seen]:
     return seen
 
 
-def _table_bits(payload: bytes, header: Header, coding: Coding, *, is_base: bool) -> tuple[list[str], int]:
+def _table_bits(
+    payload: bytes, header: Header, coding: Coding, coded: set[int], *, is_base: bool
+) -> tuple[list[str], int]:
     """The bit fields of a tensor table in order, as text, and the offset of the body."""
     seen: list[str] = []
 
@@ -58,29 +60,31 @@ def _table_bits(payload: bytes, header: Header, coding: Coding, *, is_base: bool
         return value
 
     tensors = header.network.tensors
+    steps = None if is_base else checked_steps(tensors, coded)
     with _listening(bits.BitReader, "read", listener):
-        _, body = parse(payload, PASS_HEADER_BYTES, tensors, coding, None if is_base else checked_steps(tensors))
+        entries, body = parse(payload, PASS_HEADER_BYTES, tensors, coding, steps)
+    coded.update(entry.tensor.ordinal for entry in entries)
     return seen, body
 
 
-def _chunk_rows(chunk: Chunk, framing: bytes, header: Header) -> Iterator[Row]:
+def _chunk_rows(chunk: Chunk, framing: bytes, header: Header, coded: set[int]) -> Iterator[Row]:
     kind = chunk.kind.name if chunk.kind is not None else "?"
     for start, end, name, value in _fields(lambda: layout.CHUNK_HEADER.parse(framing[:5])):
         shown = f"{kind}, last chunk" if name == "type" and chunk.is_last else kind if name == "type" else value
         yield str(chunk.offset + start), framing[start:end].hex(), f"chunk.{name}", shown
-    yield from _payload_rows(chunk, header)
+    yield from _payload_rows(chunk, header, coded)
     trailer = chunk.payload_offset + len(chunk.payload)
     yield str(trailer), framing[-TRAILER_BYTES:].hex(), "chunk.crc32", framing[-TRAILER_BYTES:][::-1].hex()
 
 
-def _payload_rows(chunk: Chunk, header: Header) -> Iterator[Row]:
+def _payload_rows(chunk: Chunk, header: Header, coded: set[int]) -> Iterator[Row]:
     if chunk.kind is ChunkKind.HEAD:
         seen = _fields(lambda: layout.HEAD.parse(chunk.payload))
         yield from _seen_rows(chunk, seen)
     elif chunk.kind is ChunkKind.PASS:
         yield from _seen_rows(chunk, _fields(lambda: layout.PASS_HEADER.parse(chunk.payload)))
         pass_header = parse_pass_header(chunk, header)
-        table, body = _table_bits(chunk.payload, header, pass_header.coding, is_base=pass_header.index == 0)
+        table, body = _table_bits(chunk.payload, header, pass_header.coding, coded, is_base=pass_header.index == 0)
         yield _row(chunk, PASS_HEADER_BYTES, body, "table", " ".join(table))
         yield _row(chunk, body, len(chunk.payload), "body", f"coding {pass_header.coding.name}")
     else:
@@ -101,11 +105,12 @@ def rows(data: bytes) -> list[Row]:
     reader = ChunkReader()
     reader.feed(data)
     header: Header | None = None
+    coded: set[int] = set()  # ordinals of the tensors that a pass coded
     while (chunk := reader.next_chunk(passes_complete=False)) is not None:
         if header is None:
             header = parse_head(chunk.payload)
         framing = data[chunk.offset : chunk.offset + len(chunk.payload) + FRAMING_BYTES]
-        result += _chunk_rows(chunk, framing, header)
+        result += _chunk_rows(chunk, framing, header, coded)
     return result
 
 

@@ -18,13 +18,24 @@ import sinrfmt
 from sinrfmt.container import build_file
 from sinrfmt.errors import SinrError
 from sinrfmt.head import Header, build_head, lowest_level
-from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding, Tensor
+from sinrfmt.network import (
+    LEVEL_ORDINAL,
+    FourierEncoding,
+    GridEncoding,
+    LayerRecord,
+    Network,
+    PyramidEncoding,
+    SeededFourierEncoding,
+    Tensor,
+    TensorRole,
+)
 from sinrfmt.payload import States, TensorCode, pack
 from sinrfmt.registry import (
     KINDS_WITH_OMEGA,
     LEVELS,
     ChunkKind,
     Coding,
+    ContextId,
     Coords,
     Dictionary,
     Modality,
@@ -34,7 +45,7 @@ from sinrfmt.registry import (
     Values,
 )
 from sinrfmt.sparse import SparseCode, Vectors, vectors_shape
-from sinrfmt.tables import Prior
+from sinrfmt.tables import UNIT_STEP, Prior
 from sinrfmt.wire import Fault
 
 SIGNATURE = b"SIN\xd2"
@@ -152,8 +163,11 @@ def siren(depth: int = 2, width: int = 5, in_dims: int = 2, out_channels: int = 
 
 def header_of(network: Network, **fields: Any) -> Header:
     """A header of the lowest level, with a seed if the network needs one."""
-    grid = fields.pop("grid", (4, 6)[: network.in_dims] if network.in_dims <= 2 else ())
-    seeded = any(r.prior or r.tool is Tool.SPARSE for r in network.records)
+    encoding = network.input_encoding
+    default_grid = (4, 6)[: network.in_dims] if network.in_dims <= 2 else ()
+    grid = fields.pop("grid", encoding.grid if isinstance(encoding, PyramidEncoding) else default_grid)
+    records = network.records if network.latents is None else (*network.records, network.latents.record)
+    seeded = any(r.prior or r.tool is Tool.SPARSE for r in records)
     needs_seed = seeded or isinstance(network.input_encoding, SeededFourierEncoding)
     defaults: dict[str, Any] = {
         "modality": Modality.FIELD,
@@ -174,8 +188,7 @@ def make_file(
     states: list[States] = []
     for index, (coding, log2_lanes) in enumerate(codings):
         before = states[-1] if states else None
-        make = base_code if before is None else refined_code
-        codes = [code for t in header.network.tensors if (code := make(t, rng, scale, n_bits)) is not None]
+        codes = random_codes(header.network, rng, scale, n_bits, before)
         payload, after = pack(codes, header, coding=coding, log2_lanes=log2_lanes, index=index, before=before)
         chunks.append((ChunkKind.PASS, payload))
         states.append(after)
@@ -187,13 +200,41 @@ def make_file(
     return Made(data, header, tuple(states))
 
 
+def random_codes(
+    network: Network, rng: np.random.Generator, scale: float, n_bits: int, before: States | None
+) -> list[TensorCode]:
+    """Codes of one pass: of latents the next few levels, of other tensors what the pass may code."""
+    coded = {state.tensor.ordinal for state in before or () if state.is_coded}
+    n_coded = sum(ordinal >= LEVEL_ORDINAL for ordinal in coded)
+    next_levels = range(LEVEL_ORDINAL + n_coded, LEVEL_ORDINAL + n_coded + int(rng.integers(1, 5)))
+    codes = []
+    for tensor in network.tensors:
+        if tensor.role is TensorRole.LATENT:
+            if tensor.ordinal in next_levels:
+                codes.append(TensorCode(tensor, laplace(rng, scale, tensor.size)))
+        elif tensor.role is TensorRole.CONTEXT:
+            if before is None:
+                codes.append(context_code(tensor, rng))
+        else:
+            code = (base_code if before is None else refined_code)(tensor, rng, scale, n_bits)
+            codes += [] if code is None else [code]
+    return codes
+
+
+def context_code(tensor: Tensor, rng: np.random.Generator) -> TensorCode:
+    """Weights of a random context network; its scales are about those of the latents that :func:`laplace` makes."""
+    values = rng.integers(-40, 41, tensor.size).astype(np.int32)
+    return TensorCode(tensor, values, UNIT_STEP - 8 * int(rng.integers(5, 12)))
+
+
 def base_code(tensor: Tensor, rng: np.random.Generator, scale: float, _: int = 0) -> TensorCode:
     record = tensor.record
     if record.tool is Tool.RAW:
         numbers = rng.normal(0, 1, tensor.size)
         patterns = numbers.astype(np.float16).view(np.uint16) if record.half else numbers.astype(np.float32)
         return TensorCode(tensor, patterns.view(np.int32) if not record.half else patterns.astype(np.int32))
-    sparse = sparse_code(tensor.shape, rng, scale) if tensor.is_sparse else None
+    # A sum of many atoms has to stay below 2^31 through all refinements.
+    sparse = sparse_code(tensor.shape, rng, min(scale, 1000.0)) if tensor.is_sparse else None
     values = laplace(rng, scale, 0 if tensor.is_sparse else tensor.size)
     rows = None
     if record.row_steps and not tensor.is_bias and rng.integers(4):
@@ -294,21 +335,66 @@ ENCODINGS = st.one_of(
 
 
 @st.composite
+def coding_records(draw: st.DrawFn, kind: RecordKind) -> LayerRecord:
+    """How the weights of a grid record are coded."""
+    record = draw(records(width=1))
+    has_bias = record.bias or kind is RecordKind.PYRAMID
+    return replace(record, kind=kind, omega=1.0, bias=has_bias)
+
+
+@st.composite
+def grids(draw: st.DrawFn, in_dims: int) -> GridEncoding:
+    n_axes = draw(st.integers(1, min(in_dims, 4)))
+    return GridEncoding(
+        resolutions=tuple(draw(st.lists(st.tuples(*[st.integers(1, 5)] * n_axes), min_size=1, max_size=4))),
+        latent_dim=draw(st.integers(1, 3)),
+        feature_dim=draw(st.integers(1, 3)),
+        log2_table_size=draw(st.integers(0, 5)),
+        summed=draw(st.booleans()),
+        append_input=draw(st.booleans()),
+        decoder_per_level=draw(st.booleans()),
+        record=draw(coding_records(RecordKind.GRID)),
+    )
+
+
+@st.composite
+def pyramids(draw: st.DrawFn, in_dims: int) -> PyramidEncoding:
+    axes = tuple(sorted(draw(st.sets(st.integers(0, in_dims - 1), min_size=1))))
+    context = draw(st.sampled_from(ContextId))
+    if context is not ContextId.FACTORISED:
+        axes = (in_dims - 2, in_dims - 1)
+    return PyramidEncoding(
+        grid=draw(st.tuples(*[st.integers(1, 9)] * in_dims)),
+        n_levels=draw(st.integers(1, 5)),
+        axes=axes,
+        filter_numbers=draw(st.integers(1, 8)),
+        shared_filter=draw(st.booleans()),
+        context=context,
+        context_width=draw(st.integers(1, 8)) * 4 if context else 4,
+        context_hidden=draw(st.integers(0, 3)) if context else 0,
+        record=draw(coding_records(RecordKind.PYRAMID)),
+    )
+
+
+@st.composite
 def networks(draw: st.DrawFn) -> Network:
     out_channels = draw(st.integers(1, 6))
     hidden = draw(st.lists(records(), max_size=3))
-    return Network(
-        in_dims=draw(st.integers(1, 8)),
-        out_channels=out_channels,
-        records=(*hidden, draw(records(width=out_channels))),
-        input_encoding=draw(ENCODINGS),
-    )
+    in_dims = draw(st.integers(1, 8))
+    encodings = [ENCODINGS, grids(in_dims)] + ([pyramids(in_dims)] if 2 <= in_dims <= 4 else [])
+    encoding = draw(st.one_of(encodings))
+    last = (draw(records(width=out_channels)),)
+    if isinstance(encoding, PyramidEncoding):
+        kinds = draw(st.lists(st.sampled_from([RecordKind.CONV, RecordKind.CONV_RELU]), max_size=2))
+        last += tuple(replace(draw(records(width=out_channels)), kind=kind, omega=1.0) for kind in kinds)
+    return Network(in_dims, out_channels, (*hidden, *last), encoding)
 
 
 @st.composite
 def dictionaries(draw: st.DrawFn, network: Network) -> Dictionary:
     """Any law where a layer uses tool SPARSE, else law 0 (HED-9)."""
-    is_sparse = any(record.tool is Tool.SPARSE for record in network.records)
+    records = network.records if network.latents is None else (*network.records, network.latents.record)
+    is_sparse = any(record.tool is Tool.SPARSE for record in records)
     return draw(st.sampled_from(Dictionary)) if is_sparse else Dictionary.RADEMACHER
 
 
@@ -323,10 +409,11 @@ def headers(draw: st.DrawFn) -> Header:
     network = draw(networks())
     n, n_passes = network.in_dims, draw(st.integers(1, 255))
     coords = draw(st.sampled_from(Coords))
+    is_pyramid = isinstance(network.input_encoding, PyramidEncoding)
     sides = st.integers(1, 70000) if n == 1 else st.integers(1, 5)
     header = header_of(
         network,
-        grid=draw(st.one_of(st.just(()), st.tuples(*[sides] * n))),
+        **({} if is_pyramid else {"grid": draw(st.one_of(st.just(()), st.tuples(*[sides] * n)))}),
         modality=draw(st.sampled_from(Modality)),
         coords=coords,
         values=draw(st.sampled_from(Values)),

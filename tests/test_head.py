@@ -36,6 +36,15 @@ def fourier_seeded(n_features: int = 8, scale: float = 1.0) -> bytes:
     return b"\x22" + n_features.to_bytes(2, "little") + f32(scale)
 
 
+def grid(n_axes: int = 2, n_levels: int = 1, flags: int = 0, resolutions: tuple[int, ...] = (3, 4)) -> bytes:
+    head = bytes([35, 1, n_axes, n_levels, 2, 1, 8, flags])
+    return head + struct.pack(f"<{len(resolutions)}H", *resolutions)
+
+
+def pyramid(axes: int = 3, context: int = 0, n_levels: int = 3, filters: int = 4, flags: int = 1) -> bytes:
+    return bytes([36, flags, n_levels, axes, filters, context])
+
+
 class Bytes:
     """HEAD by the text, with the place of every field."""
 
@@ -68,7 +77,7 @@ class Bytes:
                 self.payload += bytes([piece]) if isinstance(piece, int) else piece
 
 
-WIDE, SEEDED = b"\x01\x00", b"\x02\x00"
+WIDE, SEEDED, GRID = b"\x01\x00", b"\x02\x00", b"\x10\x00"
 SEED = b"\x10" + bytes(4)
 PRIOR = layer(flags=0x09)
 
@@ -81,7 +90,7 @@ FIELD_RULES = [
     ({"profile_level": 0x10}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     ({"profile_level": 0x16}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     *[({"features_required": struct.pack("<H", 1 << bit)}, "UNSUPPORTED_FEATURE", "features_required", 0)
-      for bit in range(2, 16) if bit != Feature.SPARSE],
+      for bit in range(2, 16) if bit not in (Feature.SPARSE, Feature.GRID)],
     ({"modality": 0}, "UNKNOWN_ID", "modality", 0),
     ({"modality": 9}, "UNKNOWN_ID", "modality", 0),
     ({"in_dims": 0}, "BAD_DIMENSIONS", "in_dims", 0),
@@ -94,7 +103,7 @@ FIELD_RULES = [
     ({"features_required": SEEDED, "seeded": b"\x20" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
     ({"features_required": SEEDED, "seeded": b"\x12" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
     ({"n_records": 0}, "BAD_RECORD", "n_records", 0),
-    *[({"records": [layer(kind)]}, "UNKNOWN_ID", "records", 0) for kind in (0, 8, 9, 10, 11, 32, 35, 64, 255)],
+    *[({"records": [layer(kind)]}, "UNKNOWN_ID", "records", 0) for kind in (0, 8, 9, 10, 13, 32, 37, 64, 255)],
     ({"records": [layer(flags=0x81)]}, "RESERVED_NOT_ZERO", "records", 1),
     *[({"records": [layer(flags=tool)]}, "UNKNOWN_ID", "records", 1) for tool in (5, 6, 7)],
     ({"records": [layer(width=0)]}, "BAD_RECORD", "records", 2),
@@ -110,8 +119,21 @@ FIELD_RULES = [
     ({"records": [fourier_seeded(n_features=0)]}, "BAD_RECORD", "records", 1),
     *[({"records": [fourier_seeded(scale=scale)]}, "BAD_FLOAT", "records", 3)
       for scale in (NAN, INF, 0.0, -1.0, 2.0**64)],
-    *[({"last": bytes([kind, 1])}, "UNKNOWN_ID", "last", 0) for kind in (0, 8, 10, 35, 64)],
-    *[({"last": bytes([kind, 1])}, "BAD_RECORD", "last", 0) for kind in (33, 34)],
+    *[({"last": bytes([kind, 1])}, "UNKNOWN_ID", "last", 0) for kind in (0, 8, 10, 37, 64)],
+    *[({"features_required": GRID, "records": [bytes([35, 1]) + bytes(body)]}, "BAD_RECORD", "records", at)
+      for body, at in (((0,), 2), ((5,), 2), ((1, 0), 3), ((1, 65), 3), ((1, 1, 0), 4), ((1, 1, 1, 0), 5),
+                       ((1, 1, 1, 1, 31), 6), ((1, 1, 1, 1, 8, 0, 0, 0), 8))],
+    ({"records": [grid(flags=0x10)]}, "RESERVED_NOT_ZERO", "records", 7),
+    ({"records": [pyramid(flags=0x21)]}, "RESERVED_NOT_ZERO", "records", 1),
+    ({"records": [pyramid(flags=0x81)]}, "RESERVED_NOT_ZERO", "records", 1),
+    *[({"records": [pyramid(n_levels=n)]}, "BAD_RECORD", "records", 2) for n in (0, 17)],
+    *[({"records": [pyramid(axes=axes)]}, "BAD_RECORD", "records", 3) for axes in (0, 16)],
+    *[({"records": [pyramid(filters=filters)]}, "BAD_RECORD", "records", 4) for filters in (0, 9)],
+    ({"records": [pyramid(filters=0x24)]}, "RESERVED_NOT_ZERO", "records", 4),
+    ({"records": [pyramid(context=0x81)]}, "RESERVED_NOT_ZERO", "records", 5),
+    ({"records": [pyramid(context=3)]}, "UNKNOWN_ID", "records", 5),
+    ({"records": [pyramid(context=0x10)]}, "RESERVED_NOT_ZERO", "records", 5),
+    *[({"last": bytes([kind, 1])}, "BAD_RECORD", "last", 0) for kind in (33, 34, 35, 36)],
     ({"last": b"\x01\x81"}, "RESERVED_NOT_ZERO", "last", 1),
     ({"last": b"\x01\x07"}, "UNKNOWN_ID", "last", 1),
     ({"last": b"\x02\x01\x00" + f32(7.0)}, "BAD_FLOAT", "last", 3),
@@ -159,6 +181,26 @@ RULES = [
     ({"features_optional": 1, "blocks": b"\x01\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),  # HED-11
     ({"features_optional": 1, "blocks": b"\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),
     ({"features_optional": 3, "blocks": b"\x04" + bytes(4) + b"\x00"}, "BAD_OPTIONAL_BLOCK", "blocks", 0),
+    *[({"features_required": GRID, "records": [record]}, "BAD_RECORD", "records", 1)
+      for record in (grid()[:1] + b"\x04" + grid()[2:], pyramid(flags=4))],
+    ({"records": [grid(n_axes=3, resolutions=(3, 4, 5))]}, "BAD_RECORD", "records", 2),  # GRD-1
+    ({"records": [pyramid()], "grid": GRID0}, "BAD_RECORD", "records", 0),  # GRD-2
+    ({"records": [pyramid()], "in_dims": 5, "grid": struct.pack("<5H", 2, 2, 2, 2, 2)}, "BAD_RECORD", "records", 0),
+    ({"records": [pyramid(axes=4)]}, "BAD_RECORD", "records", 3),
+    ({"records": [pyramid(axes=2, context=1)]}, "BAD_RECORD", "records", 5),
+    ({"records": [pyramid(axes=1, context=2)], "in_dims": 1, "grid": b"\x05\x00"}, "BAD_RECORD", "records", 5),
+    ({"records": [layer(11, width=2)]}, "BAD_RECORD", "records", 0),  # GRD-3
+    ({"last": b"\x0c\x01"}, "BAD_RECORD", "last", 0),
+    ({"features_required": GRID, "records": [grid(), layer(width=3)], "last": b"\x0b\x01"}, "BAD_RECORD", "last", 0),
+    ({"features_required": GRID, "records": [pyramid(), layer(11, width=4)]}, "BAD_RECORD", "records1", 0),
+    ({"features_required": GRID, "records": [pyramid(), layer(11, width=3)]}, "BAD_RECORD", "last", 0),
+    ({"features_required": GRID, "records": [pyramid(n_levels=4)], "last": b"\x0b\x01"}, "BAD_RECORD", "last", 0),
+    ({"records": [grid()]}, "FEATURE_MISMATCH", "records", 0),  # GRD-4
+    ({"records": [pyramid()]}, "FEATURE_MISMATCH", "records", 0),
+    ({"features_required": GRID}, "FEATURE_MISMATCH", "features_required", 0),
+    ({"features_required": GRID, "records": [pyramid(flags=9)]}, "FEATURE_MISMATCH", "records", 1),
+    ({"features_required": GRID, "records": [grid(n_axes=2, resolutions=(60000, 60000))[:6] + b"\x1e\x04"
+      + struct.pack("<H", 60000)]}, "LIMIT_PARAMETERS", "n_records", 0),
     ({"records": [fourier(octaves=32, base=b"\x05")]}, "BAD_FLOAT", "records", 3),  # HED-12
     ({"records": [fourier(octaves=9, base=b"\x00" + f32(256.0))]}, "BAD_FLOAT", "records", 3),
     ({"records": [fourier(octaves=32, base=b"\x00" + f32(2.0**63))]}, "BAD_FLOAT", "records", 3),
@@ -215,6 +257,13 @@ ACCEPTED = [
     {"features_required": b"\x03\x00", "grid": bytes(8), "seeded": b"\x10" + struct.pack("<Q", 1 << 32),
      "records": [PRIOR]},
     {"features_required": SEEDED, "seeded": SEED, "records": [fourier_seeded(2048)]},
+    {"features_required": GRID, "records": [grid()]},
+    {"features_required": GRID, "records": [grid(n_axes=1, n_levels=2)]},
+    {"features_required": GRID, "records": [grid(flags=15, n_levels=2)]},
+    {"features_required": GRID, "records": [pyramid(context=0x75, filters=0x18)]},
+    {"features_required": GRID, "records": [pyramid(), layer(12, width=3, repeat=2)], "last": b"\x0b\x01"},
+    {"features_required": GRID, "records": [pyramid(axes=6, context=2)], "in_dims": 3, "grid": bytes([2, 0] * 3)},
+    {"features_required": b"\x12\x00", "seeded": SEED, "records": [pyramid(flags=9)]},
     {"records": [layer(flags=0x40)], "last": b"\x03\x20"},
     {"features_optional": 1, "blocks": b"\x02\x10\x27"},
     {"features_optional": 0xFF, "blocks": b"\x02\x10\x27" + b"\x00" * 6 + b"\xff" + bytes(255)},

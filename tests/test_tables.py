@@ -108,7 +108,7 @@ def test_row_steps_stand_before_the_prior_and_only_at_matrices() -> None:
 def test_tool_raw_has_no_entry() -> None:
     tensors = one_layer(tool=Tool.RAW)
     assert parse([], tensors) == ([Entry(tensor) for tensor in tensors], START)
-    assert parse([], tensors, lowest_steps=tables.checked_steps(tensors)) == ([], START)
+    assert parse([], tensors, lowest_steps=tables.checked_steps(tensors, ())) == ([], START)
 
 
 # --- model forms -----------------------------------------------------------------------------------------------------

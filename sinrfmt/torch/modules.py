@@ -175,6 +175,7 @@ def _build_input(encoding: InputEncoding | None, in_dims: int, seed: int) -> nn.
         return IdentityInput()
     if isinstance(encoding, FourierEncoding):
         return FourierInput(encoding)
+    assert isinstance(encoding, SeededFourierEncoding)
     return SeededFourierInput(encoding, in_dims, seed)
 
 

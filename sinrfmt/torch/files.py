@@ -88,7 +88,7 @@ def encode(
     def size_of(network: Network, codes: Sequence[TensorCode], network_seed: int) -> int:
         return len(build(header_of(network, signal, network_seed), codes, payload))
 
-    with _threads(signal.n_samples):
+    with few_threads(signal.n_samples):
         chosen = encode_signal(
             signal,
             preset_of(preset) if isinstance(preset, str) else preset,
@@ -104,7 +104,7 @@ def encode(
 
 
 @contextmanager
-def _threads(n_samples: int) -> Iterator[None]:
+def few_threads(n_samples: int) -> Iterator[None]:
     """One torch thread for a small picture: its products are so small that two threads mostly wait for each other."""
     before = torch.get_num_threads()
     if n_samples <= SMALL_SIGNAL:

@@ -9,7 +9,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor as Values
 
 from sinrfmt.network import Tensor, TensorRole
@@ -55,7 +57,7 @@ class GridFitOptions:
 
     n_steps: int
     rate_weight: float
-    latent_rate: float = 0.16
+    latent_rate: float = 0.3
     network_rate: float = 0.01
     warm_share: float = 0.3
     hard_share: float = 0.02

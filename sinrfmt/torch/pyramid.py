@@ -15,7 +15,7 @@ from torch import nn
 
 from sinrfmt.network import LATTICE_KINDS, N_COARSE, Network, PyramidEncoding, Tensor, TensorRole
 from sinrfmt.registry import RecordKind
-from sinrfmt.torch.contexts import ContextSites, context_sites
+from sinrfmt.torch.sites import N_GROUPS, N_PHASES, ContextSites, context_sites
 from sinrfmt.torch.modules import ACTIVATIONS
 
 Arrays = Mapping[str, Values]
@@ -74,17 +74,15 @@ class PyramidModule(nn.Module):
             ):
                 taps = torch.from_numpy(_taps(encoding.filter_numbers, before, after))
                 self.register_buffer(f"taps_{level}_{axis}", taps, persistent=False)
-        if encoding.has_context:
-            self.sites: ContextSites | None = context_sites(encoding)
+        self.sites = context_sites(encoding) if encoding.has_context else None
+        if self.sites is not None:
             self._make_site_buffers(self.sites)
 
     def _make_site_buffers(self, sites: ContextSites) -> None:
         encoding = self.encoding
-        phases = _one_hot(sites.phase, int(sites.phase.max(initial=0)) + 1)
         levels = _one_hot(sites.level, encoding.n_levels)
-        offsets = levels if sites.group is None else torch.cat([levels, _one_hot(sites.group, 4)])
-        if encoding.context_width and sites.group is not None:
-            phases = _one_hot(sites.phase, 10)
+        offsets = levels if sites.group is None else torch.cat([levels, _one_hot(sites.group, N_GROUPS)])
+        phases = _one_hot(sites.phase, 1 if sites.group is None else N_PHASES)
         buffers = {
             "order": torch.from_numpy(sites.order),
             "coarse": torch.from_numpy(sites.coarse.reshape(-1)),

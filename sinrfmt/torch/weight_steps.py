@@ -14,6 +14,7 @@ from torch import Tensor as Values
 from sinrfmt.model_fit import fit_model
 from sinrfmt.network import Tensor, TensorRole
 from sinrfmt.torch.latents import round_through
+from sinrfmt.weights import nearest_step_code, step_value
 
 Steps = dict[str, float]
 """Step per tensor name."""
@@ -100,10 +101,10 @@ def _search_one(
 
 def _allowed(step: float, tensor: Tensor, array: Values) -> float:
     """The step, or the nearest one that the file can have."""
-    if tensor.role is TensorRole.LAYER:
-        return step
-    peak = float(array.detach().abs().max())
-    least, most = CONTEXT_STEPS
-    while peak / step >= CONTEXT_ACC_LIMIT - 1 and step < most:
-        step *= 2.0
-    return min(max(step, least), most)
+    if tensor.role is TensorRole.CONTEXT:
+        peak = float(array.detach().abs().max())
+        least, most = CONTEXT_STEPS
+        while peak / step >= CONTEXT_ACC_LIMIT - 1 and step < most:
+            step *= 2.0
+        step = min(max(step, least), most)
+    return float(step_value(nearest_step_code(step)))

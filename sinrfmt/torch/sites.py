@@ -18,6 +18,7 @@ Offsets = Sequence[tuple[int, int]]
 
 STRIDES = (4, 2, 1)
 BASE_STRIDE = 8
+N_GROUPS, N_PHASES = 4, 10
 _DIAGONAL: Offsets = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 _DIRECT: Offsets = ((-1, 0), (0, -1), (0, 1), (1, 0))
 # Kind of an interlaced phase: first column of context.near, neighbours in units of the stride.

@@ -18,7 +18,7 @@ from sinrfmt import evaluate, image, metrics, report
 from sinrfmt.api import write_atomically, writing
 from sinrfmt.cli.progress import encoder_progress
 from sinrfmt.faults import error
-from sinrfmt.registry import Coding, Values
+from sinrfmt.registry import Coding, ContextId, Values
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +41,14 @@ class PresetName(StrEnum):
     FAST = "fast"
     BALANCED = "balanced"
     BEST = "best"
+    PYRAMID = "pyramid"
+    SHACIRA = "shacira"
+
+
+class ContextName(StrEnum):
+    FACTORISED = "factorised"
+    INTERLACED = "interlaced"
+    SERIAL = "serial"
 
 
 class FieldKind(StrEnum):
@@ -70,8 +78,10 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+GRID_PRESETS = frozenset({PresetName.PYRAMID, PresetName.SHACIRA})
+_DEFAULT_PRESETS = {FieldKind.GRID: PresetName.PYRAMID}
+
 NOT_YET: dict[StrEnum, str] = {
-    FieldKind.GRID: "latent grids (feature GRID) are reserved in this version; use --field mlp",
     CodingTool.TCQ: "the trellis-coded quantiser (feature TRELLIS) is reserved in this version; use --coding scalar",
 }
 
@@ -94,11 +104,14 @@ def _print(text: str, *, as_json: dict[str, Any] | None) -> None:
 def encode(
     source: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, …")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.sinr", help="The file to write.")],
-    preset: Annotated[PresetName, typer.Option(help="How much work to do.")] = PresetName.BALANCED,
+    preset: Annotated[
+        PresetName | None, typer.Option(help="How much work to do; balanced, for grids pyramid, when not given.")
+    ] = None,
     n_bytes: Annotated[int | None, typer.Option("--bytes", min=1, help="Size of the file at most.")] = None,
     bpp: Annotated[float | None, typer.Option("--bpp", min=0, help="Bits per pixel at most.")] = None,
     psnr: Annotated[float | None, typer.Option("--psnr", min=0, help="PSNR at least, in dB.")] = None,
     field: Annotated[FieldKind, typer.Option(help="What holds the signal.")] = FieldKind.AUTO,
+    context: Annotated[ContextName, typer.Option(help="What predicts a pyramid's latents.")] = ContextName.INTERLACED,
     coding: Annotated[CodingTool, typer.Option(help="Coding tool of the weights.")] = CodingTool.SCALAR,
     payload: Annotated[
         PayloadCoding | None, typer.Option(help="Payload coding; brotli for sinr-paper, else rans, when not given.")
@@ -117,6 +130,8 @@ def encode(
             raise error("USAGE", NOT_YET[choice])
     if sum(option is not None for option in (n_bytes, bpp, psnr)) > 1:
         raise error("USAGE", "--bytes, --bpp and --psnr exclude each other")
+    if preset is not None and field is not FieldKind.AUTO and (preset in GRID_PRESETS) != (field is FieldKind.GRID):
+        raise error("USAGE", f"--preset {preset.value} does not go with --field {field.value}")
     for path in (output, keep_network):
         if path is not None:
             _check_output(path, force)
@@ -125,18 +140,26 @@ def encode(
     budget = int(bpp * grid[0] * grid[1] / 8) if bpp is not None else n_bytes
     started = time.monotonic()
     torch_api = _torch_api()
+    chosen = preset or _DEFAULT_PRESETS.get(field, PresetName.BALANCED)
+    common = {"max_bytes": budget, "min_psnr": psnr, "seed": seed, "device": device.value}
     with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
-        encoding = torch_api.encode(
-            picture,
-            preset=preset.value,
-            max_bytes=budget,
-            min_psnr=psnr,
-            weight_coding=coding.value,
-            coding=None if payload is None else Coding[payload.name],
-            seed=seed,
-            device=device.value,
-            on_progress=on_progress,
-        )
+        if chosen in GRID_PRESETS:
+            encoding = torch_api.encode_grid(
+                picture,
+                preset=chosen.value,
+                context=ContextId[context.name],
+                on_progress=on_progress,
+                **common,
+            )
+        else:
+            encoding = torch_api.encode(
+                picture,
+                preset=chosen.value,
+                weight_coding=coding.value,
+                coding=None if payload is None else Coding[payload.name],
+                on_progress=on_progress,
+                **common,
+            )
     result = encoding.field
     write_atomically(output, result.data)
     if keep_network is not None:
@@ -146,7 +169,7 @@ def encode(
         "psnr": round(metrics.psnr(picture, result.to_uint8()), 4),
         "fp32_psnr": round(encoding.float_psnr, 4),
         "bpp": round(metrics.bits_per_sample(len(result.data), grid), 5),
-        "preset": preset.value,
+        "preset": chosen.value,
         "seconds": round(time.monotonic() - started, 2),
     }
     text = (

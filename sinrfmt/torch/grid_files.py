@@ -1,6 +1,7 @@
-"""Pictures to files as pyramids of latents: the network for a preset, training, integers, bytes.
+"""Pictures to files as latents: the network for a preset, training, integers, bytes.
 
-Specification: clauses 9.6.2, 10.6 and 16.6. Everything that is written is parsed back before it is given to the caller.
+Specification: clauses 9.6, 10.6, 16.5 and 16.6. Everything that is written is parsed back before it is
+given to the caller.
 """
 
 import math
@@ -17,14 +18,16 @@ from numpy.typing import NDArray
 import sinrfmt
 from sinrfmt.faults import error
 from sinrfmt.head import Header, lowest_level
-from sinrfmt.network import LayerRecord, Network, PyramidEncoding, Tensor, TensorRole
+from sinrfmt.network import GridEncoding, LayerRecord, Network, PyramidEncoding, Tensor, TensorRole
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Coding, ContextId, Coords, Modality, RecordKind, Values
 from sinrfmt.tables import UNIT_STEP
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, build, device_of, few_threads
+from sinrfmt.torch.fit import Progress
 from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid
 from sinrfmt.torch.pyramid import PyramidModule
+from sinrfmt.torch.shacira import GridModule, ShaciraOptions, fit_shacira
 from sinrfmt.torch.weight_steps import integers
 from sinrfmt.weights import nearest_step_code
 
@@ -40,11 +43,14 @@ CLOSE_BYTES = 0.97
 CLOSE_PSNR = 0.15
 RATE_WEIGHTS = (1e-6, 1.0)
 """Least and largest lambda that a search tries."""
+PUBLISHED_ENTROPY_WEIGHTS = (1e-3, 1e-4)
+PUBLISHED_RATE_WEIGHT = 1e-3
+"""What stands for them in the search of the networks' steps, which SHACIRA does not code."""
 
 
 @dataclass(frozen=True)
-class GridPreset:
-    """A recipe.
+class PyramidPreset:
+    """A recipe for pyramids.
 
     Attributes:
         name: of the preset.
@@ -66,11 +72,40 @@ class GridPreset:
     level_dropout: float
 
 
+@dataclass(frozen=True)
+class ShaciraPreset:
+    """A recipe for SHACIRA.
+
+    Attributes:
+        name: of the preset.
+        n_steps: optimiser steps.
+        rate_weight: as for pyramids; the published entropy weights are those of 1e-3, and in proportion to it.
+        n_levels: levels, from ``first_resolution`` to ``last_resolution`` vertices on an axis by one factor.
+        first_resolution, last_resolution: see there.
+        log2_table_size: of the most entries of a level.
+        width, depth: of the hidden layers.
+    """
+
+    name: str
+    n_steps: int
+    rate_weight: float
+    n_levels: int
+    first_resolution: int
+    last_resolution: int
+    log2_table_size: int
+    width: int
+    depth: int
+
+
+GridPreset = PyramidPreset | ShaciraPreset
+_KINDS: dict[str, type[GridPreset]] = {"pyramid": PyramidPreset, "shacira": ShaciraPreset}
+
+
 @cache
 def grid_presets() -> dict[str, GridPreset]:
     """All presets by name."""
     table = tomllib.loads(files("sinrfmt.torch").joinpath("grid_presets.toml").read_text(encoding="utf-8"))
-    return {name: GridPreset(name=name, **fields) for name, fields in table.items()}
+    return {name: _KINDS[name](name=name, **fields) for name, fields in table.items()}
 
 
 def grid_preset_of(name: str) -> GridPreset:
@@ -96,12 +131,12 @@ def encode_grid(
     device: str = "auto",
     on_progress: StageProgress | None = None,
 ) -> Encoding:
-    """Fit a pyramid of latents to a picture and write it as a file.
+    """Fit latents to a picture and write them as a file.
 
     Args:
         picture: uint8 or uint16 [rows, columns] or [rows, columns, channels], 1 to 4 channels.
-        preset: ``pyramid``, or how much work to do in figures.
-        context: what predicts the latents.
+        preset: ``pyramid`` or ``shacira``, or a recipe in figures.
+        context: what predicts the latents of a pyramid.
         rate_weight: lambda, what a bit per sample position adds to the mean squared error of values in [0, 1].
         max_bytes: size of the file at most; lambda is searched.
         min_psnr: PSNR of the decoded samples at least, in dB. At most one of these three.
@@ -172,24 +207,50 @@ class _Job:
     device: torch.device
     on_progress: StageProgress | None
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.samples.shape[0], self.samples.shape[1]
+
+    @property
+    def progress(self) -> Progress | None:
+        return partial(self.on_progress, "fit") if self.on_progress else None
+
     def run(self, rate_weight: float) -> Encoding:
         """Train, round and write."""
         top = float(np.iinfo(self.samples.dtype).max)
         channels = self.samples.shape[2]
         values = (self.samples.reshape(-1, channels).T / top).astype(np.float32)
-        network = pyramid_network(self.samples.shape[:2], channels, self.preset, self.context)
-        module = PyramidModule(network, seed=self.seed, mean=values.mean(axis=1)).to(self.device)
-        options = GridFitOptions(self.preset.n_steps, rate_weight, level_dropout=self.preset.level_dropout)
         target = torch.tensor(values, device=self.device)
-        progress = partial(self.on_progress, "fit") if self.on_progress else None
-        fitted = fit_pyramid(module, target, options, seed=self.seed, on_progress=progress)
-        data = build(pyramid_header(network), pyramid_codes(network, module, fitted), Coding.RANS)
+        trained = _train_pyramid if isinstance(self.preset, PyramidPreset) else _train_shacira
+        module, fitted = trained(self, target, rate_weight)
+        data = build(picture_header(module.network, self.samples.shape[:2]), latent_codes(module, fitted), Coding.RANS)
         field = sinrfmt.loads(data)
         decoded = field.grid().reshape(-1, channels)
         with torch.no_grad():
             floats = module(fitted.latents).cpu().numpy().T
         arrays = {name: array.detach().cpu().numpy().copy() for name, array in module.arrays().items()}
         return Encoding(field, sample_psnr(self.samples, decoded), sample_psnr(self.samples, floats), arrays)
+
+
+def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[PyramidModule, GridFit]:
+    preset = job.preset
+    assert isinstance(preset, PyramidPreset)
+    network = pyramid_network(job.grid, values.shape[0], preset, job.context)
+    mean = values.mean(dim=1).cpu().numpy()
+    module = PyramidModule(network, seed=job.seed, mean=mean).to(job.device)
+    options = GridFitOptions(preset.n_steps, rate_weight, level_dropout=preset.level_dropout)
+    return module, fit_pyramid(module, values, options, seed=job.seed, on_progress=job.progress)
+
+
+def _train_shacira(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[GridModule, GridFit]:
+    preset = job.preset
+    assert isinstance(preset, ShaciraPreset)
+    network = shacira_network(values.shape[0], preset)
+    module = GridModule(network, job.grid, seed=job.seed).to(job.device)
+    scale = rate_weight / PUBLISHED_RATE_WEIGHT
+    first, last = (weight * scale for weight in PUBLISHED_ENTROPY_WEIGHTS)
+    options = ShaciraOptions(preset.n_steps, rate_weight, entropy_weights=(first, last))
+    return module, fit_shacira(module, values, options, seed=job.seed, on_progress=job.progress)
 
 
 def _as_samples(picture: Picture) -> Picture:
@@ -206,7 +267,7 @@ def sample_psnr(samples: Picture, values: NDArray[np.float32]) -> float:
     return math.inf if mse == 0 else float(10.0 * np.log10(top * top / mse))
 
 
-def pyramid_network(grid: tuple[int, int], channels: int, preset: GridPreset, context: ContextId) -> Network:
+def pyramid_network(grid: tuple[int, int], channels: int, preset: PyramidPreset, context: ContextId) -> Network:
     """The network of a preset for a picture."""
     has_context = context is not ContextId.FACTORISED
     encoding = PyramidEncoding(
@@ -228,31 +289,32 @@ def pyramid_network(grid: tuple[int, int], channels: int, preset: GridPreset, co
     return Network(2, channels, tuple(kept), encoding)
 
 
-def pyramid_header(network: Network) -> Header:
+def shacira_network(channels: int, preset: ShaciraPreset) -> Network:
+    """The network of a preset for a picture."""
+    factor = (preset.last_resolution / preset.first_resolution) ** (1.0 / max(1, preset.n_levels - 1))
+    sizes = [round(preset.first_resolution * factor**level) for level in range(preset.n_levels)]
+    encoding = GridEncoding(tuple((n, n) for n in sizes), log2_table_size=preset.log2_table_size)
+    hidden = LayerRecord(RecordKind.RELU, preset.width, repeat=preset.depth)
+    return Network(2, channels, (hidden, LayerRecord(RecordKind.LINEAR, channels)), encoding)
+
+
+def picture_header(network: Network, grid: tuple[int, int]) -> Header:
     """HEAD of a one-pass picture in [0, 1]."""
-    assert isinstance(network.input_encoding, PyramidEncoding)
-    grid = network.input_encoding.grid
-    return Header(
-        network,
-        Modality.IMAGE,
-        grid=grid,
-        coords=Coords.CENTRES,
-        values=Values.UNIT,
-        level=lowest_level(network, grid),
-    )
+    level = lowest_level(network, grid)
+    return Header(network, Modality.IMAGE, grid=grid, coords=Coords.CENTRES, values=Values.UNIT, level=level)
 
 
-def pyramid_codes(network: Network, module: PyramidModule, fitted: GridFit) -> tuple[TensorCode, ...]:
-    """The integers of a trained pyramid, in table order."""
+def latent_codes(module: PyramidModule | GridModule, fitted: GridFit) -> tuple[TensorCode, ...]:
+    """The integers of trained latents and their networks, in table order."""
     arrays = module.arrays()
     latents = fitted.latents.to(torch.int32).cpu().numpy()
     parts = iter(np.split(latents, module.level_starts[1:-1]))
 
     def code(tensor: Tensor) -> TensorCode:
         if tensor.role is TensorRole.LATENT:
-            return TensorCode(tensor, next(parts), UNIT_STEP)
+            return TensorCode(tensor, next(parts).reshape(-1), UNIT_STEP)
         step = fitted.steps[tensor.name]
         acc = integers(arrays[tensor.name], step).reshape(-1).astype(np.int32)
         return TensorCode(tensor, acc, nearest_step_code(step))
 
-    return tuple(code(tensor) for tensor in network.tensors)
+    return tuple(code(tensor) for tensor in module.network.tensors)

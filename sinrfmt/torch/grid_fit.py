@@ -8,10 +8,9 @@ the loss, and networks rounded to their steps for the last part. Nothing here is
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor as Values
 
 from sinrfmt.network import Tensor, TensorRole
@@ -183,7 +182,7 @@ class _Run:
         return soft + gaussian_noise(soft, deviation, self.generator)
 
     def _loss(self, latents: Values, arrays: Mapping[str, Values], *, is_warm: bool) -> Values:
-        error = (self.module(self._dropped(latents), arrays) - self.values).square().mean()
+        error: Values = (self.module(self._dropped(latents), arrays) - self.values).square().mean()
         return error + self.bit_price * self.latent_bits(latents, arrays, is_warm=is_warm).sum()
 
     def _dropped(self, latents: Values) -> Values:
@@ -201,13 +200,13 @@ class _Run:
         if is_warm or self.module.sites is None:
             return laplace_bits(latents, 0.0, self._level_scales(latents))
         mean, log_scale = self.module.laws(latents, arrays)
-        return laplace_bits(latents.index_select(0, self.module.order), mean, log_scale)
+        return laplace_bits(latents.index_select(0, self.module.get_buffer("order")), mean, log_scale)
 
     @torch.no_grad()
     def _level_scales(self, latents: Values) -> Values:
         """Log scale of each level's best Laplace law, at every latent."""
         starts = self.module.level_starts
-        parts = [latents[start:stop] for start, stop in zip(starts, starts[1:], strict=False)]
+        parts = [latents[start:stop] for start, stop in pairwise(starts)]
         return torch.cat([part.abs().mean().clamp_min(LEAST_SCALE).log().expand(part.numel()) for part in parts])
 
     def _price(self, steps: Steps) -> Values:

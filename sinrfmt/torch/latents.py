@@ -12,6 +12,7 @@ Latents are in units of their own step: the integers of the file are their neare
 """
 
 import math
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -97,7 +98,7 @@ class MonotoneCdf(nn.Module):
         super().__init__()
         widths = (1, *hidden, 1)
         gain = scale ** (1.0 / (len(widths) - 1))
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.weights = nn.ParameterList(
             torch.full((n_dims, n_out, n_in), math.log(math.expm1(1.0 / gain / n_out))) for n_in, n_out in pairs
         )

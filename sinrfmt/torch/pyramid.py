@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor as Values
 from torch import nn
 
+from sinrfmt.grids import CUBIC_DEFAULT, FILTER_DEFAULTS, TAP_OFFSETS
 from sinrfmt.network import LATTICE_KINDS, N_COARSE, Network, PyramidEncoding, Tensor, TensorRole
 from sinrfmt.registry import RecordKind
-from sinrfmt.torch.sites import N_GROUPS, N_PHASES, ContextSites, context_sites
 from sinrfmt.torch.modules import ACTIVATIONS
+from sinrfmt.torch.sites import N_GROUPS, N_PHASES, ContextSites, context_sites
 
 Arrays = Mapping[str, Values]
 
@@ -25,9 +26,6 @@ HIDDEN_CLIP = 16383.0 / 256.0
 MEAN_CLIP = 64.0
 LOG_SCALE_RANGE = (-4.0625, 3.9375)
 """Natural logarithms that round to one of the 64 scales."""
-DEFAULT_FILTERS = {1: (1.0,), 2: (0.75, 0.25), 3: (0.75, 0.25)}
-WIDE_FILTER = (111 / 128, 29 / 128, -9 / 128, -3 / 128)
-FILTER_PLACES = (0, 1, -1, 2, -2, 3, -3, 4)
 
 _ACTIVATIONS = {**ACTIVATIONS, RecordKind.CONV: ACTIVATIONS[RecordKind.LINEAR], RecordKind.CONV_RELU: torch.relu}
 
@@ -36,7 +34,7 @@ FIRST_GAIN, LAST_GAIN = 0.3, 0.06
 
 
 class PyramidModule(nn.Module):
-    """Latents, filters, synthesis and context network of a ``Network`` with a ``PyramidEncoding`` of two halved axes."""
+    """Latents, filters, synthesis and context network of a ``Network`` with the pyramid of a picture."""
 
     def __init__(self, network: Network, *, seed: int = 0, mean: NDArray[np.float32] | None = None) -> None:
         """Build the module with initial values: latents and filters of zeros, a synthesis that gives ``mean``.
@@ -156,27 +154,27 @@ class PyramidModule(nn.Module):
             raise ValueError("this pyramid has no context network")
         arrays = self.arrays() if arrays is None else arrays
         source = torch.cat([latents.clamp(-LATENT_CLIP, LATENT_CLIP), latents.new_zeros(1)])
-        coarse = source.index_select(0, self.coarse).view(N_COARSE, -1)
+        coarse = source.index_select(0, self.get_buffer("coarse")).view(N_COARSE, -1)
         linear = arrays["context.linear"]
         # Rows of the first product: the hidden layer, then the two outputs of the linear branch.
         from_coarse = torch.cat([arrays["context.coarse"], linear[:, :N_COARSE]])
         from_near = torch.cat([arrays["context.near"], linear[:, N_COARSE:]])
         phase = nn.functional.pad(arrays["context.phase"].T, (0, 0, 0, 2))
-        sums = torch.cat([from_coarse, phase], dim=1) @ torch.cat([coarse, self.phases])
+        sums = torch.cat([from_coarse, phase], dim=1) @ torch.cat([coarse, self.get_buffer("phases")])
         sums = self._with_near(sums, source, from_near)
-        hidden, direct = sums.split([self.encoding.context_width, 2])
+        hidden, direct = torch.split_with_sizes(sums, [self.encoding.context_width, 2])
         h = nn.functional.hardtanh(hidden, 0.0, HIDDEN_CLIP)
         for index in range(self.encoding.context_hidden):
             bias = arrays[f"context.hidden.{index}.bias"]
             sums = h + torch.addmm(bias.T, arrays[f"context.hidden.{index}.weight"], h)
             h = nn.functional.hardtanh(sums, 0.0, HIDDEN_CLIP)
-        out = direct + arrays["context.output"] @ h + arrays["context.offset"].T @ self.offsets
+        out = direct + arrays["context.output"] @ h + arrays["context.offset"].T @ self.get_buffer("offsets")
         return out[0].clamp(-MEAN_CLIP, MEAN_CLIP), out[1].clamp(*LOG_SCALE_RANGE)
 
     def _with_near(self, sums: Values, source: Values, weight: Values) -> Values:
         assert self.sites is not None
         sizes = [self.sites.near[0].start, *(near.stop - near.start for near in self.sites.near)]
-        first, *parts = sums.split(sizes, dim=1)
+        first, *parts = torch.split_with_sizes(sums, sizes, dim=1)
         for i, near in enumerate(self.sites.near):
             n = near.positions.shape[0]
             inputs = source.index_select(0, self.get_buffer(f"near_{i}")).view(n, -1)
@@ -186,9 +184,8 @@ class PyramidModule(nn.Module):
 
 def default_filter(n_numbers: int) -> tuple[float, ...]:
     """The up-sampling filter that coded zeros stand for (clause 16.6)."""
-    if n_numbers in DEFAULT_FILTERS:
-        return (*DEFAULT_FILTERS[n_numbers], 0.0)[:n_numbers]
-    return (*WIDE_FILTER, 0.0, 0.0, 0.0, 0.0)[:n_numbers]
+    known = FILTER_DEFAULTS.get(n_numbers, CUBIC_DEFAULT)
+    return (*known, *(0.0,) * (n_numbers - len(known)))
 
 
 def _taps(n_numbers: int, before: int, after: int) -> NDArray[np.float32]:
@@ -197,7 +194,7 @@ def _taps(n_numbers: int, before: int, after: int) -> NDArray[np.float32]:
     i = np.arange(after)
     side = np.where(i % 2 == 1, 1, -1)
     for j in range(n_numbers):
-        taps[j, i, np.clip((i >> 1) + side * FILTER_PLACES[j], 0, before - 1)] = 1.0
+        taps[j, i, np.clip((i >> 1) + side * TAP_OFFSETS[j], 0, before - 1)] = 1.0
     return taps
 
 
@@ -222,8 +219,8 @@ def _initial(tensor: Tensor, network: Network, generator: torch.Generator) -> nn
 def _initial_gain(tensor: Tensor, network: Network) -> float:
     if tensor.role is TensorRole.CONTEXT:
         gains = {"context.coarse": 0.3, "context.near": 0.3, "context.output": 0.1}
-        return gains.get(tensor.name, 0.0) / math.sqrt(tensor.shape[1]) * (
-            3.0 if tensor.name == "context.output" else 1.0
+        return (
+            gains.get(tensor.name, 0.0) / math.sqrt(tensor.shape[1]) * (3.0 if tensor.name == "context.output" else 1.0)
         )
     if tensor.is_bias or tensor.name == "pyramid.filter":
         return 0.0

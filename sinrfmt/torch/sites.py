@@ -70,7 +70,8 @@ class _Plan:
         known = np.maximum(level, 0)
         rows, columns = (np.array([shape[axis] for shape in self.shapes])[known] for axis in (1, 2))
         inside = (level >= 0) & (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
-        return np.where(inside, self.starts[known] + (plane * rows + y) * columns + x, self.starts[-1])
+        places: Positions = np.where(inside, self.starts[known] + (plane * rows + y) * columns + x, self.starts[-1])
+        return places
 
 
 def context_sites(encoding: PyramidEncoding) -> ContextSites:

@@ -27,7 +27,7 @@ class Soap:
             parameters: float32 leaves of one device, vectors or matrices; a vector is a matrix of one row.
         """
         self.parameters = list(parameters)
-        self._shapes = [torch.atleast_2d(parameter).shape for parameter in parameters]
+        self._shapes = [(1, *p.shape)[-2:] for p in parameters]
         n_rows, n_columns = (max(shape[axis] for shape in self._shapes) for axis in (0, 1))
         empty = torch.zeros(len(self.parameters), n_rows, n_columns, device=self.parameters[0].device)
         self._momentum, self._second = empty.clone(), empty.clone()
@@ -48,7 +48,7 @@ class Soap:
         self._n_steps += 1
         change = self._direction(gradient, *self._bases)
         for parameter, (n_rows, n_columns), part in zip(self.parameters, self._shapes, change, strict=True):
-            parameter -= learning_rate * part[:n_rows, :n_columns].reshape(parameter.shape)
+            parameter.sub_(part[:n_rows, :n_columns].reshape(parameter.shape), alpha=learning_rate)
         if self._n_steps % BASIS_INTERVAL == 0:
             self._refine_bases(*self._bases)
 

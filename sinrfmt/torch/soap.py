@@ -13,6 +13,9 @@ from torch import Tensor as Values
 MOMENTUM, SECOND_MOMENT, FACTOR_DECAY = 0.95, 0.95, 0.95
 BASIS_INTERVAL = 10
 """Steps between two refinements of the eigenbases."""
+LARGEST = 1.0
+"""Of an entry of a step in the eigenbases, before the learning rate. Second moments are not turned with the bases; where
+one says too little of a new direction, the quotient would have no bound."""
 TINY = 1e-10
 """Added to the root of the second moment: below every gradient that means something."""
 
@@ -66,7 +69,7 @@ class Soap:
         self._second.mul_(SECOND_MOMENT).addcmul_(turned, turned, value=1.0 - SECOND_MOMENT)
         mean = (left.mT @ self._momentum @ right) / (1.0 - MOMENTUM**self._n_steps)
         root = (self._second / (1.0 - SECOND_MOMENT**self._n_steps)).sqrt_()
-        return left @ (mean / (root + TINY)) @ right.mT
+        return left @ (mean / (root + TINY)).clamp_(-LARGEST, LARGEST) @ right.mT
 
     def _refine_bases(self, left: Values, right: Values) -> None:
         """One power iteration each, in descending order; the second moment follows the order."""

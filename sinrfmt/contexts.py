@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.entropy import ESCAPE_LIMIT, VALUE_LIMIT, decode_escapes, encode_escapes, escape_bits
-from sinrfmt.models import PROBABILITY_BITS, PROBABILITY_TOTAL, RowTable, StreamFault
+from sinrfmt.entropy import ESCAPE_LIMIT, decode_escapes, encode_escapes, escape_bits
+from sinrfmt.models import PROBABILITY_BITS, PROBABILITY_TOTAL, RowTable
 from sinrfmt.rans import StreamDecoder, StreamEncoder
 from sinrfmt.registry import ContextId
 
@@ -419,7 +419,7 @@ def decode_level(stream: StreamDecoder, context: LevelContext, own: Plane) -> In
     """Read the latents of a level (clause 10.6); ``own``, zeros before, holds them as inputs afterwards.
 
     Raises:
-        StreamFault: BAD_STREAM, or ACC_OVERFLOW (CTX-2).
+        StreamFault: BAD_STREAM.
     """
     table = row_table()
     latents = np.empty(own.values.size - 1, dtype=np.int32)
@@ -431,12 +431,8 @@ def decode_level(stream: StreamDecoder, context: LevelContext, own: Plane) -> In
         below, above = _escaped(symbols, run.rows)
         places = np.flatnonzero(below | above)
         if places.size:
-            escapes = decode_escapes(stream, places.size).astype(np.int64)
-            wide = values[places].astype(np.int64)
-            wide += np.where(above[places], escapes, -escapes)
-            if np.abs(wide).max() >= VALUE_LIMIT:
-                raise StreamFault("ACC_OVERFLOW", "a latent is not below 2^31 in magnitude")
-            values[places] = wide
+            escapes = decode_escapes(stream, places.size).astype(np.int32)
+            values[places] += np.where(above[places], escapes, -escapes)  # below 2^22
         latents[run.places] = values
         own.values[run.places] = clipped(values)
     return latents

@@ -102,17 +102,16 @@ TABLE_SHARE_LOW = 1e-5
 """Values beyond which less than this share of a list lies are escapes of its table."""
 
 
-def fit_table(values: ArrayLike) -> TableModel | None:
-    """A table of frequencies that follows a list (GRD-7); None where the list has too wide a range for one.
+def fit_table(values: ArrayLike) -> TableModel:
+    """A table of frequencies that follows a list of which not all values are 0 (GRD-7).
 
     The table reaches from the lowest to the highest value, or to where escapes are cheaper than symbols.
     """
     v = np.asarray(values, dtype=np.int64).reshape(-1)
     rare = max(1, int(v.size * TABLE_SHARE_LOW))
     ordered = np.sort(v)
-    low, high = min(int(ordered[rare - 1]), 0), max(int(ordered[-rare]), 0)
-    if high > TABLE_SIDE_LIMIT or low < -TABLE_SIDE_LIMIT or low == high:
-        return None
+    low = max(min(int(ordered[rare - 1]), 0), -TABLE_SIDE_LIMIT)
+    high = min(max(int(ordered[-rare]), 0, low + 1), TABLE_SIDE_LIMIT)
     esc = bool(ordered[0] < low or ordered[-1] > high)
     counts = np.bincount(np.clip(v, low, high) - low, minlength=high - low + 1)
     return TableModel(tuple(_table_codes(counts)), -low, esc)
@@ -121,7 +120,7 @@ def fit_table(values: ArrayLike) -> TableModel | None:
 def _table_codes(counts: Integers) -> list[int]:
     """The nearest codes of weights in proportion to counts, the largest at the highest code."""
     weights = counts * (TABLE_WEIGHTS[-1] / counts.max())
-    nearest = np.searchsorted(TABLE_WEIGHTS, weights)
+    nearest = np.minimum(np.searchsorted(TABLE_WEIGHTS, weights), TABLE_CODE_LIMIT)
     below = np.maximum(nearest - 1, 0)
     codes = np.where(weights - TABLE_WEIGHTS[below] < TABLE_WEIGHTS[nearest] - weights, below, nearest)
     return [int(code) for code in codes]

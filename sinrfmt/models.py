@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.registry import Law, ModelForm
+from sinrfmt.registry import LatentForm, Law, ModelForm
 
 PROBABILITY_BITS = 14
 PROBABILITY_TOTAL = 1 << PROBABILITY_BITS
@@ -161,6 +161,7 @@ class TableModel:
     codes: tuple[int, ...]
     below: int
     esc: bool
+    form: ClassVar[LatentForm] = LatentForm.TABLE
     b: ClassVar[int] = 0
     one_sided: ClassVar[bool] = False
 
@@ -281,6 +282,8 @@ ModelParameters = ZeroModel | ShortModel | LongModel
 @dataclass(frozen=True)
 class ContextForm:
     """Form CONTEXT of latents: the context network gives the models (clause 10.6)."""
+
+    form: ClassVar[LatentForm] = LatentForm.CONTEXT
 
 
 LatentParameters = ModelParameters | TableModel | ContextForm

@@ -535,9 +535,9 @@ def _latent_parameters(code: TensorCode, known: _Known) -> tuple[tuple[LatentPar
 def fit_latents(values: Acc) -> tuple[ModelParameters | TableModel, float]:
     """The cheapest form for a list of latents, and the bits of the list together with those of its parameters."""
     parameters, bits = fit_model(values)
-    table = fit_table(values) if bits > 0 else None
-    if table is None:
+    if isinstance(parameters, ZeroModel):
         return parameters, bits
+    table = fit_table(values)
     table_total = table_cost_bits(values, table) + tables.table_bits(table)
     return (table, table_total) if table_total < bits else (parameters, bits)
 

@@ -31,6 +31,7 @@ PAYLOAD_BITS_PER_LANE = 2400
 """A lane costs 24 bits; with this payload the lanes cost at most 1 %."""
 # Symbols handled as one Python list, about 2 MB.
 BLOCK = 1 << 16
+MIXED_BLOCK = 1 << 13  # of those with a model each: four lists
 
 FieldValues = NDArray[np.uint16] | NDArray[np.uint32]
 
@@ -160,7 +161,8 @@ class OneLaneDecoder(StreamDecoder):
 
     def mixed(self, rows: NDArray[np.int32], table: RowTable) -> NDArray[np.int32]:
         found = np.empty(rows.size, dtype=np.int32)
-        for block in _blocks(rows.size):
+        for start in range(0, rows.size, MIXED_BLOCK):
+            block = slice(start, start + MIXED_BLOCK)
             found[block] = self._mixed_block(rows[block], table)
         return found
 

@@ -5,7 +5,10 @@ are ``overhead_bytes``.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from sinrfmt import payload
 from sinrfmt.container import (
@@ -16,12 +19,26 @@ from sinrfmt.container import (
 )
 from sinrfmt.field import Field
 from sinrfmt.head import Header
-from sinrfmt.network import FourierEncoding, InputEncoding, Layer, SeededFourierEncoding
+from sinrfmt.network import (
+    FourierEncoding,
+    GridEncoding,
+    Layer,
+    Network,
+    PyramidEncoding,
+    SeededFourierEncoding,
+    TensorRole,
+)
 from sinrfmt.registry import KINDS_WITH_OMEGA, VERSION_MAJOR, ChunkKind
 from sinrfmt.sparse import Vectors
-from sinrfmt.tables import SparseTable
+from sinrfmt.tables import Entry, SparseTable
+from sinrfmt.weights import TensorState
 
 SCHEMA = 1
+GRID_FIELDS = (
+    *("n_levels", "n_axes", "latent_dim", "feature_dim", "log2_table_size"),
+    *("summed", "append_input", "decoder_per_level"),
+)
+PYRAMID_FIELDS = ("n_levels", "axes", "filter_numbers", "shared_filter", "context_width", "context_hidden")
 
 
 def overhead_bytes(data: bytes) -> int:
@@ -32,6 +49,7 @@ def overhead_bytes(data: bytes) -> int:
 
 def summary(field: Field) -> dict[str, Any]:
     """The short form: what ``encode`` and ``verify`` report."""
+    coded = _Coded.of(field)
     return {
         "schema": SCHEMA,
         "file_bytes": len(field.data),
@@ -41,7 +59,8 @@ def summary(field: Field) -> dict[str, Any]:
         "passes": field.n_passes,
         "n_passes": field.header.n_passes,
         "parameters": field.header.network.n_parameters,
-        "layers": _layers(field),
+        "layers": _layers(field, coded),
+        "levels": _levels(field, coded),
         "notes": list(field.notes),
     }
 
@@ -62,7 +81,7 @@ def describe(field: Field) -> dict[str, Any]:
         "in_dims": network.in_dims,
         "out_channels": network.out_channels,
         "seed": header.seed,
-        "input_encoding": _input_encoding(network.input_encoding),
+        "input_encoding": _input_encoding(network),
         "quality": None if header.quality is None else list(header.quality),
         "chunks": [_chunk(chunk, header) for chunk in _chunks(field.data)],
         "meta": field.meta,
@@ -90,7 +109,8 @@ def _chunk(chunk: Chunk, header: Header) -> dict[str, Any]:
     return entry
 
 
-def _input_encoding(encoding: InputEncoding | None) -> dict[str, Any] | None:
+def _input_encoding(network: Network) -> dict[str, Any] | None:
+    encoding = network.input_encoding
     if isinstance(encoding, FourierEncoding):
         return {"kind": "FOURIER", "octaves": encoding.octaves, "base": encoding.base} | {
             "include_input": encoding.include_input,
@@ -98,16 +118,21 @@ def _input_encoding(encoding: InputEncoding | None) -> dict[str, Any] | None:
         }
     if isinstance(encoding, SeededFourierEncoding):
         return {"kind": "FOURIER_SEEDED", "n_features": encoding.n_features, "scale": encoding.scale}
+    if isinstance(encoding, GridEncoding):
+        return {"kind": "GRID"} | {name: getattr(encoding, name) for name in GRID_FIELDS}
+    if isinstance(encoding, PyramidEncoding):
+        fields = PYRAMID_FIELDS if encoding.has_context else PYRAMID_FIELDS[:-2]
+        return {"kind": "PYRAMID", "context": encoding.context.name} | {n: getattr(encoding, n) for n in fields}
     return None
 
 
-def _layers(field: Field) -> list[dict[str, Any]]:
-    bits, tables = _coded_tensors(field)
-    return [_layer(index, layer, bits, tables) for index, layer in enumerate(field.header.network.layers)]
+def _layers(field: Field, coded: "_Coded") -> list[dict[str, Any]]:
+    return [_layer(index, layer, field, coded) for index, layer in enumerate(field.header.network.layers)]
 
 
-def _layer(index: int, layer: Layer, bits: dict[int, float], tables: dict[int, SparseTable]) -> dict[str, Any]:
-    n_weights, n_biases = layer.n_in * layer.n_out, layer.n_out if layer.record.bias else 0
+def _layer(index: int, layer: Layer, field: Field, coded: "_Coded") -> dict[str, Any]:
+    sizes = {tensor.ordinal: tensor.size for tensor in field.header.network.tensors}
+    weight, bias = 2 * index, 2 * index + 1
     entry = {
         "kind": layer.kind.name,
         "inputs": layer.n_in,
@@ -115,10 +140,29 @@ def _layer(index: int, layer: Layer, bits: dict[int, float], tables: dict[int, S
         "omega": layer.omega if layer.kind in KINDS_WITH_OMEGA else None,
         "tool": layer.record.tool.name,
         "prior": layer.record.prior,
-        "bits_per_weight": round(bits[2 * index] / n_weights, 3),
-        "bits_per_bias": round(bits[2 * index + 1] / n_biases, 3) if n_biases else None,
+        "bits_per_weight": round(coded.bits[weight] / sizes[weight], 3),
+        "bits_per_bias": round(coded.bits[bias] / sizes[bias], 3) if bias in sizes else None,
     }
-    return entry | _sparse(tables[2 * index]) if 2 * index in tables else entry
+    return entry | _sparse(coded.sparse[weight]) if weight in coded.sparse else entry
+
+
+def _levels(field: Field, coded: "_Coded") -> list[dict[str, Any]]:
+    """The levels of a latent grid, coarse to fine."""
+    latents = [state for state in field.states if state.tensor.role is TensorRole.LATENT]
+    return [_level(index, state, coded) for index, state in enumerate(latents)]
+
+
+def _level(index: int, state: TensorState, coded: "_Coded") -> dict[str, Any]:
+    ordinal = state.tensor.ordinal
+    return {
+        "level": index,
+        "shape": list(state.tensor.shape),
+        "nonzero": int(np.count_nonzero(state.acc)),
+        "pass": coded.passes.get(ordinal),
+        "form": coded.forms.get(ordinal),
+        "bits": round(coded.bits[ordinal], 1),
+        "bits_per_latent": round(coded.bits[ordinal] / state.tensor.size, 4),
+    }
 
 
 def _sparse(table: SparseTable) -> dict[str, Any]:
@@ -130,18 +174,35 @@ def _sparse(table: SparseTable) -> dict[str, Any]:
     }
 
 
-def _coded_tensors(field: Field) -> tuple[dict[int, float], dict[int, SparseTable]]:
-    """By ordinal: coded bits of every tensor over all passes decoded; fields of the sparse codes of pass 0."""
-    bits = {tensor.ordinal: 0.0 for tensor in field.header.network.tensors}
-    tables: dict[int, SparseTable] = {}
-    coded: set[int] | None = None
-    for chunk in _chunks(field.data):
-        if chunk.kind is ChunkKind.PASS:
+@dataclass(frozen=True)
+class _Coded:
+    """What the passes decoded so far code, by tensor ordinal.
+
+    ``bits`` over all of them; ``sparse`` of pass 0; ``passes`` and ``forms`` of the levels of latents.
+    """
+
+    bits: dict[int, float]
+    sparse: dict[int, SparseTable]
+    passes: dict[int, int]
+    forms: dict[int, str]
+
+    @classmethod
+    def of(cls, field: Field) -> "_Coded":
+        coded = cls({tensor.ordinal: 0.0 for tensor in field.header.network.tensors}, {}, {}, {})
+        chunks = (chunk for chunk in _chunks(field.data) if chunk.kind is ChunkKind.PASS)
+        for index, chunk in zip(range(field.n_passes), chunks, strict=False):
             pass_header = parse_pass_header(chunk, field.header)
-            entries = list(payload.coded_bits(chunk.payload, pass_header, field.header, field.states, coded))
+            known = coded.passes if index else None
+            entries = list(payload.coded_bits(chunk.payload, pass_header, field.header, field.states, known))
             for entry, n_bits in entries:
-                bits[entry.tensor.ordinal] += n_bits
-                if coded is None and entry.sparse is not None:
-                    tables[entry.tensor.ordinal] = entry.sparse
-            coded = (coded or set()) | {entry.tensor.ordinal for entry, _ in entries}
-    return bits, tables
+                coded._add(entry, n_bits, index)
+        return coded
+
+    def _add(self, entry: Entry, n_bits: float, index: int) -> None:
+        ordinal = entry.tensor.ordinal
+        self.bits[ordinal] += n_bits
+        if index == 0 and entry.sparse is not None:
+            self.sparse[ordinal] = entry.sparse
+        if entry.tensor.role is TensorRole.LATENT:
+            self.passes[ordinal] = index
+            self.forms[ordinal] = " ".join(parameters.form.name for parameters in entry.latents) or "packed"

@@ -263,6 +263,8 @@ def inspect(source: Annotated[Path, typer.Argument(metavar="IN.sinr")], json_out
     console = Console()
     console.print(_head_table(source, description))
     console.print(_layer_table(description))
+    if description["levels"]:
+        console.print(_level_table(description))
     console.print(_chunk_table(description))
 
 
@@ -291,6 +293,11 @@ def _rows_table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]
 def _layer_table(description: dict[str, Any]) -> Table:
     columns = ("kind", "inputs", "outputs", "omega", "tool", "prior", "bits_per_weight", "bits_per_bias")
     return _rows_table("layers", description["layers"], columns)
+
+
+def _level_table(description: dict[str, Any]) -> Table:
+    columns = ("level", "shape", "nonzero", "pass", "form", "bits", "bits_per_latent")
+    return _rows_table("levels", description["levels"], columns)
 
 
 def _chunk_table(description: dict[str, Any]) -> Table:

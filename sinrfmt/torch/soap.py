@@ -14,8 +14,8 @@ MOMENTUM, SECOND_MOMENT, FACTOR_DECAY = 0.95, 0.95, 0.95
 BASIS_INTERVAL = 10
 """Steps between two refinements of the eigenbases."""
 LARGEST = 1.0
-"""Of an entry of a step in the eigenbases, before the learning rate. Second moments are not turned with the bases; where
-one says too little of a new direction, the quotient would have no bound."""
+"""Of an entry of a step in the eigenbases, before the learning rate. Second moments are not turned with the bases:
+where one says too little of a new direction, the quotient would have no bound."""
 TINY = 1e-10
 """Added to the root of the second moment: below every gradient that means something."""
 

@@ -56,7 +56,7 @@ class GridFitOptions:
 
     n_steps: int
     rate_weight: float
-    latent_rate: float = 0.5
+    latent_rate: float = 0.3
     network_rate: float = 0.01
     warm_share: float = 0.3
     hard_share: float = 0.02

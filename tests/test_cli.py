@@ -151,7 +151,7 @@ USAGE_ERRORS = {
     "unknown option": ("decode", WAVE, "{tmp}/x.npy", "--colour"),
     "two targets": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--bytes", "500", "--psnr", "30"),
     "too few bytes": ("encode", "{tmp}/tiny.png", "-o", "{tmp}/x.sinr", "--bytes", "40", "--preset", "fast"),
-    "grids come later": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid"),
+    "a preset of grids": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "mlp", "--preset", "pyramid"),
     "trellis comes later": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--coding", "tcq"),
     "deep image": ("encode", "{tmp}/deep.png", "-o", "{tmp}/x.sinr"),
 }

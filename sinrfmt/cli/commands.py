@@ -36,7 +36,7 @@ from sinrfmt.cli.options import (
 )
 from sinrfmt.cli.progress import encoder_progress
 from sinrfmt.faults import error
-from sinrfmt.registry import Coding, Values
+from sinrfmt.registry import Coding, ContextId, Values
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +50,20 @@ MODES_OF_OUTPUT = (".npy", ".png")
 Points = NDArray[np.float32]
 
 
+class PicturePreset(StrEnum):
+    FAST = "fast"
+    BALANCED = "balanced"
+    BEST = "best"
+    PYRAMID = "pyramid"
+    SHACIRA = "shacira"
+
+
+class ContextName(StrEnum):
+    FACTORISED = "factorised"
+    INTERLACED = "interlaced"
+    SERIAL = "serial"
+
+
 class FieldKind(StrEnum):
     MLP = "mlp"
     GRID = "grid"
@@ -58,7 +72,6 @@ class FieldKind(StrEnum):
 
 class CodingTool(StrEnum):
     SCALAR = "scalar"
-    TCQ = "tcq"
     SPARSE = "sparse"
     SINR_PAPER = "sinr-paper"
 
@@ -76,22 +89,25 @@ class ShiftTool(StrEnum):
     SPARSE = "sparse"
 
 
-NOT_YET: dict[StrEnum, str] = {
-    FieldKind.GRID: "latent grids (feature GRID) are reserved in this version; use --field mlp",
-    CodingTool.TCQ: "the trellis-coded quantiser (feature TRELLIS) is reserved in this version; use --coding scalar",
-}
+GRID_PRESETS = frozenset({PicturePreset.PYRAMID, PicturePreset.SHACIRA})
+_DEFAULT_PRESETS = {FieldKind.GRID: PicturePreset.PYRAMID}
 
 
 @app.command()
 def encode(
     source: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, …")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.sinr", help="The file to write.")],
-    preset: Annotated[PresetName, typer.Option(help="How much work to do.")] = PresetName.BALANCED,
+    preset: Annotated[
+        PicturePreset | None, typer.Option(help="How much work to do; balanced, for grids pyramid, when not given.")
+    ] = None,
     n_bytes: Budget = None,
     bpp: Annotated[float | None, typer.Option("--bpp", min=0, help="Bits per pixel at most.")] = None,
     psnr: Quality = None,
     field: Annotated[FieldKind, typer.Option(help="What holds the signal.")] = FieldKind.AUTO,
-    coding: Annotated[CodingTool, typer.Option(help="Coding tool of the weights.")] = CodingTool.SCALAR,
+    context: Annotated[ContextName, typer.Option(help="What predicts a pyramid's latents.")] = ContextName.INTERLACED,
+    coding: Annotated[
+        CodingTool, typer.Option(help="Way to code the weights; scalar takes the trellis where it is the better one.")
+    ] = CodingTool.SCALAR,
     payload: Annotated[
         PayloadCoding | None, typer.Option(help="Payload coding; brotli for sinr-paper, else rans, when not given.")
     ] = None,
@@ -108,15 +124,18 @@ def encode(
     json_output: Json = False,
 ) -> None:
     """Fit a network to a picture and write it as a .sinr file."""
-    for choice in (field, coding):
-        if choice in NOT_YET:
-            raise error("USAGE", NOT_YET[choice])
     if sum(option is not None for option in (n_bytes, bpp, psnr)) > 1:
         raise error("USAGE", "--bytes, --bpp and --psnr exclude each other")
+    if preset is not None and field is not FieldKind.AUTO and (preset in GRID_PRESETS) != (field is FieldKind.GRID):
+        raise error("USAGE", f"--preset {preset.value} does not go with --field {field.value}")
     if base is None and atoms is not None:
         raise error("USAGE", "--atoms goes with --base")
     if base is not None and (payload is not None or coding not in (CodingTool.SCALAR, CodingTool.SPARSE)):
         raise error("USAGE", "--base goes with --coding scalar or sparse, and without --payload")
+    chosen = preset or _DEFAULT_PRESETS.get(field, PicturePreset.BALANCED)
+    is_grid = chosen in GRID_PRESETS
+    if is_grid and (base is not None or payload is not None or coding is not CodingTool.SCALAR):
+        raise error("USAGE", "grids go without --base, --coding and --payload")
     for path in (output, keep_network):
         if path is not None:
             check_output(path, force)
@@ -125,21 +144,24 @@ def encode(
     budget = int(bpp * grid[0] * grid[1] / 8) if bpp is not None else n_bytes
     started = time.monotonic()
     library = torch_api()
+    common = {"max_bytes": budget, "min_psnr": psnr, "seed": seed, "device": device.value}
     with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
         if base is not None:
-            way = _modulation(library, coding.value, atoms, budget, psnr, preset, device)
+            way = _modulation(library, coding.value, atoms, budget, psnr, chosen.value, device)
             encoding = library.encode_on_base(picture, sinrfmt.load(base), way)
+        elif is_grid:
+            predictor = ContextId[context.name]
+            encoding = library.encode_grid(
+                picture, preset=chosen.value, context=predictor, on_progress=on_progress, **common
+            )
         else:
             encoding = library.encode(
                 picture,
-                preset=preset.value,
-                max_bytes=budget,
-                min_psnr=psnr,
+                preset=chosen.value,
                 weight_coding=coding.value,
                 coding=None if payload is None else Coding[payload.name],
-                seed=seed,
-                device=device.value,
                 on_progress=on_progress,
+                **common,
             )
     result = encoding.field
     write_atomically(output, result.data)
@@ -147,7 +169,7 @@ def encode(
         with writing(keep_network) as temporary, temporary.open("wb") as file:
             np.savez(file, **encoding.float_arrays)
     summary = _encoding_summary(picture, encoding) | {
-        "preset": preset.value,
+        "preset": chosen.value,
         "seconds": round(time.monotonic() - started, 2),
     }
     text = (
@@ -163,13 +185,11 @@ def _modulation(
     atoms: int | None,
     n_bytes: int | None,
     psnr: float | None,
-    preset: PresetName,
+    preset: str,
     device: Device,
 ) -> Any:
     options = {} if atoms is None else {"n_atoms": atoms}
-    return library.Modulation(
-        coding, max_bytes=n_bytes, min_psnr=psnr, preset=preset.value, device=device.value, **options
-    )
+    return library.Modulation(coding, max_bytes=n_bytes, min_psnr=psnr, preset=preset, device=device.value, **options)
 
 
 def _encoding_summary(picture: NDArray[np.uint8], encoding: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sinrfmt.torch.compress import Compressed, WeightTarget, compress_weights
 from sinrfmt.torch.convert import from_module, to_module
 from sinrfmt.torch.exporting import EXPORT_SUFFIXES, export_field, export_into
 from sinrfmt.torch.files import Encoding, encode
+from sinrfmt.torch.grid_files import GridPreset, encode_grid, grid_preset_of, grid_presets
 from sinrfmt.torch.importing import Imported, import_checkpoint, lossless, points_for, signal_for
 from sinrfmt.torch.modulations import EncodedSet, Modulation, encode_on_base, encode_set
 from sinrfmt.torch.modules import FieldModule
@@ -27,6 +28,7 @@ __all__ = [
     "EncodedSet",
     "Encoding",
     "FieldModule",
+    "GridPreset",
     "Imported",
     "Modulation",
     "Preset",
@@ -34,11 +36,14 @@ __all__ = [
     "WeightTarget",
     "compress_weights",
     "encode",
+    "encode_grid",
     "encode_on_base",
     "encode_set",
     "export_field",
     "export_into",
     "from_module",
+    "grid_preset_of",
+    "grid_presets",
     "image_signal",
     "import_checkpoint",
     "lossless",

@@ -1,0 +1,320 @@
+"""Pictures to files as latents: the network for a preset, training, integers, bytes.
+
+Specification: clauses 9.6, 10.6, 16.5 and 16.6. Everything that is written is parsed back before it is
+given to the caller.
+"""
+
+import math
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.resources import files
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import sinrfmt
+from sinrfmt.faults import error
+from sinrfmt.head import Header, lowest_level
+from sinrfmt.network import GridEncoding, LayerRecord, Network, PyramidEncoding, Tensor, TensorRole
+from sinrfmt.payload import TensorCode
+from sinrfmt.registry import Coding, ContextId, Coords, Modality, RecordKind, Values
+from sinrfmt.tables import UNIT_STEP
+from sinrfmt.torch.encoder import StageProgress
+from sinrfmt.torch.files import Encoding, build, device_of, one_thread_if_small
+from sinrfmt.torch.fit import Progress
+from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid
+from sinrfmt.torch.pyramid import PyramidModule
+from sinrfmt.torch.shacira import GridModule, ShaciraOptions, fit_shacira
+from sinrfmt.torch.weight_steps import integers
+from sinrfmt.weights import nearest_step_code
+
+Picture = NDArray[np.uint8] | NDArray[np.uint16]
+
+MAX_LEVELS = 7
+FILTER_NUMBERS = 4
+# A search for a size or a quality: exponent of bytes over lambda, decibels that an octave of lambda costs.
+BYTES_EXPONENT = -0.6
+PSNR_PER_OCTAVE = -1.1
+MAX_TRAININGS = 4
+CLOSE_BYTES = 0.97
+CLOSE_PSNR = 0.15
+RATE_WEIGHTS = (1e-6, 1.0)
+"""Least and largest lambda that a search tries."""
+PUBLISHED_ENTROPY_WEIGHTS = (1e-3, 1e-4)
+PUBLISHED_RATE_WEIGHT = 1e-3
+"""What stands for them in the search of the networks' steps, which SHACIRA does not code."""
+
+
+@dataclass(frozen=True)
+class PyramidPreset:
+    """A recipe for pyramids.
+
+    Attributes:
+        name: of the preset.
+        n_steps: optimiser steps.
+        rate_weight: lambda where neither size nor quality is asked for.
+        synthesis_width: of the hidden layer.
+        n_lattice_filters: residual 3x3 filters behind it.
+        context_width, context_hidden: of the context network.
+        level_dropout: see ``GridFitOptions``.
+    """
+
+    name: str
+    n_steps: int
+    rate_weight: float
+    synthesis_width: int
+    n_lattice_filters: int
+    context_width: int
+    context_hidden: int
+    level_dropout: float
+
+
+@dataclass(frozen=True)
+class ShaciraPreset:
+    """A recipe for SHACIRA.
+
+    Attributes:
+        name: of the preset.
+        n_steps: optimiser steps.
+        rate_weight: as for pyramids; the published entropy weights are those of 1e-3, and in proportion to it.
+        n_levels: levels, from ``first_resolution`` to ``last_resolution`` vertices on an axis by one factor.
+        first_resolution, last_resolution: see there.
+        log2_table_size: of the most entries of a level.
+        width, depth: of the hidden layers.
+    """
+
+    name: str
+    n_steps: int
+    rate_weight: float
+    n_levels: int
+    first_resolution: int
+    last_resolution: int
+    log2_table_size: int
+    width: int
+    depth: int
+
+
+GridPreset = PyramidPreset | ShaciraPreset
+_KINDS: dict[str, type[GridPreset]] = {"pyramid": PyramidPreset, "shacira": ShaciraPreset}
+
+
+@cache
+def grid_presets() -> dict[str, GridPreset]:
+    """All presets by name."""
+    table = tomllib.loads(files("sinrfmt.torch").joinpath("grid_presets.toml").read_text(encoding="utf-8"))
+    return {name: _KINDS[name](name=name, **fields) for name, fields in table.items()}
+
+
+def grid_preset_of(name: str) -> GridPreset:
+    """The preset of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in grid_presets():
+        raise error("USAGE", f"preset {name!r} of grids: expected one of {', '.join(grid_presets())}")
+    return grid_presets()[name]
+
+
+def encode_grid(
+    picture: Picture,
+    *,
+    preset: str | GridPreset = "pyramid",
+    context: ContextId = ContextId.INTERLACED,
+    rate_weight: float | None = None,
+    max_bytes: int | None = None,
+    min_psnr: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    on_progress: StageProgress | None = None,
+) -> Encoding:
+    """Fit latents to a picture and write them as a file.
+
+    Args:
+        picture: uint8 or uint16 [rows, columns] or [rows, columns, channels], 1 to 4 channels.
+        preset: ``pyramid`` or ``shacira``, or a recipe in figures.
+        context: what predicts the latents of a pyramid.
+        rate_weight: lambda, what a bit per sample position adds to the mean squared error of values in [0, 1].
+        max_bytes: size of the file at most; lambda is searched.
+        min_psnr: PSNR of the decoded samples at least, in dB. At most one of these three.
+        seed: of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` or any torch device.
+        on_progress: called with (stage, done, in all, PSNR in dB).
+
+    Raises:
+        UsageError: the target cannot be reached, or the arguments do not fit.
+    """
+    if sum(target is not None for target in (rate_weight, max_bytes, min_psnr)) > 1:
+        raise error("USAGE", "rate_weight, max_bytes and min_psnr exclude each other")
+    recipe = grid_preset_of(preset) if isinstance(preset, str) else preset
+    job = _Job(_as_samples(picture), recipe, context, seed, device_of(device), on_progress)
+    first = recipe.rate_weight if rate_weight is None else rate_weight
+    with one_thread_if_small(job.samples.shape[0] * job.samples.shape[1]):
+        if max_bytes is not None:
+            return _search(job, first, partial(_for_bytes, max_bytes=max_bytes))
+        if min_psnr is not None:
+            return _search(job, first, partial(_for_psnr, min_psnr=min_psnr))
+        return job.run(first)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What a target makes of a file: whether it meets it, whether it is near, and the factor for lambda."""
+
+    is_met: bool
+    is_close: bool
+    factor: float
+
+
+def _for_bytes(encoding: Encoding, max_bytes: int) -> _Verdict:
+    share = len(encoding.field.data) / max_bytes
+    return _Verdict(share <= 1.0, CLOSE_BYTES <= share <= 1.0, (share / CLOSE_BYTES**0.5) ** (-1.0 / BYTES_EXPONENT))
+
+
+def _for_psnr(encoding: Encoding, min_psnr: float) -> _Verdict:
+    excess = encoding.psnr - min_psnr
+    octaves = (excess - 0.5 * CLOSE_PSNR) / -PSNR_PER_OCTAVE
+    return _Verdict(excess >= 0.0, 0.0 <= excess <= CLOSE_PSNR, 2.0**octaves)
+
+
+def _search(job: "_Job", rate_weight: float, judge: Callable[[Encoding], _Verdict]) -> Encoding:
+    """Train with lambda after lambda; the file that meets the target with the largest or smallest lambda needed."""
+    best: Encoding | None = None
+    for _ in range(MAX_TRAININGS):
+        encoding = job.run(rate_weight)
+        verdict = judge(encoding)
+        if verdict.is_met and (best is None or verdict.is_close):
+            best = encoding
+        if verdict.is_close:
+            break
+        rate_weight = min(max(rate_weight * verdict.factor, RATE_WEIGHTS[0]), RATE_WEIGHTS[1])
+    if best is None:
+        raise error("USAGE", f"the target was not reached in {MAX_TRAININGS} trainings")
+    return best
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every training of a picture shares. ``samples`` are uint8 or uint16 [rows, columns, channels]."""
+
+    samples: Picture
+    preset: GridPreset
+    context: ContextId
+    seed: int
+    device: torch.device
+    on_progress: StageProgress | None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.samples.shape[0], self.samples.shape[1]
+
+    @property
+    def progress(self) -> Progress | None:
+        return partial(self.on_progress, "fit") if self.on_progress else None
+
+    def run(self, rate_weight: float) -> Encoding:
+        """Train, round and write."""
+        top = float(np.iinfo(self.samples.dtype).max)
+        channels = self.samples.shape[2]
+        values = (self.samples.reshape(-1, channels).T / top).astype(np.float32)
+        target = torch.tensor(values, device=self.device)
+        trained = _train_pyramid if isinstance(self.preset, PyramidPreset) else _train_shacira
+        module, fitted = trained(self, target, rate_weight)
+        data = build(picture_header(module.network, self.samples.shape[:2]), latent_codes(module, fitted), Coding.RANS)
+        field = sinrfmt.loads(data)
+        decoded = field.grid().reshape(-1, channels)
+        with torch.no_grad():
+            floats = module(fitted.latents).cpu().numpy().T
+        arrays = {name: array.detach().cpu().numpy().copy() for name, array in module.arrays().items()}
+        return Encoding(field, sample_psnr(self.samples, decoded), sample_psnr(self.samples, floats), arrays)
+
+
+def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[PyramidModule, GridFit]:
+    preset = job.preset
+    assert isinstance(preset, PyramidPreset)
+    network = pyramid_network(job.grid, values.shape[0], preset, job.context)
+    mean = values.mean(dim=1).cpu().numpy()
+    module = PyramidModule(network, seed=job.seed, mean=mean).to(job.device)
+    options = GridFitOptions(preset.n_steps, rate_weight, level_dropout=preset.level_dropout)
+    return module, fit_pyramid(module, values, options, seed=job.seed, on_progress=job.progress)
+
+
+def _train_shacira(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[GridModule, GridFit]:
+    preset = job.preset
+    assert isinstance(preset, ShaciraPreset)
+    network = shacira_network(values.shape[0], preset)
+    module = GridModule(network, job.grid, seed=job.seed).to(job.device)
+    scale = rate_weight / PUBLISHED_RATE_WEIGHT
+    first, last = (weight * scale for weight in PUBLISHED_ENTROPY_WEIGHTS)
+    options = ShaciraOptions(preset.n_steps, rate_weight, entropy_weights=(first, last))
+    return module, fit_shacira(module, values, options, seed=job.seed, on_progress=job.progress)
+
+
+def _as_samples(picture: Picture) -> Picture:
+    if picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3) or picture.size == 0:
+        raise error("USAGE", f"a picture is uint8 or uint16 (rows, columns[, channels]), found {picture.dtype}")
+    return picture.reshape(*picture.shape[:2], -1)
+
+
+def sample_psnr(samples: Picture, values: NDArray[np.float32]) -> float:
+    """PSNR in dB of values in [0, 1], rounded to the depth of the samples."""
+    top = float(np.iinfo(samples.dtype).max)
+    rounded = np.rint(np.clip(values.astype(np.float64), 0.0, 1.0) * top)
+    mse = np.mean((rounded.reshape(-1) - samples.reshape(-1)) ** 2)
+    return math.inf if mse == 0 else float(10.0 * np.log10(top * top / mse))
+
+
+def pyramid_network(grid: tuple[int, int], channels: int, preset: PyramidPreset, context: ContextId) -> Network:
+    """The network of a preset for a picture."""
+    has_context = context is not ContextId.FACTORISED
+    encoding = PyramidEncoding(
+        grid,
+        min(MAX_LEVELS, max(1, int(math.log2(min(grid))))),
+        filter_numbers=FILTER_NUMBERS,
+        context=context,
+        context_width=preset.context_width if has_context else 4,
+        context_hidden=preset.context_hidden if has_context else 0,
+    )
+    records = [
+        LayerRecord(RecordKind.RELU, preset.synthesis_width),
+        LayerRecord(RecordKind.LINEAR, channels),
+        LayerRecord(RecordKind.CONV_RELU, channels, repeat=max(1, preset.n_lattice_filters - 1)),
+        LayerRecord(RecordKind.CONV, channels),
+    ]
+    n_filters = preset.n_lattice_filters
+    kept = [*records[:2], *(records[2:3] if n_filters > 1 else ()), *(records[3:] if n_filters else ())]
+    return Network(2, channels, tuple(kept), encoding)
+
+
+def shacira_network(channels: int, preset: ShaciraPreset) -> Network:
+    """The network of a preset for a picture."""
+    factor = (preset.last_resolution / preset.first_resolution) ** (1.0 / max(1, preset.n_levels - 1))
+    sizes = [round(preset.first_resolution * factor**level) for level in range(preset.n_levels)]
+    encoding = GridEncoding(tuple((n, n) for n in sizes), log2_table_size=preset.log2_table_size)
+    hidden = LayerRecord(RecordKind.RELU, preset.width, repeat=preset.depth)
+    return Network(2, channels, (hidden, LayerRecord(RecordKind.LINEAR, channels)), encoding)
+
+
+def picture_header(network: Network, grid: tuple[int, int]) -> Header:
+    """HEAD of a one-pass picture in [0, 1]."""
+    level = lowest_level(network, grid)
+    return Header(network, Modality.IMAGE, grid=grid, coords=Coords.CENTRES, values=Values.UNIT, level=level)
+
+
+def latent_codes(module: PyramidModule | GridModule, fitted: GridFit) -> tuple[TensorCode, ...]:
+    """The integers of trained latents and their networks, in table order."""
+    arrays = module.arrays()
+    latents = fitted.latents.to(torch.int32).cpu().numpy()
+    parts = iter(np.split(latents, module.level_starts[1:-1]))
+
+    def code(tensor: Tensor) -> TensorCode:
+        if tensor.role is TensorRole.LATENT:
+            return TensorCode(tensor, next(parts).reshape(-1), UNIT_STEP)
+        step = fitted.steps[tensor.name]
+        acc = integers(arrays[tensor.name], step).reshape(-1).astype(np.int32)
+        return TensorCode(tensor, acc, nearest_step_code(step))
+
+    return tuple(code(tensor) for tensor in module.network.tensors)

@@ -1,0 +1,235 @@
+"""Training of a pyramid: distortion + lambda * rate over latents, synthesis and context network at once.
+
+Method: overfitted codecs (Ladune et al., "COOL-CHIC", 2023; Kim et al., "C3", 2023), with what was found to matter at
+short trainings: the factorised rate first, learning rates that fall to nothing, the price of the networks' own bits in
+the loss, and networks rounded to their steps for the last part. Nothing here is normative.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor as Values
+
+from sinrfmt.network import Tensor, TensorRole
+from sinrfmt.torch.fit import Progress, cosine_share
+from sinrfmt.torch.latents import gaussian_noise, laplace_bits, round_through, soft_round
+from sinrfmt.torch.pyramid import PyramidModule
+from sinrfmt.torch.soap import Soap
+from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps
+
+PROGRESS_INTERVAL = 50
+LATENT_BETAS = (0.9, 0.999)
+TINY = 1e-12
+CLIP = 0.1
+"""Largest norm of the networks' gradient."""
+LEAST_SCALE = 0.02
+"""Of a level's factorised law."""
+WEIGHT_SCALE_FLOOR = 0.15
+LATE_SHARE = 0.05
+"""Least share of the networks' learning rate while they are rounded."""
+STEP_UPDATES = 4
+"""Times that steps are chosen again before networks are rounded."""
+
+
+@dataclass(frozen=True)
+class GridFitOptions:
+    """How long and how to train.
+
+    Attributes:
+        n_steps: optimiser steps.
+        rate_weight: lambda, what a bit per sample position adds to the mean squared error of values in [0, 1].
+        latent_rate: learning rate of the latents, in steps; falls to zero along half a cosine.
+        network_rate: of everything else.
+        warm_share: share of the training with a factorised rate. Without it the finest level fills with smooth fields
+            that the context codes cheaply and the synthesis gains little from.
+        hard_share: last share, with latents rounded.
+        coded_share: last share, with networks rounded to their steps.
+        price_share: first share without a price on the networks' bits.
+        temperatures: of soft rounding, first and last.
+        noises: deviations of the noise, first and last.
+        level_dropout: probability of a step in which the synthesis does not see the one to three finest levels; makes
+            prefixes of the file look better.
+    """
+
+    n_steps: int
+    rate_weight: float
+    latent_rate: float = 0.3
+    network_rate: float = 0.01
+    warm_share: float = 0.3
+    hard_share: float = 0.02
+    coded_share: float = 0.08
+    price_share: float = 0.5
+    temperatures: tuple[float, float] = (0.35, 0.08)
+    noises: tuple[float, float] = (0.22, 0.15)
+    level_dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class GridFit:
+    """A trained pyramid.
+
+    Attributes:
+        steps: of every tensor but the latents.
+        arrays: those tensors rounded to their steps.
+        latents: integers as float32 (n,).
+        mse: mean squared error of the values, with rounded tensors.
+        latent_bits: estimate of the latents' size.
+    """
+
+    steps: Steps
+    arrays: dict[str, Values]
+    latents: Values
+    mse: float
+    latent_bits: float
+
+
+def fit_pyramid(
+    module: PyramidModule,
+    values: Values,
+    options: GridFitOptions,
+    *,
+    seed: int,
+    on_progress: Progress | None = None,
+) -> GridFit:
+    """Train a pyramid in place and round it.
+
+    Args:
+        module: on the device of ``values``.
+        values: float32 (channels, rows * columns), in [0, 1].
+        options: see there.
+        seed: of noise and dropout.
+        on_progress: called with (steps done, steps in all, PSNR of the rounded latents in dB).
+    """
+    run = _Run(module, values, options, seed)
+    for step in range(options.n_steps):
+        run.step(step)
+        if on_progress and ((step + 1) % PROGRESS_INTERVAL == 0 or step + 1 == options.n_steps):
+            on_progress(step + 1, options.n_steps, run.psnr())
+    return run.result()
+
+
+class _Run:
+    """One training: the module, its optimisers and the steps of its networks so far."""
+
+    def __init__(self, module: PyramidModule, values: Values, options: GridFitOptions, seed: int) -> None:
+        self.module, self.values, self.options = module, values, options
+        self.generator = torch.Generator(device=values.device).manual_seed(seed & (2**63 - 1))
+        self.arrays = module.arrays()
+        self.networks = Soap(list(self.arrays.values()))
+        self.latents = torch.optim.Adam([module.latents], betas=LATENT_BETAS, eps=TINY)
+        self.n_samples = values.shape[1]
+        self.tensors: list[Tensor] = [t for t in module.network.tensors if t.role is not TensorRole.LATENT]
+        self.steps: Steps | None = None
+
+    @property
+    def bit_price(self) -> float:
+        return self.options.rate_weight / self.n_samples
+
+    def step(self, index: int) -> None:
+        options = self.options
+        share = index / options.n_steps
+        self._update_steps(index)
+        is_coded = share >= 1.0 - options.coded_share
+        arrays: Mapping[str, Values] = self.arrays
+        if is_coded and self.steps is not None:
+            arrays = rounded(self.arrays, self.steps)
+        latents = self._relaxed(share)
+        loss = self._loss(latents, arrays, is_warm=share < options.warm_share)
+        if self.steps is not None:
+            loss = loss + self.bit_price * self._price(self.steps)
+        for parameter in (*self.arrays.values(), self.module.latents):
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._update(cosine_share(index, options.n_steps), is_coded=is_coded)
+
+    def _update(self, share: float, *, is_coded: bool) -> None:
+        norms = [array.grad.square().sum() for array in self.arrays.values() if array.grad is not None]
+        norm = torch.stack(norms).sum().sqrt()
+        factor = (CLIP / (norm + TINY)).clamp_max(1.0)
+        for array in self.arrays.values():
+            if array.grad is not None:
+                array.grad.mul_(factor)
+        self.networks.step(self.options.network_rate * (max(share, LATE_SHARE) if is_coded else share))
+        self.latents.param_groups[0]["lr"] = self.options.latent_rate * share
+        self.latents.step()
+
+    def _update_steps(self, index: int) -> None:
+        options = self.options
+        first, last = (round(share * options.n_steps) for share in (options.price_share, 1.0 - options.coded_share))
+        interval = max(1, (last - first) // STEP_UPDATES)
+        if first <= index <= last and (index - first) % interval == 0:
+            start = first_steps(self.tensors, self.arrays) if self.steps is None else self.steps
+            self.steps = self._search(start, n_rounds=2 if self.steps is None else 1)
+
+    def _search(self, steps: Steps, *, n_rounds: int) -> Steps:
+        latents = self.module.latents.detach().round()
+
+        def loss(arrays: Mapping[str, Values]) -> float:
+            return float(self._loss(latents, arrays, is_warm=False))
+
+        return search_steps(self.tensors, self.arrays, steps, loss, self.bit_price, n_rounds=n_rounds)
+
+    def _relaxed(self, share: float) -> Values:
+        options = self.options
+        if share >= 1.0 - options.hard_share:
+            return round_through(self.module.latents)
+        part = share / (1.0 - options.hard_share)
+        temperature, deviation = (a + (b - a) * part for a, b in (options.temperatures, options.noises))
+        soft = soft_round(self.module.latents, temperature)
+        return soft + gaussian_noise(soft, deviation, self.generator)
+
+    def _loss(self, latents: Values, arrays: Mapping[str, Values], *, is_warm: bool) -> Values:
+        error: Values = (self.module(self._dropped(latents), arrays) - self.values).square().mean()
+        return error + self.bit_price * self.latent_bits(latents, arrays, is_warm=is_warm).sum()
+
+    def _dropped(self, latents: Values) -> Values:
+        if not latents.requires_grad or not self.options.level_dropout:
+            return latents
+        draw, count = torch.rand(2, generator=self.generator, device=latents.device).tolist()
+        if draw >= self.options.level_dropout:
+            return latents
+        n_kept = max(1, self.module.encoding.n_levels - 1 - int(3 * count))
+        kept = latents[: self.module.level_starts[n_kept]]
+        return torch.cat([kept, latents.new_zeros(latents.numel() - kept.numel())])
+
+    def latent_bits(self, latents: Values, arrays: Mapping[str, Values], *, is_warm: bool) -> Values:
+        """Bits of every latent."""
+        if is_warm or self.module.sites is None:
+            return laplace_bits(latents, 0.0, self._level_scales(latents))
+        mean, log_scale = self.module.laws(latents, arrays)
+        return laplace_bits(latents.index_select(0, self.module.get_buffer("order")), mean, log_scale)
+
+    @torch.no_grad()
+    def _level_scales(self, latents: Values) -> Values:
+        """Log scale of each level's best Laplace law, at every latent."""
+        starts = self.module.level_starts
+        parts = [latents[start:stop] for start, stop in pairwise(starts)]
+        return torch.cat([part.abs().mean().clamp_min(LEAST_SCALE).log().expand(part.numel()) for part in parts])
+
+    def _price(self, steps: Steps) -> Values:
+        """What stands for the bits of the networks: log likelihoods of Laplace laws over their integers."""
+        total = self.values.new_zeros(())
+        for name, array in self.arrays.items():
+            size = array.abs() / steps[name]
+            total = total + size.sum() / size.detach().mean().clamp_min(WEIGHT_SCALE_FLOOR)
+        return total / math.log(2.0)
+
+    @torch.no_grad()
+    def psnr(self) -> float:
+        """Of the values with rounded latents, in dB."""
+        error = (self.module(self.module.latents.round()).clamp(0.0, 1.0) - self.values).square().mean()
+        return -10.0 * math.log10(float(error))
+
+    def result(self) -> GridFit:
+        """Choose the steps once more and round everything."""
+        start = first_steps(self.tensors, self.arrays) if self.steps is None else self.steps
+        steps = self._search(start, n_rounds=3)
+        with torch.no_grad():
+            arrays = rounded(self.arrays, steps)
+            latents = self.module.latents.round()
+            error = (self.module(latents, arrays) - self.values).square().mean()
+            bits = self.latent_bits(latents, arrays, is_warm=False).sum()
+        return GridFit(steps, arrays, latents, float(error), float(bits))

@@ -1,0 +1,228 @@
+"""A pyramid of latents as a differentiable function: up-sampling, synthesis, and the laws of its context network.
+
+Specification: clauses 9.6.2 (tensors), 10.6 (context) and 16.6 (up-sampling, lattice filters). Tensors have the names
+and shapes of the file. The arithmetic is binary32 where the format has integers: it trains what the format evaluates.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor as Values
+from torch import nn
+
+from sinrfmt.grids import CUBIC_DEFAULT, FILTER_DEFAULTS, TAP_OFFSETS
+from sinrfmt.network import LATTICE_KINDS, N_COARSE, Network, PyramidEncoding, Tensor, TensorRole
+from sinrfmt.registry import RecordKind
+from sinrfmt.torch.modules import ACTIVATIONS
+from sinrfmt.torch.sites import N_GROUPS, N_PHASES, ContextSites, context_sites
+
+Arrays = Mapping[str, Values]
+
+LATENT_CLIP = 63.0
+HIDDEN_CLIP = 16383.0 / 256.0
+MEAN_CLIP = 64.0
+LOG_SCALE_RANGE = (-4.0625, 3.9375)
+"""Natural logarithms that round to one of the 64 scales."""
+
+_ACTIVATIONS = {**ACTIVATIONS, RecordKind.CONV: ACTIVATIONS[RecordKind.LINEAR], RecordKind.CONV_RELU: torch.relu}
+
+FIRST_GAIN, LAST_GAIN = 0.3, 0.06
+"""Deviations of the first weights of the synthesis: a latent of 1 changes a value by about a hundredth of its range."""
+
+
+class PyramidModule(nn.Module):
+    """Latents, filters, synthesis and context network of a ``Network`` with the pyramid of a picture."""
+
+    def __init__(self, network: Network, *, seed: int = 0, mean: NDArray[np.float32] | None = None) -> None:
+        """Build the module with initial values: latents and filters of zeros, a synthesis that gives ``mean``.
+
+        Args:
+            network: the description; pointwise layers first, then lattice filters.
+            seed: of the synthesis weights.
+            mean: float32 (channels,), bias of the last pointwise layer.
+
+        Raises:
+            ValueError: the network has no pyramid, or one over other axes than the last two.
+        """
+        super().__init__()
+        encoding = network.input_encoding
+        if not isinstance(encoding, PyramidEncoding) or len(encoding.grid) != 2 or encoding.axes != (0, 1):
+            raise ValueError("expected the pyramid of a picture")
+        self.network, self.encoding = network, encoding
+        sizes = [tensor.size for tensor in network.tensors if tensor.role is TensorRole.LATENT]
+        self.level_starts = [0, *np.cumsum(sizes).tolist()]
+        self.latents = nn.Parameter(torch.zeros(self.level_starts[-1]))
+        self.names = [tensor.name for tensor in network.tensors if tensor.role is not TensorRole.LATENT]
+        tensors = {tensor.name: tensor for tensor in network.tensors}
+        generator = torch.Generator().manual_seed(seed & (2**63 - 1))
+        self.weights = nn.ParameterDict({_key(n): _initial(tensors[n], network, generator) for n in self.names})
+        last = sum(layer.kind not in LATTICE_KINDS for layer in network.layers) - 1
+        if mean is not None:
+            self.weights[_key(f"layers.{last}.bias")].data.copy_(torch.from_numpy(mean))
+        self._make_buffers()
+
+    def _make_buffers(self) -> None:
+        encoding = self.encoding
+        for level in range(1, encoding.n_levels):
+            for axis, (before, after) in enumerate(
+                zip(encoding.level_shape(level - 1), encoding.level_shape(level), strict=True)
+            ):
+                taps = torch.from_numpy(_taps(encoding.filter_numbers, before, after))
+                self.register_buffer(f"taps_{level}_{axis}", taps, persistent=False)
+        self.sites = context_sites(encoding) if encoding.has_context else None
+        if self.sites is not None:
+            self._make_site_buffers(self.sites)
+
+    def _make_site_buffers(self, sites: ContextSites) -> None:
+        encoding = self.encoding
+        levels = _one_hot(sites.level, encoding.n_levels)
+        offsets = levels if sites.group is None else torch.cat([levels, _one_hot(sites.group, N_GROUPS)])
+        phases = _one_hot(sites.phase, 1 if sites.group is None else N_PHASES)
+        buffers = {
+            "order": torch.from_numpy(sites.order),
+            "coarse": torch.from_numpy(sites.coarse.reshape(-1)),
+            "phases": phases,
+            "offsets": offsets,
+        }
+        buffers |= {f"near_{i}": torch.from_numpy(near.positions.reshape(-1)) for i, near in enumerate(sites.near)}
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer, persistent=False)
+
+    def arrays(self) -> dict[str, Values]:
+        """The trainable tensors but latents by their names in the file, of their shapes there."""
+        return {name: self.weights[_key(name)] for name in self.names}
+
+    def level(self, latents: Values, level: int) -> Values:
+        """One level of a flat vector of latents: (rows, columns)."""
+        part = latents[self.level_starts[level] : self.level_starts[level + 1]]
+        return part.view(self.encoding.level_shape(level))
+
+    def features(self, latents: Values, arrays: Arrays) -> Values:
+        """Features of the native lattice: (levels, rows * columns)."""
+        stack = self.level(latents, 0).unsqueeze(1)  # (rows, levels so far, columns)
+        for level in range(1, self.encoding.n_levels):
+            numbers = self._filter(arrays, level)
+            down, across = (torch.tensordot(numbers, self.get_buffer(f"taps_{level}_{axis}"), 1) for axis in (0, 1))
+            rows, n, columns = stack.shape
+            wide = (stack.reshape(rows * n, columns) @ across.T).view(rows, -1)
+            tall = (down @ wide).view(down.shape[0], n, across.shape[0])
+            stack = torch.cat([tall, self.level(latents, level).unsqueeze(1)], dim=1)
+        return stack.transpose(0, 1).reshape(self.encoding.n_levels, -1)
+
+    def _filter(self, arrays: Arrays, level: int) -> Values:
+        coded = arrays["pyramid.filter"]
+        row = coded[0 if self.encoding.shared_filter else level - 1]
+        return row + torch.tensor(default_filter(self.encoding.filter_numbers), device=row.device)
+
+    def forward(self, latents: Values, arrays: Arrays | None = None) -> Values:
+        """Values of the native lattice: (channels, rows * columns).
+
+        Args:
+            latents: (n,), all levels.
+            arrays: other tensors than the module's own, such as rounded ones.
+        """
+        arrays = self.arrays() if arrays is None else arrays
+        x = self.features(latents, arrays)
+        for index, layer in enumerate(self.network.layers):
+            weight, bias = arrays[f"layers.{index}.weight"], arrays.get(f"layers.{index}.bias")
+            if layer.kind in LATTICE_KINDS:
+                x = x + self._filtered(x, weight)
+                x = x if bias is None else x + bias[:, None]
+            else:
+                x = weight @ x if bias is None else torch.addmm(bias[:, None], weight, x)
+            x = _ACTIVATIONS[layer.kind](x)
+        return x
+
+    def _filtered(self, x: Values, weight: Values) -> Values:
+        n = x.shape[0]
+        padded = nn.functional.pad(x.view(1, n, *self.encoding.grid), (1, 1, 1, 1), mode="replicate")
+        return nn.functional.conv2d(padded, weight.view(n, n, 3, 3)).view(n, -1)
+
+    def laws(self, latents: Values, arrays: Arrays | None = None) -> tuple[Values, Values]:
+        """Mean and log scale of every site's law, each (n,), in the order of ``order``.
+
+        Args:
+            latents: (n,), all levels; rounded or with noise.
+            arrays: as for ``forward``.
+        """
+        if self.sites is None:
+            raise ValueError("this pyramid has no context network")
+        arrays = self.arrays() if arrays is None else arrays
+        source = torch.cat([latents.clamp(-LATENT_CLIP, LATENT_CLIP), latents.new_zeros(1)])
+        coarse = source.index_select(0, self.get_buffer("coarse")).view(N_COARSE, -1)
+        linear = arrays["context.linear"]
+        # Rows of the first product: the hidden layer, then the two outputs of the linear branch.
+        from_coarse = torch.cat([arrays["context.coarse"], linear[:, :N_COARSE]])
+        from_near = torch.cat([arrays["context.near"], linear[:, N_COARSE:]])
+        phase = nn.functional.pad(arrays["context.phase"].T, (0, 0, 0, 2))
+        sums = torch.cat([from_coarse, phase], dim=1) @ torch.cat([coarse, self.get_buffer("phases")])
+        sums = self._with_near(sums, source, from_near)
+        hidden, direct = torch.split_with_sizes(sums, [self.encoding.context_width, 2])
+        h = nn.functional.hardtanh(hidden, 0.0, HIDDEN_CLIP)
+        for index in range(self.encoding.context_hidden):
+            bias = arrays[f"context.hidden.{index}.bias"]
+            sums = h + torch.addmm(bias.T, arrays[f"context.hidden.{index}.weight"], h)
+            h = nn.functional.hardtanh(sums, 0.0, HIDDEN_CLIP)
+        out = direct + arrays["context.output"] @ h + arrays["context.offset"].T @ self.get_buffer("offsets")
+        return out[0].clamp(-MEAN_CLIP, MEAN_CLIP), out[1].clamp(*LOG_SCALE_RANGE)
+
+    def _with_near(self, sums: Values, source: Values, weight: Values) -> Values:
+        assert self.sites is not None
+        sizes = [self.sites.near[0].start, *(near.stop - near.start for near in self.sites.near)]
+        first, *parts = torch.split_with_sizes(sums, sizes, dim=1)
+        for i, near in enumerate(self.sites.near):
+            n = near.positions.shape[0]
+            inputs = source.index_select(0, self.get_buffer(f"near_{i}")).view(n, -1)
+            parts[i] = torch.addmm(parts[i], weight[:, near.first_column : near.first_column + n], inputs)
+        return torch.cat([first, *parts], dim=1)
+
+
+def default_filter(n_numbers: int) -> tuple[float, ...]:
+    """The up-sampling filter that coded zeros stand for (clause 16.6)."""
+    known = FILTER_DEFAULTS.get(n_numbers, CUBIC_DEFAULT)
+    return (*known, *(0.0,) * (n_numbers - len(known)))
+
+
+def _taps(n_numbers: int, before: int, after: int) -> NDArray[np.float32]:
+    """Matrices that the numbers of a filter are coefficients of: float32 (numbers, after, before)."""
+    taps = np.zeros((n_numbers, after, before), dtype=np.float32)
+    i = np.arange(after)
+    side = np.where(i % 2 == 1, 1, -1)
+    for j in range(n_numbers):
+        taps[j, i, np.clip((i >> 1) + side * TAP_OFFSETS[j], 0, before - 1)] = 1.0
+    return taps
+
+
+def _one_hot(rows: NDArray[np.int64], n_rows: int) -> Values:
+    return torch.from_numpy((np.arange(n_rows)[:, None] == rows).astype(np.float32))
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _initial(tensor: Tensor, network: Network, generator: torch.Generator) -> nn.Parameter:
+    values = torch.zeros(tensor.shape)
+    gain = _initial_gain(tensor, network)
+    if gain:
+        values = gain * torch.randn(tensor.shape, generator=generator)
+    if tensor.name == "context.offset":
+        values[:, 1] = -0.25
+    return nn.Parameter(values)
+
+
+def _initial_gain(tensor: Tensor, network: Network) -> float:
+    if tensor.role is TensorRole.CONTEXT:
+        gains = {"context.coarse": 0.3, "context.near": 0.3, "context.output": 0.1}
+        return (
+            gains.get(tensor.name, 0.0) / math.sqrt(tensor.shape[1]) * (3.0 if tensor.name == "context.output" else 1.0)
+        )
+    if tensor.is_bias or tensor.name == "pyramid.filter":
+        return 0.0
+    kind = network.layers[tensor.ordinal // 2].kind
+    if kind in LATTICE_KINDS:
+        return 0.0
+    return FIRST_GAIN if tensor.ordinal == 0 else LAST_GAIN

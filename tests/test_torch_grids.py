@@ -1,0 +1,216 @@
+"""Training of latent grids: what it trains is what the format evaluates, and what it writes decodes to the same."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import sinrfmt
+import sinrfmt.torch
+from sinrfmt.contexts import ContextNetwork, ContextTensor, LevelContext, Plane
+from sinrfmt.network import LayerRecord, Network, PyramidEncoding, TensorRole
+from sinrfmt.registry import ContextId, RecordKind, Tool
+from sinrfmt.torch.grid_files import (
+    Picture,
+    PyramidPreset,
+    ShaciraPreset,
+    latent_codes,
+    picture_header,
+    pyramid_network,
+    sample_psnr,
+)
+from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid
+from sinrfmt.torch.latents import (
+    MonotoneCdf,
+    gumbel_round,
+    kumaraswamy_noise,
+    laplace_bits,
+    round_through,
+    soft_round,
+)
+from sinrfmt.torch.pyramid import PyramidModule
+from sinrfmt.torch.soap import Soap
+
+TINY_PYRAMID = PyramidPreset("pyramid", 30, 1e-3, 6, 2, 8, 1, 0.25)
+TINY_SHACIRA = ShaciraPreset("shacira", 20, 1e-3, 3, 4, 12, 5, 8, 2)
+CONTEXTS = (ContextId.INTERLACED, ContextId.SERIAL)
+
+
+def _picture(rows: int, columns: int, channels: int, top: int = 255) -> Picture:
+    y, x, c = np.indices((rows, columns, channels))
+    wave = np.rint((0.5 + 0.3 * np.sin(0.4 * x + c) + 0.2 * np.cos(0.3 * y)) * top)
+    narrow: Picture = wave.astype(np.uint8)
+    return narrow if top == 255 else wave.astype(np.uint16)
+
+
+def _module(context: ContextId, grid: tuple[int, int] = (13, 22)) -> PyramidModule:
+    """A pyramid with random integers everywhere, on steps that the format has."""
+    module = PyramidModule(pyramid_network(grid, 3, TINY_PYRAMID, context), seed=3)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        module.latents.copy_(torch.randint(-4, 5, module.latents.shape, generator=generator).float())
+        for array in module.arrays().values():
+            array.copy_(torch.randint(-9, 10, array.shape, generator=generator) / 32.0)
+    return module
+
+
+def _fit_of(module: PyramidModule) -> GridFit:
+    steps = dict.fromkeys(module.arrays(), 1 / 32)
+    return GridFit(steps, module.arrays(), module.latents.detach(), 0.0, 0.0)
+
+
+@pytest.mark.parametrize("context", [ContextId.FACTORISED, *CONTEXTS])
+def test_what_a_file_of_a_pyramid_evaluates_to_is_what_was_trained(context: ContextId) -> None:
+    module = _module(context)
+    header = picture_header(module.network, (13, 22))
+    data = sinrfmt.torch.files.build(header, latent_codes(module, _fit_of(module)), sinrfmt.registry.Coding.RANS)
+    decoded = sinrfmt.loads(data).grid().reshape(-1, 3).T
+    with torch.no_grad():
+        trained = module(module.latents).numpy()
+    np.testing.assert_allclose(decoded, trained, atol=2e-4 * np.abs(trained).max())
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_trained_laws_are_those_of_the_integer_network(context: ContextId) -> None:
+    module = _module(context)
+    with torch.no_grad():
+        mean, log_scale = (law.numpy() for law in module.laws(module.latents))
+    order = module.get_buffer("order").numpy()
+    tensors = {
+        name.removeprefix("context."): ContextTensor((array.detach().numpy() * 32).astype(np.int32), 5)
+        for name, array in module.arrays().items()
+        if name.startswith("context.")
+    }
+    encoding = module.encoding
+    levels = [module.level(module.latents.detach(), level).numpy().astype(np.int32) for level in range(3)]
+    planes = [Plane.of(values, encoding.level_shape(level)) for level, values in enumerate(levels)]
+    position = {int(place): i for i, place in enumerate(order)}
+    runs = LevelContext(ContextNetwork(tensors), context, 2, planes[2], [planes[1], planes[0], None]).runs()
+    for run in runs:
+        sites = [position[module.level_starts[2] + int(place)] for place in run.places]
+        coded_mean = run.centres + (run.rows % 16 - 8) / 16.0
+        np.testing.assert_allclose(coded_mean, mean[sites], atol=0.1)
+        np.testing.assert_allclose(run.rows // 16 / 8.0 - 4.0, log_scale[sites], atol=0.13)
+
+
+@pytest.mark.parametrize(("channels", "top"), [(1, 255), (3, 255), (4, 255), (3, 65535)])
+def test_a_picture_of_any_kind_becomes_a_file_of_the_measured_quality(channels: int, top: int) -> None:
+    picture = _picture(17, 24, channels, top)
+    encoding = sinrfmt.torch.encode_grid(picture, preset=TINY_PYRAMID, device="cpu")
+    again = sinrfmt.loads(encoding.field.data).grid()
+    assert encoding.psnr == sample_psnr(picture, again.reshape(-1, channels))
+    assert encoding.psnr > sample_psnr(picture, np.full_like(again, 0.5).reshape(-1, channels)) - 1.0
+
+
+def test_the_same_seed_gives_the_same_file() -> None:
+    picture = _picture(12, 16, 3)
+    files = [sinrfmt.torch.encode_grid(picture, preset=TINY_PYRAMID, seed=s, device="cpu").field.data for s in (1, 1)]
+    assert files[0] == files[1]
+
+
+def test_hashed_grids_become_a_file_of_the_measured_quality() -> None:
+    picture = _picture(17, 24, 3)
+    encoding = sinrfmt.torch.encode_grid(picture, preset=TINY_SHACIRA, device="cpu")
+    assert encoding.psnr == sample_psnr(picture, sinrfmt.loads(encoding.field.data).grid().reshape(-1, 3))
+
+
+def test_training_lowers_distortion_and_rate() -> None:
+    picture = _picture(16, 16, 3)
+    values = torch.tensor((picture.reshape(-1, 3).T / 255.0).astype(np.float32))
+    network = pyramid_network((16, 16), 3, TINY_PYRAMID, ContextId.INTERLACED)
+
+    def cost(n_steps: int) -> float:
+        module = PyramidModule(network, mean=values.mean(dim=1).numpy())
+        fitted = fit_pyramid(module, values, GridFitOptions(n_steps, 1e-3), seed=0)
+        return fitted.mse + 1e-3 * fitted.latent_bits / 256
+
+    assert cost(200) < 0.5 * cost(1)
+
+
+def test_an_interruption_leaves_the_module_as_it_stands() -> None:
+    values = torch.rand(3, 256, generator=torch.Generator().manual_seed(0))
+    module = PyramidModule(pyramid_network((16, 16), 3, TINY_PYRAMID, ContextId.INTERLACED))
+
+    def stop(done: int, total: int, psnr: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_pyramid(module, values, GridFitOptions(50, 1e-3), seed=0, on_progress=stop)
+    assert torch.isfinite(module.latents).all()
+
+
+def test_targets_exclude_each_other() -> None:
+    with pytest.raises(sinrfmt.UsageError, match="exclude each other"):
+        sinrfmt.torch.encode_grid(_picture(8, 8, 1), max_bytes=100, min_psnr=30.0)
+
+
+def test_a_module_needs_the_pyramid_of_a_picture() -> None:
+    network = Network(2, 1, (LayerRecord(RecordKind.LINEAR, 1),))
+    with pytest.raises(ValueError, match="pyramid of a picture"):
+        PyramidModule(network)
+    over_time = PyramidEncoding((4, 8, 8), 2, axes=(1, 2), record=LayerRecord(RecordKind.PYRAMID, 1, tool=Tool.SCALAR))
+    with pytest.raises(ValueError, match="pyramid of a picture"):
+        PyramidModule(Network(3, 1, (LayerRecord(RecordKind.LINEAR, 1),), over_time))
+
+
+def test_soft_rounding_keeps_integers_and_halves() -> None:
+    x = torch.tensor([-1.0, 0.0, 0.5, 2.5, 3.0])
+    torch.testing.assert_close(soft_round(x, 0.2), x)
+    assert float(soft_round(torch.tensor(0.4), 0.05)) < 0.02
+
+
+def test_rounding_straight_through_has_the_gradient_of_the_identity() -> None:
+    x = torch.tensor([0.4, 1.6], requires_grad=True)
+    (round_through(x) * torch.tensor([2.0, 3.0])).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [2.0, 3.0]
+
+
+def test_cold_annealing_rounds_to_the_nearer_side() -> None:
+    x = torch.tensor([0.2, 0.8, -1.3])
+    cold = gumbel_round(x, 0.02, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(cold, torch.tensor([0.0, 1.0, -1.0]), atol=1e-3, rtol=0.0)
+
+
+def test_noise_stays_in_half_a_step_and_is_uniform_for_shape_one() -> None:
+    like = torch.zeros(20000)
+    for shape in (1.0, 2.0):
+        noise = kumaraswamy_noise(like, shape, torch.Generator().manual_seed(0))
+        assert float(noise.abs().max()) <= 0.5
+    uniform = kumaraswamy_noise(like, 1.0, torch.Generator().manual_seed(0))
+    assert abs(float(uniform.std()) - 1.0 / math.sqrt(12.0)) < 0.01
+
+
+def test_laplace_masses_sum_to_one() -> None:
+    x = torch.arange(-60.0, 61.0)
+    for mean, log_scale in ((0.0, -2.0), (0.3, 0.5), (-0.5, 2.0)):
+        masses = 2.0 ** -laplace_bits(x, mean, torch.full_like(x, log_scale))
+        assert float(masses.sum()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_learned_distribution_is_monotone_and_its_masses_sum_to_one() -> None:
+    cdf = MonotoneCdf(2)
+    x = torch.linspace(-200.0, 200.0, 401).expand(2, -1)
+    with torch.no_grad():
+        assert bool((cdf(x).diff(dim=1) >= 0.0).all())
+        masses = 2.0 ** -cdf.bits(x)
+    torch.testing.assert_close(masses.sum(dim=1), torch.ones(2), atol=0.05, rtol=0.0)
+
+
+def test_soap_reaches_the_bottom_of_a_skewed_bowl() -> None:
+    matrix = torch.full((3, 4), 2.0, requires_grad=True)
+    vector = torch.full((5,), -1.0, requires_grad=True)
+    slopes = torch.logspace(0.0, 3.0, 12).view(3, 4)
+    optimizer = Soap([matrix, vector])
+    for step in range(300):
+        matrix.grad = vector.grad = None
+        ((slopes * matrix.square()).sum() + vector.square().sum()).backward()
+        optimizer.step(0.05 * (1.0 - step / 300))
+    assert float(matrix.detach().abs().max()) < 0.05
+    assert float(vector.detach().abs().max()) < 0.05
+
+
+def test_tensors_have_the_names_and_shapes_of_the_file() -> None:
+    module = _module(ContextId.SERIAL)
+    shapes = {t.name: t.shape for t in module.network.tensors if t.role is not TensorRole.LATENT}
+    assert {name: tuple(array.shape) for name, array in module.arrays().items()} == shapes

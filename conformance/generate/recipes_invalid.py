@@ -429,7 +429,7 @@ def heads() -> list[Invalid]:
     field("profile_level", u8(0x31), "UNSUPPORTED_PROFILE", "6.1")
     field("profile_level", u8(0x10), "UNSUPPORTED_LEVEL", "6.1")
     field("profile_level", u8(0x16), "UNSUPPORTED_LEVEL", "6.1")
-    for bit in (2, 4, 5, 6, 7, 8, 9, 15):
+    for bit in (4, 5, 6, 8, 9, 15):
         field("features_required", u16(1 << bit), "UNSUPPORTED_FEATURE", "6.1")
     field("features_required", u16(SPARSE), "FEATURE_MISMATCH", "HED-10", title="SPARSE and no layer of tool 3")
     field("features_required", u16(SPARSE | 16), "UNSUPPORTED_FEATURE", "6.1", title="SPARSE and a reserved feature")
@@ -531,11 +531,13 @@ def head_records() -> list[Invalid]:
             )
         )
 
-    for kind in (0, 8, 9, 10, 11, 32, 35, 64, 255):
+    for kind in (0, 10, 11, 32, 35, 63, 67, 255):
         field("record0.kind", u8(kind), "UNKNOWN_ID", "CON-11", SINE)
     field("record1.kind", u8(33), "BAD_RECORD", "6.4", SINE, "the last record is an input encoding")
     field("record1.kind", u8(34), "BAD_RECORD", "6.4", SINE, "the last record is a seeded input encoding")
-    field("record1.kind", u8(8), "UNKNOWN_ID", "CON-11", SINE, "the last record is of a reserved kind")
+    field("record1.kind", u8(35), "UNKNOWN_ID", "CON-11", SINE, "the last record is of a reserved kind")
+    for kind, name in ((8, "GABOR"), (64, "INPUT"), (65, "OUTPUT"), (66, "FILTER")):
+        field("record1.kind", u8(kind), "BAD_RECORD", "6.4", SINE, f"the last record is of kind {name}")
     for flags in (0x81, 0xE1):
         field("record0.tool_flags", u8(flags), "RESERVED_NOT_ZERO", "CON-11", SINE)
     for tool in (5, 6, 7):

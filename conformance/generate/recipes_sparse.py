@@ -64,7 +64,8 @@ STEP = step_code(-9)
 
 def shape(tensor: Tensor, vectors: int) -> tuple[int, int]:
     """n_vectors and k1 of a matrix."""
-    shapes = {COLUMNS: (tensor.columns, tensor.rows), ROWS: (tensor.rows, tensor.columns)}
+    columns = max(tensor.columns, 1)
+    shapes = {COLUMNS: (columns, tensor.rows), ROWS: (tensor.rows, columns)}
     return shapes.get(vectors, (1, tensor.size))
 
 

@@ -221,6 +221,17 @@ def test_coordinates_from_a_file(image: Path, capsys: pytest.CaptureFixture[str]
     assert np.load(out).tolist() == points[:, :1].tolist()
 
 
+@pytest.mark.parametrize("dtype", [">f4", "<f8", ">f2", "<i2", "u1"])
+def test_coordinates_of_another_real_type_are_rounded(
+    image: Path, capsys: pytest.CaptureFixture[str], dtype: str
+) -> None:
+    coords, out = image.with_name("c.npy"), image.with_name("out.npy")
+    points = np.array([[0.1, 1], [3, 2]]).astype(dtype)
+    np.save(coords, points)
+    assert run(capsys, image, out, "--coords", coords)[0] == 0
+    assert np.load(out).tolist() == points[:, :1].astype(np.float32).tolist()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -239,7 +250,8 @@ def test_coordinates_from_a_file(image: Path, capsys: pytest.CaptureFixture[str]
         ["in.sinr", "out.npy", "--coords", "absent.npy"],
         ["in.sinr", "out.npy", "--coords", "in.sinr"],
         ["in.sinr", "out.npy", "--coords", "empty.npy"],
-        ["in.sinr", "out.npy", "--coords", "double.npy"],
+        ["in.sinr", "out.npy", "--coords", "text.npy"],
+        ["in.sinr", "out.npy", "--coords", "complex.npy"],
         ["in.sinr", "out.npy", "--coords", "three.npy"],
         ["in.sinr", "out.npy", "--coords", "huge.npy"],
         ["in.sinr", "out.npy", "--coords", "two.npy", "--size", "2x2"],
@@ -254,7 +266,8 @@ def test_wrong_use_is_usage(
 ) -> None:
     monkeypatch.chdir(image.parent)
     Path("empty.npy").write_bytes(b"")
-    np.save("double.npy", np.zeros((1, 2)))
+    np.save("text.npy", np.zeros((1, 2), "S4"))
+    np.save("complex.npy", np.zeros((1, 2), np.complex64))
     np.save("three.npy", np.zeros((1, 3), np.float32))
     np.save("two.npy", np.zeros((1, 2), np.float32))
     np.save("huge.npy", np.zeros((1, 2), np.float32))
@@ -291,7 +304,7 @@ def test_field_without_a_native_grid_needs_a_size(tmp_path: Path, capsys: pytest
         (lambda d: d[:-1], 3, "TRUNCATED"),
         (lambda d: b"X" + d[1:], 3, "BAD_SIGNATURE"),
         (lambda d: d[:-1] + bytes([d[-1] ^ 1]), 3, "CHUNK_CRC_MISMATCH"),
-        (lambda d: build([(HEAD, HeadFields(features=4).payload())]), 4, "UNSUPPORTED_FEATURE"),
+        (lambda d: build([(HEAD, HeadFields(features=16).payload())]), 4, "UNSUPPORTED_FEATURE"),
         (lambda d: build([(HEAD, HeadFields(grid=(9999, 9999)).payload())]), 5, "LIMIT_GRID"),
     ],
 )

@@ -70,13 +70,5 @@ def step_form(step: Step) -> tuple[Any, ...]:
     record = step.record
     if record.kind == INPUT:
         return encoding_form(record)
-    kinds = record.kind, record.activation
-    return (
-        *kinds,
-        step.rows,
-        step.columns,
-        record.omega,
-        record.scale,
-        record.tool_flags & FLAG_BITS,
-        record.tool == RAW,
-    )
+    flags = record.tool_flags & FLAG_BITS, record.tool == RAW
+    return record.kind, record.activation, step.rows, step.columns, record.omega, record.scale, *flags

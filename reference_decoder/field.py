@@ -201,7 +201,7 @@ def layer(step: Step, matrix: Floats, bias: Floats | None) -> Callable[[Floats],
             return gabor(t, omega, scale, is_complex=step.is_complex)
         if kind == FINER:
             # "h = sin(omega·((|t| + 1)·t))"
-            return np.sin(omega * ((np.abs(t) + 1) * t))
+            return ACTIVATIONS[SINE](omega * ((np.abs(t) + 1) * t))
         return ACTIVATIONS[kind](t if omega == 1 else t * omega)
 
     return apply

@@ -53,4 +53,5 @@ class Trellis:
         given[1:] = padded * POWERS[-power[1:] % ORDER, 2][:, np.newaxis]
         states = POWERS[power[:, np.newaxis], np.bitwise_xor.accumulate(given, axis=0)]
         self.state = states[-1]
-        return (states[:-1] & 1).reshape(-1)[: p.size]
+        found: Bits = states[:-1].reshape(-1)[: p.size] & np.uint8(1)
+        return found

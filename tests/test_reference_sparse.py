@@ -363,7 +363,10 @@ REPEATED = 3
 
 def two_codes(support: str, repeats: bool, shape: int = OUT) -> tuple[bytes, HeadFields]:
     """Two layers of tool 3, IN -> OUT -> IN, both in columns; the second says so or repeats the first."""
-    first, second = code(COLUMNS, 3, 100), Code(COLUMNS, 100, [[7, 9, n] for n in range(10, 10 + OUT)], [[1, -2, 3]] * OUT)
+    first, second = (
+        code(COLUMNS, 3, 100),
+        Code(COLUMNS, 100, [[7, 9, n] for n in range(10, 10 + OUT)], [[1, -2, 3]] * OUT),
+    )
     r = [0] * (IN * OUT)
     for j, (atoms, x) in enumerate(zip(second.atoms, second.x, strict=True)):
         for i in range(IN):

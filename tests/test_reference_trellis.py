@@ -105,11 +105,13 @@ def test_powers_are_those_of_the_transitions() -> None:
 
 @pytest.mark.parametrize("R", [None, 1, 6])
 @pytest.mark.parametrize(("lanes", "parts"), [(1, (1, 2, 70)), (1, (73,)), (64, (64, 128, 50)), (64, (7,))])
-def test_contributions_are_those_of_a_walk_through_the_states(lanes: int, parts: tuple[int, ...], R: int | None) -> None:
+def test_contributions_are_those_of_a_walk_through_the_states(
+    lanes: int, parts: tuple[int, ...], R: int | None
+) -> None:
     k = np.random.default_rng(lanes).integers(-9, 10, sum(parts)).astype(np.int32)
     trellis = Trellis(lanes, R)
-    found = [trellis.contributions(part).tolist() for part in np.split(k, np.cumsum(parts)[:-1])]
-    assert sum(found, []) == trellis_r(k.tolist(), R, lanes)
+    found = [trellis.contributions(part) for part in np.split(k, np.cumsum(parts)[:-1])]
+    assert np.concatenate(found).tolist() == trellis_r(k.tolist(), R, lanes)
 
 
 def test_every_state_is_reached_from_zero() -> None:

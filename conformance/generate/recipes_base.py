@@ -44,7 +44,7 @@ from conformance.generate.describe import (
 from conformance.generate.faults import Bits, Edit, Flip
 from conformance.generate.recipe import Call, Invalid, Valid, base, entry_for, numbers, packed, with_entry, with_head
 from conformance.generate.recipes_records import GABOR, SAME_WIDTH, SCALED
-from conformance.generate.recipes_sparse import T8, code_for
+from conformance.generate.recipes_sparse import T8, code_for, repeated
 from conformance.generate.recipes_valid import HASH_TYPE
 
 STEP = step_code(-4)
@@ -210,16 +210,6 @@ def some_all() -> File:
 def replace_coding(file: File, coding: int) -> File:
     """The same pass under another coding."""
     return replace(file, passes=(replace(file.passes[0], coding=coding),))
-
-
-def repeated(file: File) -> File:
-    """All sparse codes but the first as vectors = 3."""
-    rows = [file.passes[0].entries[0]]
-    for entry in file.passes[0].entries[1:]:
-        if entry.sparse is None:
-            raise ValueError("no sparse code")
-        rows.append(replace(entry, sparse=replace(entry.sparse, repeated=True)))
-    return replace(file, passes=(replace(file.passes[0], entries=tuple(rows)),))
 
 
 def others() -> list[Valid]:

@@ -121,7 +121,7 @@ def outputs() -> list[Valid]:
             "equal layers with an OUTPUT between them are two records",
             file(SINE, one, SINE, Layer(), out_channels=2, in_dims=3),
         ),
-        "kinds": ("an OUTPUT of every kind", file(SINE, *kinds, Layer(), out_channels=9)),
+        "kinds": ("an OUTPUT of every kind", file(SINE, *kinds, Layer(), out_channels=9, level=2)),
         "wide": ("254 values of 255", file(SINE, Output(Layer(width=254)), Layer(), out_channels=255)),
         "raw": (
             "an OUTPUT of binary16 weights without bias",

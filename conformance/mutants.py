@@ -118,6 +118,11 @@ def _capitals(reply: Reply) -> Reply:
     return _succeeding(weights_sha256=(reply.line or {})["weights_sha256"].upper())(reply)
 
 
+def _unless(reply: Reply, error: str) -> Reply:
+    """Success where this error is right."""
+    return SUCCESS if (reply.line or {}).get("name") == error else reply
+
+
 def _hang(reply: Reply) -> Reply:
     time.sleep(3600)
     return reply
@@ -149,6 +154,8 @@ MUTANTS: dict[str, Callable[[Reply], Reply]] = {
     "digest-in-capitals": lambda reply: _capitals(reply) if reply.status == 0 else reply,
     "no-acc-crc": _succeeding(acc_crc=[]),
     "passes-true": _succeeding(passes=True),
+    "takes-any-base": lambda reply: _unless(reply, "BASE_MISMATCH"),
+    "needs-no-base": lambda reply: _unless(reply, "BASE_REQUIRED"),
     "zeros": _values(lambda values: [0.0] * len(values)),
     "not-a-number": _values(lambda values: [float("nan"), *values[1:]]),
     "one-value-off": _values(lambda values: [*values[:-1], values[-1] + 0.01]),

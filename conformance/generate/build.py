@@ -472,9 +472,7 @@ def sparse_sums(tensor: Tensor, code: SparseCode, head: Head) -> tuple[int, ...]
     return tuple(r for vector in vectors for r in vector)
 
 
-def apply_pass(
-    written: PassWriter, coded: Pass, states: list[TensorState], head: Head, *, is_first: bool
-) -> list[int]:
+def apply_pass(written: PassWriter, coded: Pass, states: list[TensorState], head: Head, *, is_first: bool) -> list[int]:
     """Update the integers by one pass; returns the acc that acc_crc covers, in table order."""
     covered: list[int] = []
     for state, entry in zip(states, coded.entries, strict=True):

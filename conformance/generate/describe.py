@@ -283,8 +283,8 @@ class SparseCode:
 class Entry:
     """One tensor in one pass.
 
-    `values`: the integers r, or k of tool 2, or the bit patterns of tool 0. `prior`: (m, E). `refine`: bits gained in a later
-    pass, None for a tensor that stays. `width`, `row_width`: bits of packed values, None for the least.
+    `values`: the integers r, or k of tool 2, or the bit patterns of tool 0. `prior`: (m, E). `refine`: bits gained
+    in a later pass, None for a tensor that stays. `width`, `row_width`: bits of packed values, None for the least.
     `sparse`: what a matrix of tool 3 has in place of values.
     """
 

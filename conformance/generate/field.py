@@ -59,7 +59,9 @@ def _coordinate(head: Head, axis: int, i: int, sizes: Sequence[int]) -> float:
     return rules[head.coords]()
 
 
-def evaluate(head: Head, weights: list[list[float]], points: list[tuple[float, ...]], shape: tuple[int, ...]) -> Samples:
+def evaluate(
+    head: Head, weights: list[list[float]], points: list[tuple[float, ...]], shape: tuple[int, ...]
+) -> Samples:
     """Field values at points (n, in_dims), to be written in `shape`."""
     results = [number for point in points for number in _network(head, weights, point)]
     bounds = [bound for _, bound in results]
@@ -81,27 +83,33 @@ def _network(head: Head, weights: list[list[float]], point: tuple[float, ...]) -
     matrices = iter(weights)
     for step in head.steps():
         if isinstance(step, Input):
-            values = values + _appended(step, point)
+            values = joined(values, appended_values(step, point))
             continue
-        sums = _sums(step, matrices, coordinates if step.role is Filter else values)
+        sums = layer_sums(step, matrices, coordinates if step.role is Filter else values)
         if step.role is Filter:
-            values = [_multiplied(value, factor) for value, factor in zip(values, _activated(step, sums), strict=True)]
+            values = [multiplied(value, factor) for value, factor in zip(values, _activated(step, sums), strict=True)]
         elif step.role is Output:
             extra += _activated(step, sums)
         else:
             values = _activated(step, sums)
-    return _field_values(values, extra)
+    return field_values(values, extra)
 
 
-def _field_values(last: list[Number], extra: list[Number]) -> list[Number]:
+def field_values(last: list[Number], extra: list[Number]) -> list[Number]:
+    """The outputs of the last layer, then those of the OUTPUT records."""
     return last + extra
+
+
+def joined(values: list[Number], appended: list[Number]) -> list[Number]:
+    """The current values behind an INPUT."""
+    return values + appended
 
 
 def _exact(numbers: Sequence[float]) -> list[Number]:
     return [(x, 0.0) for x in numbers]
 
 
-def _sums(unit: Unit, matrices: Iterator[list[float]], inputs: list[Number]) -> list[Number]:
+def layer_sums(unit: Unit, matrices: Iterator[list[float]], inputs: list[Number]) -> list[Number]:
     """W x + b; of a complex layer the real parts, then the imaginary ones."""
     entries = next(matrices)
     bias = next(matrices) if unit.layer.bias else [0.0] * unit.rows
@@ -139,7 +147,8 @@ def _of_slope_1(act: Callable[[float], float], ulps: int) -> Callable[[Number, f
     return apply
 
 
-def _finer(t: Number, omega: float) -> Number:
+def finer(t: Number, omega: float) -> Number:
+    """The activation of FINER."""
     value, error = t
     argument = omega * ((abs(value) + 1) * value)
     slope = omega * (2 * (abs(value) + error) + 1)
@@ -155,7 +164,7 @@ ACTIVATIONS: dict[str, Callable[[Number, float], Number]] = {
     "TANH": _of_slope_1(math.tanh, FUNCTION_ULPS),
     "SIGMOID": _of_slope_1(lambda t: 1 / (1 + math.exp(-t)), FUNCTION_ULPS),
     "ELU": _of_slope_1(lambda t: t if t > 0 else math.exp(t) - 1, FUNCTION_ULPS),
-    "FINER": _finer,
+    "FINER": finer,
 }
 
 
@@ -163,11 +172,11 @@ def _gabor(sums: list[Number], omega: float, scale: float, *, is_complex: bool) 
     """Real parts of all wavelets, then imaginary parts."""
     width = len(sums) // 2 if is_complex else len(sums)
     imaginary = sums[width:] if is_complex else [(0.0, 0.0)] * width
-    waves = [_wavelet(t1, t2, omega, scale) for t1, t2 in zip(sums[:width], imaginary, strict=True)]
+    waves = [wavelet(t1, t2, omega, scale) for t1, t2 in zip(sums[:width], imaginary, strict=True)]
     return [real for real, _ in waves] + [imag for _, imag in waves]
 
 
-def _wavelet(t1: Number, t2: Number, omega: float, scale: float) -> tuple[Number, Number]:
+def wavelet(t1: Number, t2: Number, omega: float, scale: float) -> tuple[Number, Number]:
     """One wavelet; the envelope's relative error is the absolute error of its exponent."""
     (x, ex), (y, ey) = t1, t2
     exponent = -omega * y - scale**2 * (x * x + y * y)
@@ -180,12 +189,13 @@ def _wavelet(t1: Number, t2: Number, omega: float, scale: float) -> tuple[Number
     return (envelope * math.cos(omega * x), bound), (envelope * math.sin(omega * x), bound)
 
 
-def _multiplied(value: Number, factor: Number) -> Number:
+def multiplied(value: Number, factor: Number) -> Number:
+    """A current value behind a FILTER."""
     (a, ea), (b, eb) = value, factor
     return a * b, abs(a) * eb + abs(b) * ea + ea * eb + UNIT_ROUNDOFF * abs(a * b)
 
 
-def _appended(record: Input, point: tuple[float, ...]) -> list[Number]:
+def appended_values(record: Input, point: tuple[float, ...]) -> list[Number]:
     """What an INPUT appends."""
     chosen = point[record.first : record.first + record.count]
     return _exact(chosen) if record.encoding is None else _fourier(record.encoding, chosen)

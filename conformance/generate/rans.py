@@ -145,27 +145,28 @@ def raw_runs(fields: Sequence[tuple[int, int]]) -> list[Run]:
 def value_runs(values: Sequence[int], model: Parameters) -> list[Run]:
     """Runs of a list of values under a model (clause 10.1)."""
     table = symbol_table(model)
-    return _runs(_shifted(values, model), model, [table] * len(values))
+    return symbol_runs(shifted(values, model), model, [table] * len(values))
 
 
 def gap_runs(gaps: Sequence[int], model: Parameters) -> list[Run]:
     """Runs of a list of gaps under a one-sided model (clause 9.5)."""
     table = one_sided_table(model)
-    return _runs(gaps, model, [table] * len(gaps))
+    return symbol_runs(gaps, model, [table] * len(gaps))
 
 
 def trellis_runs(values: Sequence[int], model: Parameters, states: Sequence[int]) -> list[Run]:
     """Runs of the values k of a tensor of tool 2, each with its state (TRE-1)."""
     tables = [second_table(model) if state & 1 and not model.low_bits else symbol_table(model) for state in states]
-    return _runs(_shifted(values, model), model, tables)
+    return symbol_runs(shifted(values, model), model, tables)
 
 
-def _shifted(values: Sequence[int], model: Parameters) -> list[int]:
+def shifted(values: Sequence[int], model: Parameters) -> list[int]:
+    """Values as u·2^b + low."""
     half = (1 << model.low_bits) >> 1
     return [v + half for v in values]
 
 
-def _runs(values: Sequence[int], model: Parameters, tables: Sequence[dict[int, Symbol]]) -> list[Run]:
+def symbol_runs(values: Sequence[int], model: Parameters, tables: Sequence[dict[int, Symbol]]) -> list[Run]:
     """Runs of u·2^b + low for each value, its symbol by its own table."""
     full = [v >> model.low_bits for v in values]
     if not model.escape and any(abs(u) > model.max_symbol for u in full):

@@ -37,9 +37,7 @@ from conformance.generate.describe import (
     Pass,
     Record,
     Short,
-    SparseCode,
     Tensor,
-    Zero,
 )
 from conformance.generate.faults import Bits, Edit, Flip
 from conformance.generate.recipe import Call, Invalid, Valid, base, entry_for, numbers, packed, with_entry, with_head
@@ -462,9 +460,7 @@ def mismatches() -> list[Invalid]:
         network("kind", "TANH in place of SINE", SCALARS, records=(Layer("TANH", 6), layer)),
         network("kind-last", "another kind of the last layer", SCALARS, records=(SINE, Layer("TANH"))),
         network("omega", "omega 4 in place of 3", SCALARS, records=(replace(SINE, omega=4), layer)),
-        network(
-            "omega-binary32", "omega 3.5 in place of 3", SCALARS, records=(replace(SINE, omega=3.5), layer)
-        ),
+        network("omega-binary32", "omega 3.5 in place of 3", SCALARS, records=(replace(SINE, omega=3.5), layer)),
         network("bias", "no bias", SCALARS, records=(replace(SINE, bias=False), layer)),
         network("raw", "tool 0 in the file alone", SCALARS, records=(replace(SINE, tool=RAW), layer)),
         network(
@@ -535,8 +531,7 @@ def shared_chain() -> File:
 
 def other_features() -> tuple[Record, ...]:
     """The records of the file with seeded features, at another scale."""
-    first, *rest = PARENTS["valid-shared-seeded"].file.head.records
-    return (FourierSeeded(4, 0.03125), *rest)
+    return (FourierSeeded(4, 0.03125), *PARENTS["valid-shared-seeded"].file.head.records[1:])
 
 
 def other_scale(records: tuple[Record, ...]) -> tuple[Record, ...]:

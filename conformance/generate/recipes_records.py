@@ -97,7 +97,9 @@ def inputs() -> list[Valid]:
         "8-axes": ("all of 8 axes", file(SINE, Input(0, 8), Layer(), in_dims=8)),
     }
     wide = head(Layer("RELU", 4095, bias=False), Input(0, 1), Layer(bias=False), in_dims=1, grid=(1,))
-    limit = Valid("valid-limit-input-width", "4095 values and a coordinate at level 1", ("HED-8",), base(wide, 0, model=Zero()))
+    limit = Valid(
+        "valid-limit-input-width", "4095 values and a coordinate at level 1", ("HED-8",), base(wide, 0, model=Zero())
+    )
     return [*group("input", ("6.4", "6.7", "16.3", "HED-13"), recipes), limit]
 
 
@@ -160,9 +162,7 @@ def filters() -> list[Valid]:
     def with_tool(**fields: Any) -> Filter:
         return Filter(Layer(omega=2.5, **fields))
 
-    prior = file(
-        SINE, SAME_WIDTH, with_tool(prior=True, row_steps=True), Layer(), in_dims=3, features_required=SEEDED
-    )
+    prior = file(SINE, SAME_WIDTH, with_tool(prior=True, row_steps=True), Layer(), in_dims=3, features_required=SEEDED)
     recipes = {
         "one": ("a linear layer times sines", file(SINE, SAME_WIDTH, SCALED, Layer())),
         "first": ("the first record is a FILTER: coordinates times sines", file(SCALED, SINE, Layer())),
@@ -213,7 +213,10 @@ def wavelets() -> list[Valid]:
     recipes = {
         "one": ("one GABOR layer is real", file(GABOR, Layer())),
         "two": ("two records: the second is complex", file(GABOR, other, Layer())),
-        "repeat": ("four layers, three of them complex", file(replace(GABOR, repeat=4), Layer(), in_dims=3, step=STEP - 16)),
+        "repeat": (
+            "four layers, three of them complex",
+            file(replace(GABOR, repeat=4), Layer(), in_dims=3, step=STEP - 16),
+        ),
         "two-repeats": (
             "two records of two layers",
             file(replace(GABOR, repeat=2), replace(other, repeat=2), Layer(), step=STEP - 12),
@@ -354,64 +357,70 @@ def f32(value: float) -> bytes:
     return struct.pack("<f", value)
 
 
+def field(source: str, name: str, new: bytes, error: str, clause: str, title: str = "") -> Invalid:
+    """A parent with another value in one field of HEAD."""
+    mark = f"HEAD.{name}"
+    tag = f"{source.removeprefix('valid-')}-{name.replace('.', '-').replace('_', '-')}-{new.hex()}"
+    found = title or f"{name} is {new.hex()} (hex)"
+    return Invalid(f"invalid-{tag}", found, (clause,), source, error, mark, (Edit(mark, new),))
+
+
 def fields() -> list[Invalid]:
-    """One field with a value that it cannot have."""
-    out: list[Invalid] = []
+    """Fields of INPUT and OUTPUT with values that they cannot have."""
+    bases = ((value, f"base as binary32 is {value}") for value in (*NOT_POSITIVE, 2.0, 255.0))
+    kind = "record1.layer_kind"
+    return [
+        *(field(SKIP, "record1.count", u8(count), "BAD_RECORD", "6.4") for count in (0, 9, 255)),
+        *(field(SKIP, "record1.encoding", u8(encoding), "UNKNOWN_ID", "6.4") for encoding in (1, 34, 35, 64, 255)),
+        *(field(ENCODED, "record1.flags", u8(flags), "RESERVED_NOT_ZERO", "CON-11") for flags in (0x04, 0x81)),
+        *(field(ENCODED, "record1.octaves", u8(octaves), "BAD_RECORD", "6.4") for octaves in (0, 33)),
+        field(ENCODED, "record1.base", u8(1), "BAD_RECORD", "6.4"),
+        *(field(BASE, "record1.base_binary32", f32(value), "BAD_FLOAT", "6.4", title) for value, title in bases),
+        *(field(TWO, kind, u8(k), "UNKNOWN_ID", "CON-11", f"an OUTPUT of kind {k}") for k in (0, 10, 35, 67)),
+        *(field(TWO, kind, u8(k), "BAD_RECORD", "6.4", f"an OUTPUT of kind {k}") for k in (8, 33, 34, 64, 65, 66)),
+        field(TWO, "record1.width", u8(0), "BAD_RECORD", "6.4"),
+    ]
 
-    def field(source: str, name: str, new: bytes, error: str, clause: str, title: str = "") -> None:
-        mark = f"HEAD.{name}"
-        tag = name.replace(".", "-").replace("_", "-")
-        out.append(
-            Invalid(
-                f"invalid-{source.removeprefix('valid-')}-{tag}-{new.hex()}",
-                title or f"{name} is {new.hex()} (hex)",
-                (clause,),
-                source,
-                error,
-                mark,
-                (Edit(mark, new),),
-            )
-        )
 
-    for count in (0, 9, 255):
-        field(SKIP, "record1.count", u8(count), "BAD_RECORD", "6.4")
-    for encoding in (1, 34, 35, 64, 255):
-        field(SKIP, "record1.encoding", u8(encoding), "UNKNOWN_ID", "6.4")
-    for flags in (0x04, 0x81):
-        field(ENCODED, "record1.flags", u8(flags), "RESERVED_NOT_ZERO", "CON-11")
-    for octaves in (0, 33):
-        field(ENCODED, "record1.octaves", u8(octaves), "BAD_RECORD", "6.4")
-    field(ENCODED, "record1.base", u8(1), "BAD_RECORD", "6.4")
-    for value in (*NOT_POSITIVE, 2.0, 255.0):
-        field(BASE, "record1.base_binary32", f32(value), "BAD_FLOAT", "6.4", f"base as binary32 is {value}")
-    for kind in (0, 10, 35, 67):
-        field(TWO, "record1.layer_kind", u8(kind), "UNKNOWN_ID", "CON-11", f"an OUTPUT of kind {kind}")
-    for kind in (8, 33, 34, 64, 65, 66):
-        field(TWO, "record1.layer_kind", u8(kind), "BAD_RECORD", "6.4", f"an OUTPUT of kind {kind}")
-    field(TWO, "record1.width", u8(0), "BAD_RECORD", "6.4")
-    for source, record in ((TWO, 1), (FILTERED, 2), (WAVES, 0)):
-        flags = f"record{record}.tool_flags"
-        field(source, flags, u8(0x81), "RESERVED_NOT_ZERO", "CON-11")
-        for tool in (5, 7):
-            field(source, flags, u8(tool), "UNKNOWN_ID", "CON-11")
-        for value, title in ((4, "tool 4"), (0x08, "a prior with tool 0"), (0x10, "row steps with tool 0")):
-            field(source, flags, u8(value), "BAD_RECORD", "HED-6", title)
-        field(source, flags, u8(0x41), "BAD_RECORD", "HED-6", "bit 6 with tool 1")
-        for value, title in ((2, "tool 2 without TRELLIS"), (3, "tool 3 without SPARSE"), (9, "a prior, no SEEDED")):
-            field(source, flags, u8(value), "FEATURE_MISMATCH", "HED-9", title)
-    for value in (*NOT_POSITIVE, 1.0, 255.0):
-        for source, record in zip(OMEGA, (1, 0), strict=True):
-            field(source, f"record{record}.omega_binary32", f32(value), "BAD_FLOAT", "6.4", f"omega is {value}")
-    for value in NOT_POSITIVE:
-        field(WAVES, "record0.scale", f32(value), "BAD_FLOAT", "6.4", f"scale is {value}")
-    return out
+def flags() -> list[Invalid]:
+    """tool_flags of OUTPUT, FILTER and GABOR."""
+    wrong = (
+        (0x81, "RESERVED_NOT_ZERO", "CON-11", "bit 7"),
+        (5, "UNKNOWN_ID", "CON-11", "tool 5"),
+        (7, "UNKNOWN_ID", "CON-11", "tool 7"),
+        (4, "BAD_RECORD", "HED-6", "tool 4"),
+        (0x08, "BAD_RECORD", "HED-6", "a prior with tool 0"),
+        (0x10, "BAD_RECORD", "HED-6", "row steps with tool 0"),
+        (0x41, "BAD_RECORD", "HED-6", "bit 6 with tool 1"),
+        (2, "FEATURE_MISMATCH", "HED-9", "tool 2 without TRELLIS"),
+        (3, "FEATURE_MISMATCH", "HED-9", "tool 3 without SPARSE"),
+        (9, "FEATURE_MISMATCH", "HED-9", "a prior without SEEDED"),
+    )
+    return [
+        field(source, f"record{record}.tool_flags", u8(value), error, clause, title)
+        for source, record in ((TWO, 1), (FILTERED, 2), (WAVES, 0))
+        for value, error, clause, title in wrong
+    ]
+
+
+def floats() -> list[Invalid]:
+    """omega of FILTER and FINER, scale of GABOR."""
+    out = [
+        field(source, f"record{record}.omega_binary32", f32(value), "BAD_FLOAT", "6.4", f"omega is {value}")
+        for value in (*NOT_POSITIVE, 1.0, 255.0)
+        for source, record in zip(OMEGA, (1, 0), strict=True)
+    ]
+    scales = ((value, f"scale is {value}") for value in NOT_POSITIVE)
+    return out + [field(WAVES, "record0.scale", f32(value), "BAD_FLOAT", "6.4", title) for value, title in scales]
 
 
 def rules() -> list[Invalid]:
     """Rules that span fields, limits, ends."""
     bad = "BAD_RECORD"
 
-    def records(name: str, title: str, clause: str, source: str, error: str, at: str, *given: Record, **more: Any) -> Invalid:
+    def records(
+        name: str, title: str, clause: str, source: str, error: str, at: str, *given: Record, **more: Any
+    ) -> Invalid:
         parent = PARENTS[source].file
         changed = replace(with_head(parent, records=given, **more), passes=(), order=("HEAD",))
         return Invalid(f"invalid-{name}", title, (clause,), source, error, f"HEAD.{at}", (), changed)
@@ -422,7 +431,9 @@ def rules() -> list[Invalid]:
     broad = Layer("RELU", 4095, bias=False)
     out = [
         records("input-axes", "axis 2 of 2", "HED-13", SKIP, bad, "record1.first", SINE, Input(2, 1), Layer()),
-        records("input-axes-count", "axes 1 and 2 of 2", "HED-13", SKIP, bad, "record1.first", SINE, Input(1, 2), Layer()),
+        records(
+            "input-axes-count", "axes 1 and 2 of 2", "HED-13", SKIP, bad, "record1.first", SINE, Input(1, 2), Layer()
+        ),
         records(
             "input-axes-wrap",
             "axis 255, and one byte holds the sum 0",
@@ -446,7 +457,15 @@ def rules() -> list[Invalid]:
             Layer(),
         ),
         records(
-            "input-first-all", "an INPUT of all axes first", "HED-13", SKIP, bad, "record0.kind", Input(0, 2), SINE, Layer()
+            "input-first-all",
+            "an INPUT of all axes first",
+            "HED-13",
+            SKIP,
+            bad,
+            "record0.kind",
+            Input(0, 2),
+            SINE,
+            Layer(),
         ),
         records(
             "input-first-all-encoded",
@@ -493,7 +512,16 @@ def rules() -> list[Invalid]:
             Layer(),
         ),
         records(
-            "output-all", "the OUTPUT has all values", "HED-14", TWO, bad, "record1.width", SINE, one, Layer(), out_channels=1
+            "output-all",
+            "the OUTPUT has all values",
+            "HED-14",
+            TWO,
+            bad,
+            "record1.width",
+            SINE,
+            one,
+            Layer(),
+            out_channels=1,
         ),
         records(
             "output-second",
@@ -656,4 +684,4 @@ def ends() -> list[Invalid]:
 
 def records_invalid() -> list[Invalid]:
     """Every invalid vector of these records."""
-    return fields() + rules()
+    return fields() + flags() + floats() + rules()

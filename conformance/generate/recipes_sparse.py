@@ -561,7 +561,9 @@ def like_before() -> list[Valid]:
     apart = replace(NETWORK, records=(CODED, HIDDEN, replace(CODED, width=6), Layer()))
     two = replace(three, n_passes=2)
     file = coded(two)
-    later = {t.ordinal: Entry(sparse=code_for(t, n_nonzero=2, spread=3), refine=1) for t in two.tensors() if t.is_sparse}
+    later = {
+        t.ordinal: Entry(sparse=code_for(t, n_nonzero=2, spread=3), refine=1) for t in two.tensors() if t.is_sparse
+    }
     chosen = tuple(Entry() if t.ordinal == 2 else later.get(t.ordinal, Entry()) for t in two.tensors())
     second = replace(file, passes=(file.passes[0], Pass(chosen)))
     fresh = tuple(Entry() if t.ordinal in (2, 4) else later.get(t.ordinal, Entry()) for t in two.tensors())

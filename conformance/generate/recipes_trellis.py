@@ -265,9 +265,7 @@ def tools() -> list[Valid]:
     return [
         Valid("valid-trellis-rows", "row steps, which are plain values", ("9.4", "9.1"), with_rows(base(rows))),
         Valid("valid-trellis-rows-packed", "row steps, packed", ("9.4", "9.1"), with_rows(packed(rows))),
-        Valid(
-            "valid-trellis-rows-lanes", "row steps, 64 lanes", ("TRE-2", "7.4"), with_rows(base(rows, log2_lanes=6))
-        ),
+        Valid("valid-trellis-rows-lanes", "row steps, 64 lanes", ("TRE-2", "7.4"), with_rows(base(rows, log2_lanes=6))),
         Valid(
             "valid-trellis-rows-same",
             "row differences by a long form with R = 12, which form SAME repeats for the values",
@@ -275,7 +273,9 @@ def tools() -> list[Valid]:
             with_entry(with_rows(base(rows)), 0, row_model=Long(12, 60, 150), model=Same()),
         ),
         Valid("valid-trellis-prior", "priors in short form", ("9.4", "WGT-1"), base(seeded, prior=short)),
-        Valid("valid-trellis-prior-packed", "priors in long form, packed", ("9.4", "WGT-1"), packed(seeded, prior=long)),
+        Valid(
+            "valid-trellis-prior-packed", "priors in long form, packed", ("9.4", "WGT-1"), packed(seeded, prior=long)
+        ),
         Valid(
             "valid-trellis-prior-rows",
             "prior and row steps of one tensor",
@@ -425,9 +425,7 @@ def passes() -> list[Invalid]:
     def edit(name: str, title: str, clause: str, source: str, error: str, at: str, *edits: Any, **more: Any) -> Invalid:
         return Invalid(f"invalid-trellis-{name}", title, (clause,), source, error, at, edits, **more)
 
-    def values(
-        name: str, title: str, clause: str, source: str, numbers: tuple[int, ...], **fields: Any
-    ) -> Invalid:
+    def values(name: str, title: str, clause: str, source: str, numbers: tuple[int, ...], **fields: Any) -> Invalid:
         file = with_entry(PARENTS[source].file, 0, values=numbers, **fields)
         return Invalid(f"invalid-trellis-{name}", title, (clause,), source, over, body, (), file)
 
@@ -452,7 +450,9 @@ def passes() -> list[Invalid]:
             refined_largest(128),
             whole_passes=1,
         ),
-        Invalid("invalid-trellis-acc-crc", "acc_crc is 0", ("PAS-5",), PLAIN, "ACC_CRC_MISMATCH", "PASS0.acc_crc", (), odd),
+        Invalid(
+            "invalid-trellis-acc-crc", "acc_crc is 0", ("PAS-5",), PLAIN, "ACC_CRC_MISMATCH", "PASS0.acc_crc", (), odd
+        ),
         edit(
             "acc-crc-bit",
             "the lowest bit of the first value: another integer, and other states after it",
@@ -463,7 +463,9 @@ def passes() -> list[Invalid]:
             Flip(body, 1),
         ),
         edit("word-left", "a word is left", "ENT-5", CODED, "BAD_STREAM", body, Edit(end, b"\0\0", 0, 0)),
-        edit("word-left-lanes", "64 lanes, a word is left", "ENT-6", wide, "BAD_STREAM", body, Edit(end, b"\0\0", 0, 0)),
+        edit(
+            "word-left-lanes", "64 lanes, a word is left", "ENT-6", wide, "BAD_STREAM", body, Edit(end, b"\0\0", 0, 0)
+        ),
         edit("odd", "a stream of odd length", "ENT-4", CODED, "BAD_STREAM", body, Edit(end, b"\0", 0, 0)),
         edit(
             "same-first",

@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance.generate import faults
 from conformance.generate.build import Built, build
-from conformance.generate.field import coordinates, evaluate
+from conformance.generate.field import Samples, coordinates, evaluate
 from conformance.generate.primitives import Mark, npy_bytes
 from conformance.generate.recipe import Call, Invalid, Valid
 from conformance.generate.recipes_base import base_calls, base_invalid, base_valid
@@ -171,15 +171,20 @@ def _record(files: Files, name: str) -> Record:
     return _described(path, files[path])
 
 
-def _output(recipe: Valid, built: Built, n_passes: int, files: Files) -> Record:
+def samples(recipe: Valid, built: Built, n_passes: int) -> Samples:
+    """The values of the field after so many passes."""
     head = recipe.file.head
     grid = recipe.size or head.grid
     points = list(recipe.coords) if recipe.coords is not None else coordinates(head, grid)
     shape = (len(points), head.out_channels) if recipe.coords is not None else (*grid, head.out_channels)
-    output = evaluate(head, built.weights[n_passes - 1], points, shape)
+    return evaluate(head, built.weights[n_passes - 1], points, shape)
+
+
+def _output(recipe: Valid, built: Built, n_passes: int, files: Files) -> Record:
+    output = samples(recipe, built, n_passes)
     label = "" if n_passes == len(recipe.file.passes) else f".pass{n_passes}"
-    record = _add(files, f"vectors/{recipe.name}{label}.npy", npy_bytes(output.values, shape))
-    return {"file": record, "shape": list(shape), "peak": output.peak, "rms": output.rms}
+    record = _add(files, f"vectors/{recipe.name}{label}.npy", npy_bytes(output.values, output.shape))
+    return {"file": record, "shape": list(output.shape), "peak": output.peak, "rms": output.rms}
 
 
 def _prefix_cases(built: Built, n_passes: int, inputs: Inputs, errors: Record) -> Iterator[Record]:

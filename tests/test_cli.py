@@ -60,7 +60,7 @@ def test_encode_reports_what_is_on_disk(encoded: tuple[Path, dict[str, Any]]) ->
     assert summary["overhead_bytes"] <= 64
     assert summary["weights_sha256"] == field.weights_sha256
     assert summary["passes"] == 1
-    assert {layer["tool"] for layer in summary["layers"]} == {"SCALAR"}
+    assert {layer["tool"] for layer in summary["layers"]} in ({"SCALAR"}, {"TRELLIS"})  # whichever is smaller
     assert all(1 < layer["bits_per_weight"] < 16 for layer in summary["layers"])
 
 

@@ -2,7 +2,8 @@
 
 Usage: python conformance/run.py [options] -- COMMAND...
 
-The command is called as `COMMAND IN.sinr OUT.npy [--coords C.npy] [--size WxH] [--passes N] [--partial]` (level A).
+The command is called as `COMMAND IN.sinr OUT.npy [--coords C.npy] [--size WxH] [--passes N] [--partial]
+[--base BASE.sinr]` (level A).
 With `--worker` it is started once and gets the arguments of each call as a line of JSON (level B, see worker.py). Needs
 the standard library and NumPy; imports no decoder. Standard error is kept for the report and never judged.
 Exit status: 0 when every claim holds, 1 otherwise.
@@ -29,7 +30,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent
-HARNESS_VERSION = 1
+HARNESS_VERSION = 2
 CONTRACT_EXITS = {0, 2, 3, 4, 5}
 UNSUPPORTED_EXIT = 4
 CRASHED = 1  # an exit status outside the contract
@@ -53,7 +54,8 @@ Json = dict[str, Any]
 # Keys of each object of the manifest; an unknown or missing one is refused, for it might change what a case means.
 MANIFEST_KEYS = {"suite_version", "harness_version", "format_version", "n_vectors", "n_cases", "vectors"}
 VECTOR_KEYS = {"name", "title", "kind", "clauses", "profile", "file", "cases"}
-CASE_KEYS = {"name", "args", "cut", "coords", "expect"}
+CASE_KEYS = {"name", "args", "cut", "coords", "base", "expect"}
+FILE_OPTIONS = ("coords", "base")  # members of a case that are files for the option of that name
 SUCCESS_KEYS = {"passes", "weights_sha256", "acc_crc", "output"}
 FAILURE_KEYS = {"exit", "code", "name", "class", "offset"}
 
@@ -134,7 +136,7 @@ def damaged_files(root: Path, vector: Json) -> list[str]:
     records = [vector["file"]]
     for case in vector["cases"]:
         output = case["expect"].get("output")
-        records += [record for record in (case["coords"], output and output["file"]) if record]
+        records += [record for record in (case["coords"], case["base"], output and output["file"]) if record]
     return sorted({record["path"] for record in records if not _is_intact(root, record)})
 
 
@@ -299,8 +301,9 @@ def run_case(call: Call, root: Path, vector: Json, case: Json, settings: Setting
             source = cut
         out = Path(folder) / "out.npy"
         arguments = [str(source), str(out), *case["args"]]
-        if case["coords"]:
-            arguments += ["--coords", str(root / case["coords"]["path"])]
+        for option in FILE_OPTIONS:
+            if case[option]:
+                arguments += [f"--{option}", str(root / case[option]["path"])]
         answer = call(arguments, settings)
         verdict, detail = _judge(answer, case["expect"], out, root)
         if settings.memory and verdict == CRASH:

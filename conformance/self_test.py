@@ -1,4 +1,4 @@
-"""Tries the harness on sabotaged decoders: each must fail, the oracle must pass.
+"""Tries the harness and the vectors on sabotaged decoders: each must fail, the oracle must pass.
 
 Usage: `python -m conformance.self_test`.
 """
@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from conformance.mutants import MUTANTS
-from conformance.run import ROOT, Settings, is_passed, load_manifest, process_for_each, run_case
+from conformance.rule_mutants import RULES, answering
+from conformance.run import ROOT, Call, Settings, is_passed, load_manifest, process_for_each, run_case
 
-# Vectors of every kind of answer: values, several passes, a prefix, each class of refusal, a wrong call.
+# Vectors of every kind of answer: values, several passes, a prefix, a base, each class of refusal, a wrong call.
 SAMPLE = (
     "valid-real-image",
     "valid-pass-some",
@@ -18,28 +19,47 @@ SAMPLE = (
     "invalid-type-pass0-1e",
     "invalid-head-grid-limit",
     "call-passes-above",
+    "call-base-none",
+    "call-base-other",
+)
+# Vectors that tell wrong rules of decoding and evaluation apart from the right ones.
+RULE_SAMPLE = (
+    "valid-trellis-laplace",
+    "valid-trellis-even-escape",
+    "valid-trellis-low-bits-escape",
+    "valid-trellis-lanes-low-bits",
+    "valid-input-last-axis",
+    "valid-output-two",
+    "valid-filter-one",
+    "valid-gabor-repeat",
+    "valid-finer-repeat",
 )
 SETTINGS = Settings(timeout=20.0)
 HANGING = Settings(timeout=0.5)
-HARMLESS = {"oracle"}
+HARMLESS = {"oracle", "right-rules"}
 
 
 def survives(name: str) -> bool:
     """Whether a mutant passes the sample."""
-    settings = HANGING if name == "hangs" else SETTINGS
+    if name in RULES:
+        return _passes(answering(name), RULE_SAMPLE, SETTINGS)
     command = [sys.executable, str(Path(__file__).with_name("mutants.py")), name]
-    vectors = [vector for vector in load_manifest()["vectors"] if vector["name"] in SAMPLE]
+    return _passes(process_for_each(command), SAMPLE, HANGING if name == "hangs" else SETTINGS)
+
+
+def _passes(call: Call, sample: tuple[str, ...], settings: Settings) -> bool:
+    vectors = [vector for vector in load_manifest()["vectors"] if vector["name"] in sample]
     cases = ((vector, case) for vector in vectors for case in vector["cases"])
-    call = process_for_each(command)
     return all(is_passed([run_case(call, ROOT, vector, case, settings)], settings) for vector, case in cases)
 
 
 def main() -> int:
-    """Exit status 0 when exactly the oracle survives."""
-    wrong = [name for name in MUTANTS if survives(name) != (name in HARMLESS)]
+    """Exit status 0 when exactly the harmless ones survive."""
+    names = [*MUTANTS, *RULES]
+    wrong = [name for name in names if survives(name) != (name in HARMLESS)]
     for name in wrong:
         print(f"{name}: {'is refused' if name in HARMLESS else 'survives'}")
-    print(f"{len(MUTANTS) - len(HARMLESS)} mutants, {len(set(wrong) - HARMLESS)} survive")
+    print(f"{len(names) - len(HARMLESS)} mutants, {len(set(wrong) - HARMLESS)} survive")
     return 1 if wrong else 0
 
 

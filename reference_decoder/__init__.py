@@ -4,22 +4,29 @@ NumPy and the standard library only. Modules stand in clause order; every functi
 """
 
 from reference_decoder.ancillary import Digest, check_hashes, read_hash
+from reference_decoder.base import rebase
 from reference_decoder.container import HASH, HEAD, PASS, Chunk, Payload, Progress, check_signature, read_chunk
 from reference_decoder.errors import DecodeError
 from reference_decoder.field import Field
-from reference_decoder.head import Head, read_head
+from reference_decoder.head import SHARED_BASE, Head, read_head
 from reference_decoder.passes import Decoded, decode_pass
-from reference_decoder.weights import weights, weights_sha256
+from reference_decoder.weights import State, weights, weights_sha256
 
 __all__ = ["DecodeError", "Field", "decode"]
 
 
-def decode(data: bytes | memoryview, *, passes: int | None = None, partial: bool = False) -> Field:
-    """Decode a file to its field.
+def decode(
+    data: bytes | memoryview,
+    *,
+    passes: int | None = None,
+    partial: bool = False,
+    base: bytes | memoryview | None = None,
+) -> Field:
+    """Decode a file to its field; `base` is the file that clause 9.8 calls so.
 
     DEC-5 §15: "`--passes N` reads only the chunks up to the end of pass N-1, and needs no more of the file";
-    "`--partial` takes the last whole pass of a file that ends early; if there is none, `TRUNCATED`. Damage is an error
-    in any case."
+    "`--partial` takes the last whole pass of a file that ends early (one that does not is read as without it); if there
+    is none, `TRUNCATED`. Damage is an error in any case."
 
     "In both cases CON-7 and CON-8 are not checked where reading stops, not even for N = n_passes; clause 12.3 is."
 
@@ -28,7 +35,7 @@ def decode(data: bytes | memoryview, *, passes: int | None = None, partial: bool
     # DEC-5: "N below 1: `USAGE` before anything is read"
     if passes is not None and passes < 1:
         raise DecodeError("USAGE", None, "passes is at least 1")
-    file = File(memoryview(data), passes)
+    file = File(memoryview(data), passes, base)
     try:
         file.read()
     except DecodeError as error:
@@ -40,19 +47,19 @@ def decode(data: bytes | memoryview, *, passes: int | None = None, partial: bool
 
 def head_of(data: bytes | memoryview) -> Head:
     """What HEAD says, without reading on. Raises DecodeError."""
-    file = File(memoryview(data), None)
-    check_signature(file.data)
-    chunk = read_chunk(file.data, 4, file.progress)
-    file.read_head(chunk.start, chunk.end, chunk.crc32)
-    return file.head
+    view = memoryview(data)
+    check_signature(view)
+    chunk = read_chunk(view, 4, Progress())
+    return read_head(Payload(view, chunk.start, chunk.end))
 
 
 class File:
     """The loop over the chunks (clauses 5.4 and 17), and what it has found."""
 
-    def __init__(self, data: memoryview, passes: int | None) -> None:
+    def __init__(self, data: memoryview, passes: int | None = None, base: bytes | memoryview | None = None) -> None:
         self.data = data
         self.passes = passes
+        self.base = base
         self.progress = Progress()
         self.head = Head()
         self.decoded = Decoded([])
@@ -94,11 +101,32 @@ class File:
         # DEC-5: "N above n_passes: `USAGE` when HEAD is read"
         if self.passes is not None and self.passes > self.head.n_passes:
             raise DecodeError("USAGE", None, f"the file has {self.head.n_passes} passes")
+        # HED-15 §6.6: "The base is compared last (BAS-1, BAS-2)."
+        if self.head.features & SHARED_BASE:
+            self.decoded.states = self.read_base()
+
+    def read_base(self) -> list[State]:
+        """The state of the base. The two decodings follow each other: §9.8: "A decoder keeps LIM-2 for each of the two
+        files."
+        """
+        at = self.head.base_digest_at
+        if self.base is None:
+            # BAS-1 §9.8: "A decoder that is not given the base answers `BASE_REQUIRED`, at base_digest."
+            raise DecodeError("BASE_REQUIRED", at)
+        base = File(memoryview(self.base))
+        try:
+            base.read()
+            check_hashes(base.hashes, base.digests)
+        except DecodeError as error:
+            # BAS-2 §9.8: "`BASE_MISMATCH`, at base_digest: the base does not decode, for whatever reason"
+            raise DecodeError("BASE_MISMATCH", at, str(error)) from None
+        return rebase(self.head, base.head, base.decoded.states)
 
     def read_pass(self, chunk: Chunk) -> None:
         crc = decode_pass(self.data, chunk, self.head, self.decoded, self.progress.passes)
         self.acc_crcs.append(crc)
-        self.digests.append(weights_sha256(self.decoded.states) if self.decoded.changed else self.digests[-1])
+        changed = self.decoded.changed or not self.digests
+        self.digests.append(weights_sha256(self.decoded.states) if changed else self.digests[-1])
         self.progress.passes += 1
 
     def field(self) -> Field:

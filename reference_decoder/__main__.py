@@ -14,8 +14,10 @@ import numpy as np
 from reference_decoder import DecodeError, Field, decode, head_of
 from reference_decoder.errors import EXIT_STATUS
 from reference_decoder.field import Floats
-from reference_decoder.head import Head
+from reference_decoder.head import SHARED_BASE, Head
 from reference_decoder.png import COLOUR_TYPE, encode_png
+
+REAL_KINDS = "fiu"  # of NumPy's types: floating-point numbers and integers
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """§15: "COMMAND IN.sinr OUT.{npy,png} [--coords C.npy] [--size WxH] [--passes N] [--partial]"."""
+    """§15: "COMMAND IN.sinr OUT.{npy,png} [--coords C.npy] [--size WxH] [--passes N] [--partial] [--base
+    BASE.sinr]".
+    """
     found = Parser(prog="reference_decoder", description="Decode a SINR file.", allow_abbrev=False)
     found.add_argument("input", metavar="IN.sinr", type=Path)
     found.add_argument("output", metavar="OUT.{npy,png}", type=Path)
@@ -51,6 +55,7 @@ def parser() -> Parser:
     found.add_argument("--size", metavar="WxH", type=read_size, help="output grid, the last axis first")
     found.add_argument("--passes", metavar="N", type=int, help="decode only the first N passes")
     found.add_argument("--partial", action="store_true", help="take the last whole pass of a file that ends early")
+    found.add_argument("--base", metavar="BASE.sinr", type=Path, help="the file that the weights are relative to")
     return found
 
 
@@ -72,11 +77,16 @@ def run(options: argparse.Namespace) -> Field:
     if options.coords and (options.size or suffix == ".png"):
         raise DecodeError("USAGE", None, "coordinates have no size and no picture")
     coords = None if options.coords is None else read_coords(options.coords)
-    data = read_file(options.input)
     # DEC-5 §15: "N below 1: `USAGE` before anything is read"
-    if options.passes is None or options.passes > 0:
-        check_request(head_of(data), suffix, options.size, coords)
-    field = decode(data, passes=options.passes, partial=options.partial)
+    if options.passes is not None and options.passes < 1:
+        raise DecodeError("USAGE", None, "passes is at least 1")
+    data, base = read_file(options.input), None
+    head = head_of(data)
+    check_request(head, suffix, options.size, coords)
+    # DEC-6 §15: "It is not read where the file has no SHARED_BASE. A base that cannot be read as a file: `USAGE`."
+    if options.base and head.features & SHARED_BASE:
+        base = read_file(options.base)
+    field = decode(data, passes=options.passes, partial=options.partial, base=base)
     if suffix == ".png":
         content = encode_png(field.samples_8bit(options.size))
         write_file(options.output, lambda file: file.write(content))
@@ -112,15 +122,16 @@ def read_file(path: Path) -> memoryview:
 
 
 def read_coords(path: Path) -> Floats:
-    """DEC-3 §15: "an array (n, in_dims) of binary32"."""
+    """DEC-3 §15: "an array (n, in_dims) of binary32 or another real type that is rounded to it"."""
     try:
         # mapped: a header that promises more than the file has is refused, and nothing is allocated for it
         coords = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError, OverflowError) as error:
         raise DecodeError("USAGE", None, f"{path}: {error}") from None
-    if coords.ndim != 2 or coords.dtype.newbyteorder("=") != np.float32:
-        raise DecodeError("USAGE", None, f"{path}: not an array (n, in_dims) of binary32")
-    return coords.astype(np.float32)
+    if coords.ndim != 2 or coords.dtype.kind not in REAL_KINDS:
+        raise DecodeError("USAGE", None, f"{path}: not an array (n, in_dims) of real numbers")
+    with np.errstate(over="ignore"):  # what is too large is rounded to an infinity
+        return coords.astype(np.float32)
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -4,13 +4,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from reference_decoder.errors import DecodeError
 from reference_decoder.limits import blocks
+from reference_decoder.trellis import T
 
 STATE_LOW = 1 << 16  # a state below takes a word
 
@@ -44,6 +45,12 @@ class Model:
     def table(self) -> Table:
         """The frequencies, made when the first list needs them."""
         return Table(frequencies(self.R, self.p0, self.theta, self.rho, self.heavy))
+
+    @cached_property
+    def tables(self) -> tuple[Table, Table]:
+        """The tables of the two quantisers of clause 9.4."""
+        second = frequencies(self.R, self.p0, self.theta, self.rho, self.heavy, quantiser=1)
+        return self.table, Table(second)
 
     @cached_property
     def one_sided_table(self) -> Table:
@@ -91,9 +98,15 @@ def decay(theta: int, rho: int, heavy: bool) -> Iterator[int]:
         theta = (1 << 24) - ((((1 << 24) - theta) * rho) >> 24) if heavy else (theta * rho) >> 24
 
 
-def frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool) -> list[int]:
-    """§10.2: the frequencies of the symbols -R … R; "all f sum to 2^14"."""
+def frequencies(R: int, p0: int, theta: int, rho: int, heavy: bool, quantiser: int = 0) -> list[int]:
+    """§10.2: the frequencies of the symbols -R … R; "all f sum to 2^14".
+
+    TRE-1 §9.4: "For quantiser 1 they follow from the same formula with `u[R] = g[0] >> 1` (0 if p0 > 0) and, for k = 1
+    … R, `u[R + k] = u[R - k] = (g[k - 1] + g[k]) >> 1` in the place of `u`."
+    """
     g = list(islice(decay(theta, rho, heavy), R + 1))
+    if quantiser == 1:
+        g = [g[0] >> 1, *((a + b) >> 1 for a, b in pairwise(g))]
     avail = 2**14 - (2 * R + 1)
     z = avail * p0 >> 8
     avail -= z
@@ -132,18 +145,19 @@ PREFIX = Table([8186] + [max(1, (1 << 13) >> p) for p in range(1, MAX_PREFIX + 1
 
 
 # --- 10.4 The coder ----------------------------------------------------------------------------------------------
-# Both coders have the same four methods. A run may be decoded in pieces, one call after the other: the words of a row
+# Both coders have the same methods. A run may be decoded in pieces, one call after the other: the words of a row
 # are taken in lane order, so a row that is cut in two takes the same words.
 
 
 class OneLane:
     """§10.4: "The stream is the state as u32, then u16 words in the order in which the decoder reads them." """
 
+    n = 1
+
     def __init__(self, stream: memoryview, at: int) -> None:
         self.at = at
-        # ENT-4: "The stream is at least 4 bytes long and of even length; if it has words, the initial state is >= 2^16;
-        # and the state is >= 2^16 whenever a word was taken." The last follows: as f >= 1, a state of 2^16 or more
-        # becomes 4 or more, and 2^18 or more with a word.
+        # ENT-4: "The stream is at least 4 bytes long and of even length; if it has words, the initial state is >= 2^16.
+        # (Then it is >= 2^16 after every word that is taken.)"
         if len(stream) < 4 or len(stream) % 2:
             raise DecodeError("BAD_STREAM", at)
         self.x = int.from_bytes(stream[:4], "little")
@@ -172,6 +186,20 @@ class OneLane:
             found[i] = symbol = bisect_right(table.c, slot) - 1
             # "x = f[symbol] * (x >> 14) + slot - c"
             self.advance(table.f[symbol] * (self.x >> 14) + slot - table.c[symbol])
+        return found
+
+    def trellis_symbols(self, model: Model, n: int, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+        """As symbols, for model symbols of tool 2; `states` holds the state of each lane and is advanced."""
+        found = np.zeros(n, np.int16)
+        tables, state = model.tables, int(states[0])
+        for i in range(n):
+            if self.x == 0:
+                break  # from here on all symbols are the first one, whatever the state
+            table, slot = tables[state & 1], self.x & 16383
+            found[i] = symbol = bisect_right(table.c, slot) - 1
+            self.advance(table.f[symbol] * (self.x >> 14) + slot - table.c[symbol])
+            state = T[state][(symbol - model.R) & 1]
+        states[0] = state
         return found
 
     def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
@@ -273,6 +301,21 @@ class Lanes:
             x[:] = f[symbol] * (x >> 14) + slot - c[symbol]
         return found
 
+    def trellis_symbols(self, model: Model, n: int, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+        """As OneLane.trellis_symbols; the two tables lie one after the other."""
+        first, second = model.tables
+        f, c = np.array(first.f + second.f), np.array(first.c + [16384 + start for start in second.c])
+        transitions = np.array(T, np.uint8)
+        found = np.empty(n, np.int16)
+        for part, x in self.rows(n):
+            state = states[self.lane : self.lane + x.size]
+            slot = (x & 16383) + 16384 * (state & 1).astype(np.int64)
+            place = np.searchsorted(c, slot, "right") - 1
+            found[part] = symbol = place - len(first.f) * (state & 1)
+            x[:] = f[place] * (x >> 14) + slot - c[place]
+            state[:] = transitions[state, (symbol - model.R) & 1]
+        return found
+
     def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
         """As OneLane.fields."""
         found = np.empty(len(widths), np.uint16)
@@ -303,6 +346,14 @@ class Values:
     model: Model | None = None  # None with width 0: form ZERO
     raw: bool = False  # without sign: bit patterns of tool 0, indices of tool 3
     one_sided: bool = False  # gaps of tool 3
+    trellis: bool = False  # values of tool 2
+
+    @property
+    def symbols_drive(self) -> bool:
+        """Whether model symbols drive the trellis, not values. TRE-1 §9.4: "With b > 0 the frequencies of quantiser 0
+        are used throughout."
+        """
+        return self.trellis and self.model is not None and self.model.b == 0
 
     @property
     def bits(self) -> int:
@@ -323,7 +374,7 @@ class RansBody:
             return raw_fields(self.coder, values.count, values.width).view(np.int32)
         if values.model is None:
             return np.zeros(values.count, np.int32)
-        return decode_values(self.coder, values.model, values.count, values.one_sided)
+        return decode_values(self.coder, values.model, values)
 
     def bitmaps(self, n_vectors: int, k2: int, s: int) -> Integers:
         """The atoms of support 0, shape (n_vectors·s). §9.5: "All vectors' bitmaps are one run." """
@@ -337,19 +388,22 @@ class RansBody:
         self.coder.finish()
 
 
-def decode_values(coder: Coder, model: Model, n: int, one_sided: bool = False) -> Integers:
-    """A list of n integer values, in the three steps of clause 10.1.
+def decode_values(coder: Coder, model: Model, values: Values) -> Integers:
+    """A list of integer values, in the three steps of clause 10.1.
 
     Of a one-sided model, §9.5: "v = u·2^b + low; an escape adds to u".
     """
+    n, one_sided = values.count, values.one_sided
     table = model.one_sided_table if one_sided else model.table
     least = 0 if one_sided else -model.R
     half = 0 if one_sided else (1 << model.b) >> 1
     v = np.empty(n, np.int32)
+    states = np.zeros(coder.n, np.uint8)
     # "1. a run of n model symbols u, -R <= u <= R"
     coder.begin_run()
     for block in blocks(n):
-        v[block] = coder.symbols(table, block.stop - block.start)
+        size = block.stop - block.start
+        v[block] = coder.trellis_symbols(model, size, states) if values.symbols_drive else coder.symbols(table, size)
         v[block] += least
     if model.b > 0:
         # "2. if b > 0: n raw fields of b bits, `low`; then `v = u·2^b + low - 2^(b-1)`"

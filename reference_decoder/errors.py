@@ -24,6 +24,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "FEATURE_MISMATCH": (211, "malformed"),
     "BAD_RECORD": (212, "malformed"),
     "BAD_OPTIONAL_BLOCK": (213, "malformed"),
+    "BASE_REQUIRED": (214, "unsupported"),
     "PASS_ORDER": (301, "malformed"),
     "PROFILE_FORBIDS": (302, "malformed"),
     "BAD_LANES": (303, "malformed"),
@@ -45,6 +46,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "LIMIT_SYMBOLS": (406, "limit"),
     "LIMIT_CALLER": (407, "limit"),
     "WEIGHTS_HASH_MISMATCH": (501, "integrity"),
+    "BASE_MISMATCH": (502, "integrity"),
     "USAGE": (601, "usage"),
 }
 

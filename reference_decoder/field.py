@@ -9,7 +9,24 @@ import numpy.typing as npt
 
 from reference_decoder.errors import DecodeError
 from reference_decoder.generator import fourier_integers
-from reference_decoder.head import FOURIER, LAYER_KINDS, Head, Record
+from reference_decoder.head import (
+    ELU,
+    FILTER,
+    FINER,
+    FOURIER,
+    GABOR,
+    GAUSSIAN,
+    INPUT,
+    LINEAR,
+    OUTPUT,
+    RELU,
+    SIGMOID,
+    SINE,
+    TANH,
+    Head,
+    Record,
+    Step,
+)
 from reference_decoder.limits import OUTPUT_VALUES
 
 Floats = npt.NDArray[np.float32]
@@ -19,14 +36,14 @@ BLOCK_SAMPLES = 1 << 13
 
 
 # §16.3: "act as in the table of clause 6.4"
-ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
-    "LINEAR": lambda t: t,
-    "SINE": lambda t: np.sin(t, out=t),
-    "RELU": lambda t: np.maximum(t, 0, out=t),
-    "GAUSSIAN": lambda t: np.exp(-t * t),
-    "TANH": lambda t: np.tanh(t, out=t),
-    "SIGMOID": lambda t: np.reciprocal(1 + np.exp(-t)),
-    "ELU": lambda t: np.where(t > 0, t, np.expm1(np.minimum(t, 0))),
+ACTIVATIONS: dict[int, Callable[[Floats], Floats]] = {
+    LINEAR: lambda t: t,
+    SINE: lambda t: np.sin(t, out=t),
+    RELU: lambda t: np.maximum(t, 0, out=t),
+    GAUSSIAN: lambda t: np.exp(-t * t),
+    TANH: lambda t: np.tanh(t, out=t),
+    SIGMOID: lambda t: np.reciprocal(1 + np.exp(-t)),
+    ELU: lambda t: np.where(t > 0, t, np.expm1(np.minimum(t, 0))),
 }
 
 
@@ -137,35 +154,99 @@ def axis_coordinates(head: Head, shape: tuple[int, ...], axis: int, i: npt.NDArr
 
 
 class Network:
-    """§16.3: "The values of the field are the outputs of the last layer." """
+    """§16.3: "The values of the field are the outputs of the last layer, then those of the OUTPUT records in
+    order."
+    """
 
     def __init__(self, head: Head, weights: list[Floats]) -> None:
         self.encode = input_encoding(head)
-        self.layers: list[tuple[Record, Floats, Floats | None]] = []
+        self.steps: list[tuple[Step, Callable[[Floats], Floats]]] = []
         tensors = iter(weights)
-        for record in head.layers:
-            self.layers.append((record, next(tensors).T, next(tensors) if record.has_bias else None))
+        for step in head.steps:
+            if step.record.kind == INPUT:
+                self.steps.append((step, coordinates_of(step.record)))
+                continue
+            matrix = next(tensors)
+            self.steps.append((step, layer(step, matrix, next(tensors) if step.record.has_bias else None)))
 
     def __call__(self, coords: Floats) -> Floats:
         """Values (n, out_channels) at coordinates (n, in_dims)."""
+        outputs: list[Floats] = []
         # weights are finite, values need not be: what overflows is an infinity, as binary32 has it
         with np.errstate(all="ignore"):
             h = self.encode(coords)
-            for record, matrix, bias in self.layers:
-                t = h @ matrix
-                if bias is not None:
-                    t += bias
-                if record.omega != 1:
-                    t *= np.float32(record.omega)
-                h = ACTIVATIONS[LAYER_KINDS[record.kind]](t)
-        return h
+            for step, apply in self.steps:
+                kind = step.record.kind
+                if kind == INPUT:
+                    h = np.concatenate([h, apply(coords)], axis=1)
+                elif kind == OUTPUT:
+                    outputs.append(apply(h))
+                elif kind == FILTER:
+                    h = h * apply(coords)
+                else:
+                    h = apply(h)
+        return np.concatenate([h, *outputs], axis=1) if outputs else h
+
+
+def layer(step: Step, matrix: Floats, bias: Floats | None) -> Callable[[Floats], Floats]:
+    """§16.3: "h = act(omega * (W x + b))"; "b is 0 where there is no bias"."""
+    omega, scale = np.float32(step.record.omega), np.float32(step.record.scale)
+    kind = step.record.activation
+
+    def apply(x: Floats) -> Floats:
+        t = complex_product(x, matrix) if step.is_complex else x @ matrix.T
+        if bias is not None:
+            t += bias
+        if kind == GABOR:
+            return gabor(t, omega, scale, is_complex=step.is_complex)
+        if kind == FINER:
+            # "h = sin(omega·((|t| + 1)·t))"
+            return ACTIVATIONS[SINE](omega * ((np.abs(t) + 1) * t))
+        return ACTIVATIONS[kind](t if omega == 1 else t * omega)
+
+    return apply
+
+
+def complex_product(x: Floats, matrix: Floats) -> Floats:
+    """§16.3: "t' = W' z' - W'' z'' + b' and t'' = W' z'' + W'' z' + b'', with z' and z'' the first and the second half
+    of the inputs, W' and W'', b' and b'' those of the rows." Without b; t' first, then t''.
+    """
+    real, imaginary = np.split(matrix.T, 2, axis=1)
+    z1, z2 = np.split(x, 2, axis=1)
+    return np.concatenate([z1 @ real - z2 @ imaginary, z2 @ real + z1 @ imaginary], axis=1)
+
+
+def gabor(t: Floats, omega: np.float32, scale: np.float32, *, is_complex: bool) -> Floats:
+    """§16.3: "exp(-omega·t'' - scale^2·(t'^2 + t''^2)) times cos(omega·t') for the real and sin(omega·t') for the
+    imaginary part. The outputs are the real parts of all, then the imaginary parts of all. In a layer that is not
+    complex t'' = 0".
+
+    The scale is multiplied before squaring: scale^2 alone may be no binary32 number.
+    """
+    t1, t2 = np.split(t, 2, axis=1) if is_complex else (t, np.zeros_like(t))
+    size = np.exp(-omega * t2 - np.square(scale * t1) - np.square(scale * t2))
+    angle = omega * t1
+    return np.concatenate([size * np.cos(angle), size * np.sin(angle)], axis=1)
+
+
+def coordinates_of(record: Record) -> Callable[[Floats], Floats]:
+    """§16.3: "INPUT: the coordinates of `count` axes from `first` on are appended; with encoding 33 the outputs of
+    FOURIER (clause 16.2) for these coordinates."
+    """
+    encode = fourier(record) if record.is_fourier else identity
+    return lambda coords: encode(coords[:, record.first : record.first + record.count])
+
+
+def identity(x: Floats) -> Floats:
+    """The coordinates as they are."""
+    return x
 
 
 def input_encoding(head: Head) -> Callable[[Floats], Floats]:
-    """The function of the first record, if it is an input encoding; else the coordinates as they are."""
+    """The function that gives the first current values of clause 6.7."""
     encoding = head.encoding
     if encoding is None:
-        return lambda x: x
+        return identity if head.first_values else lambda x: x[:, :0]
     return fourier(encoding) if encoding.kind == FOURIER else fourier_seeded(encoding, head)
 
 

@@ -1,6 +1,7 @@
 """HEAD: what the file holds, its limits, its network (clause 6)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -9,8 +10,8 @@ from reference_decoder.errors import DecodeError
 from reference_decoder.limits import LEVELS, Level
 
 CORE, MAIN = 1, 2
-WIDE, SEEDED, HAS_SPARSE = 1 << 0, 1 << 1, 1 << 3
-KNOWN_FEATURES = WIDE | SEEDED | HAS_SPARSE  # the others of clause 6.1 are reserved
+WIDE, SEEDED, HAS_TRELLIS, HAS_SPARSE, SHARED_BASE = (1 << bit for bit in (0, 1, 2, 3, 7))
+KNOWN_FEATURES = WIDE | SEEDED | HAS_TRELLIS | HAS_SPARSE | SHARED_BASE  # the others of clause 6.1 are reserved
 QUALITY = 0
 MODALITIES = range(1, 9)
 COORDS = (0, 1, 2, 3, 15)
@@ -18,11 +19,15 @@ BOX = 15
 VALUES = (0, 1, 2)
 GENERATORS = (1,)
 DICTIONARY_LAWS = (0, 1)
-LAYER_KINDS = {1: "LINEAR", 2: "SINE", 3: "RELU", 4: "GAUSSIAN", 5: "TANH", 6: "SIGMOID", 7: "ELU"}
-HAS_OMEGA = (2, 4)
-FOURIER, FOURIER_SEEDED = 33, 34
+LINEAR, SINE, RELU, GAUSSIAN, TANH, SIGMOID, ELU, GABOR, FINER = LAYER_KINDS = range(1, 10)
+HAS_OMEGA = (SINE, GAUSSIAN, GABOR, FINER)
+FOURIER, FOURIER_SEEDED = INPUT_ENCODINGS = (33, 34)
+INPUT, OUTPUT, FILTER = STRUCTURES = (64, 65, 66)
+RECORD_KINDS = (*LAYER_KINDS, *INPUT_ENCODINGS, *STRUCTURES)
 RAW, SCALAR, TRELLIS, SPARSE, LATENT = range(5)
+TOOL_FEATURES = {TRELLIS: HAS_TRELLIS, SPARSE: HAS_SPARSE}
 FLOAT_END = 2.0**64
+DIGEST_BYTES = 16  # of base_digest, clause 9.8
 
 
 @dataclass
@@ -38,9 +43,15 @@ class Record:
     has_row_steps: bool = False
     has_bias: bool = True
     is_half: bool = False
+    activation: int = LINEAR  # the kind of layer whose act is applied
     width: int = 0
+    width_at: int = 0
     repeat: int = 1
     omega: float = 1.0
+    first: int = 0
+    first_at: int = 0
+    count: int = 0
+    encoding: int = 0
     flags: int = 0
     octaves: int = 0
     base: float = 0.0
@@ -50,17 +61,42 @@ class Record:
 
     @property
     def is_layer(self) -> bool:
+        """Whether the kind is of the group layer."""
         return self.kind in LAYER_KINDS
 
     @property
-    def form(self) -> tuple[int, int, int, float]:
+    def has_tensors(self) -> bool:
+        """Whether the record has tool_flags, and so weights."""
+        return self.is_layer or self.kind in (OUTPUT, FILTER)
+
+    @property
+    def is_fourier(self) -> bool:
+        """Whether the record has the fields of FOURIER: §6.4 "Its FOURIER part has the fields of a FOURIER record"."""
+        return FOURIER in (self.kind, self.encoding)
+
+    @property
+    def form(self) -> tuple[int, int, int, float, float]:
         """What makes two layers equal (HED-7)."""
-        return self.kind, self.tool_flags, self.width, self.omega
+        return self.kind, self.tool_flags, self.width, self.omega, self.scale
 
     @property
     def needs_seed(self) -> bool:
         """Whether the record takes numbers from the generator."""
         return self.has_prior or self.tool == SPARSE or self.kind == FOURIER_SEEDED
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one record does, once for each repeat (clause 6.7).
+
+    rows, columns: of its weights, 0 without weights; after: number of current values after it.
+    """
+
+    record: Record
+    rows: int
+    columns: int
+    after: int
+    is_complex: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,10 +106,16 @@ class Tensor:
     ordinal: int
     shape: tuple[int, ...]
     record: Record
+    has_base: bool = False
 
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """§9.5: "a bias is a matrix (out, 1)"."""
+        return self.shape[0], math.prod(self.shape[1:])
 
     @property
     def has_row_steps(self) -> bool:
@@ -81,8 +123,10 @@ class Tensor:
 
     @property
     def is_sparse(self) -> bool:
-        """§9.5: "Biases of a layer with tool 3 are coded with tool 1." """
-        return self.record.tool == SPARSE and len(self.shape) == 2
+        """§9.5: "Biases of a layer with tool 3 are coded with tool 1; but with SHARED_BASE they are sparse codes like
+        the matrices, for which a bias is a matrix (out, 1)."
+        """
+        return self.record.tool == SPARSE and (len(self.shape) == 2 or self.has_base)
 
 
 @dataclass
@@ -110,44 +154,90 @@ class Head:
     seed: int = 0
     n_records_at: int = 0
     records: list[Record] = field(default_factory=list)
+    base_digest: bytes = b""
+    base_digest_at: int = 0
     quality_length: int | None = None
     quality_at: int = 0
 
     @property
     def encoding(self) -> Record | None:
         """The input encoding, if there is one."""
-        return None if self.records[0].is_layer else self.records[0]
+        return self.records[0] if self.records[0].kind in INPUT_ENCODINGS else None
 
     @property
-    def layers(self) -> list[Record]:
-        """§6.7: "The layers are those of the records in order, each repeated `repeat` times." """
-        return [r for r in self.records if r.is_layer for _ in range(r.repeat)]
+    def first_values(self) -> int:
+        """§6.7: "The *current values* are at first the coordinates; or the outputs of the input encoding (clause 16.2),
+        if the first record is one; or none, if the first record is an INPUT."
+        """
+        first = self.records[0]
+        if first.kind in INPUT_ENCODINGS:
+            return encoded_width(first, self.in_dims)
+        return 0 if first.kind == INPUT else self.in_dims
+
+    @property
+    def steps(self) -> list[Step]:
+        """§6.7: "The records follow in order. A record of the group layer is `repeat` layers"."""
+        found: list[Step] = []
+        values = self.first_values
+        gabor = 0  # width of the GABOR layer whose outputs the current values are, if they are
+        for record in self.records:
+            for _ in range(0 if record is self.encoding else record.repeat):
+                step = next_step(record, values, gabor, self.in_dims)
+                found.append(step)
+                values = step.after
+                # "nothing appended or multiplied in between (an OUTPUT between them does not matter)"
+                if record.kind != OUTPUT:
+                    gabor = record.width if record.kind == GABOR else 0
+        return found
+
+    @property
+    def layers(self) -> list[Step]:
+        """§6.7: "Layer l, counted from 0 over all records"."""
+        return [step for step in self.steps if step.record.has_tensors]
 
     @property
     def widths(self) -> list[int]:
-        """Inputs of the first layer, then the outputs of every layer (clauses 6.7 and 16.2)."""
-        return [encoded_width(self.encoding, self.in_dims)] + [layer.width for layer in self.layers]
+        """How many current values there are at first and after every step."""
+        return [self.first_values] + [step.after for step in self.steps]
 
     @property
     def tensors(self) -> list[Tensor]:
         """§6.7: "*Table order* is ascending ordinal." """
-        widths, tensors = self.widths, []
-        for index, record in enumerate(self.layers):
-            # "Layer l has the tensors of ordinals 2l, its weights (out, in), and 2l + 1, its bias (out), which is
-            # absent if bit 5 of tool_flags is set."
-            tensors.append(Tensor(2 * index, (widths[index + 1], widths[index]), record))
-            if record.has_bias:
-                tensors.append(Tensor(2 * index + 1, (widths[index + 1],), record))
+        tensors, has_base = [], bool(self.features & SHARED_BASE)
+        for index, step in enumerate(self.layers):
+            # "has the tensors of ordinals 2l, its weights (out, in), and 2l + 1, its bias (out), which is absent if bit
+            # 5 of tool_flags is set."
+            tensors.append(Tensor(2 * index, (step.rows, step.columns), step.record, has_base))
+            if step.record.has_bias:
+                tensors.append(Tensor(2 * index + 1, (step.rows,), step.record, has_base))
         return tensors
 
 
-def encoded_width(encoding: Record | None, in_dims: int) -> int:
-    """Outputs of the input encoding, by clause 16.2; the coordinates alone if there is none."""
-    if encoding is None:
-        return in_dims
-    if encoding.kind == FOURIER:
-        return in_dims * (encoding.flags & 1) + 2 * encoding.octaves * in_dims
-    return 2 * encoding.n_features
+def encoded_width(record: Record, dims: int) -> int:
+    """Outputs of an input encoding, or of an INPUT, for `dims` coordinates (clauses 16.2 and 16.3)."""
+    if record.is_fourier:
+        return dims * (record.flags & 1) + 2 * record.octaves * dims
+    return 2 * record.n_features if record.kind == FOURIER_SEEDED else dims
+
+
+def next_step(record: Record, values: int, gabor: int, in_dims: int) -> Step:
+    """The step of a record where there are `values` current values.
+
+    §6.7: "INPUT appends to the current values. OUTPUT is one layer: it takes the current values and leaves them as they
+    are. FILTER is one layer with the coordinates (all in_dims, without encoding) as inputs and as many outputs as there
+    are current values, with which these are multiplied."
+    """
+    if record.kind == INPUT:
+        return Step(record, 0, 0, values + encoded_width(record, record.count))
+    if record.kind == OUTPUT:
+        return Step(record, record.width, values, values)
+    if record.kind == FILTER:
+        return Step(record, values, in_dims, values)
+    if record.kind == GABOR and gabor:
+        # "with n the width of that layer, its weights are (2m, n): the real parts, then the imaginary ones, and so is
+        # its bias (2m)."
+        return Step(record, 2 * record.width, gabor, 2 * record.width, is_complex=True)
+    return Step(record, record.width, values, record.width * (2 if record.kind == GABOR else 1))
 
 
 def read_head(p: Payload) -> Head:
@@ -161,6 +251,7 @@ def read_head(p: Payload) -> Head:
     read_grid(p, head)
     read_seed(p, head)
     read_records(p, head)
+    read_base_digest(p, head)
     read_optional_blocks(p, head)
     p.finish()
     check_grid(head)
@@ -169,6 +260,9 @@ def read_head(p: Payload) -> Head:
     check_features(head)
     check_optional_blocks(head)
     check_frequencies(head)
+    check_inputs(head)
+    check_outputs(head)
+    check_relative(head)
     return head
 
 
@@ -225,43 +319,86 @@ def read_records(p: Payload, head: Head) -> None:
     head.n_records_at = p.field
     p.require(n_records >= 1, "BAD_RECORD")
     for index in range(n_records):
-        kind = p.unsigned(1)
-        record = Record(kind, p.field)
+        record = Record(p.unsigned(1), p.field)
         # CON-11: "An id that is not in the registry, or is a reserved record kind there, is `UNKNOWN_ID`."
-        p.require(record.is_layer or kind in (FOURIER, FOURIER_SEEDED), "UNKNOWN_ID")
+        p.require(record.kind in RECORD_KINDS, "UNKNOWN_ID")
         head.records.append(record)
-        is_last = index == n_records - 1
-        if is_last:
-            p.require(record.is_layer, "BAD_RECORD")
-        if kind == FOURIER:
-            read_fourier(p, record)
-        elif kind == FOURIER_SEEDED:
-            read_fourier_seeded(p, record)
-        else:
-            read_layer(p, record, head.out_channels if is_last else None)
+        body = read_last if index == n_records - 1 else BODIES.get(record.kind, read_layer)
+        body(p, record)
+    # "The last record is a layer with repeat 1. It has as many outputs as `out_channels` is larger than the widths of
+    # all OUTPUT records together". HED-14 comes after the rules that need a width.
+    head.records[-1].width = max(0, head.out_channels - sum(r.width for r in head.records if r.kind == OUTPUT))
 
 
-def read_layer(p: Payload, record: Record, last_width: int | None) -> None:
-    """§6.4, LAYER_BODY; `last_width` is set for "a layer with `out_channels` outputs and repeat 1"."""
+def read_tool_flags(p: Payload, record: Record) -> None:
+    """§6.4: "bits 0-2 coding tool; bit 3 prior; bit 4 row steps; bit 5 no bias; bit 6 binary16 (tool 0)"."""
     record.tool_flags = flags = p.unsigned(1)
     record.tool_flags_at = p.field
     p.require(not flags & 0x80, "RESERVED_NOT_ZERO")
-    # "bits 0-2 coding tool; bit 3 prior; bit 4 row steps; bit 5 no bias; bit 6 binary16 (tool 0)"
     record.tool = flags & 7
     record.has_prior, record.has_row_steps = bool(flags & 0x08), bool(flags & 0x10)
     record.has_bias, record.is_half = not flags & 0x20, bool(flags & 0x40)
     # CON-11: "A reserved tool is a known id: what it needs is its feature bit (HED-9)."
     p.require(record.tool <= LATENT, "UNKNOWN_ID")
-    if last_width is None:
-        record.width = p.unsigned(2)
-        p.require(record.width >= 1, "BAD_RECORD")
-        record.repeat = p.unsigned(1)
-        p.require(record.repeat >= 1, "BAD_RECORD")
-    else:
-        record.width = last_width
-    if record.kind in HAS_OMEGA:
+
+
+def read_omega(p: Payload, record: Record) -> None:
+    """§6.4: "omega stands only where the kind has one; it is 1 for the others"."""
+    if record.activation in HAS_OMEGA:
         # "omega as an integer; 0: a binary32 follows"
         record.omega = float(p.unsigned(1)) or read_float(p)
+
+
+def read_layer(p: Payload, record: Record) -> None:
+    """§6.4, LAYER_BODY."""
+    record.activation = record.kind
+    read_tool_flags(p, record)
+    record.width = p.unsigned(2)
+    p.require(record.width >= 1, "BAD_RECORD")
+    record.repeat = p.unsigned(1)
+    p.require(record.repeat >= 1, "BAD_RECORD")
+    read_omega(p, record)
+    if record.kind == GABOR:
+        read_scale(p, record)
+
+
+def read_last(p: Payload, record: Record) -> None:
+    """§6.4, LAST_RECORD; the kind was read: "a layer kind other than GABOR"."""
+    p.require(record.is_layer and record.kind != GABOR, "BAD_RECORD")
+    record.activation = record.kind
+    read_tool_flags(p, record)
+    read_omega(p, record)
+
+
+def read_output(p: Payload, record: Record) -> None:
+    """§6.4, OUTPUT_BODY."""
+    record.activation = p.unsigned(1)
+    p.require(record.activation in RECORD_KINDS, "UNKNOWN_ID")
+    p.require(record.activation in LAYER_KINDS and record.activation != GABOR, "BAD_RECORD")
+    read_tool_flags(p, record)
+    record.width = p.unsigned(1)
+    record.width_at = p.field
+    p.require(record.width >= 1, "BAD_RECORD")
+    read_omega(p, record)
+
+
+def read_filter(p: Payload, record: Record) -> None:
+    """§6.4, FILTER_BODY. §16.3: "the current values are multiplied, one by one, by sin(omega·t)"."""
+    record.activation = SINE
+    read_tool_flags(p, record)
+    read_omega(p, record)
+
+
+def read_input(p: Payload, record: Record) -> None:
+    """§6.4, INPUT_BODY."""
+    record.first = p.unsigned(1)
+    record.first_at = p.field
+    record.count = p.unsigned(1)
+    p.require(1 <= record.count <= 8, "BAD_RECORD")
+    record.encoding = p.unsigned(1)
+    p.require(record.encoding in (0, FOURIER), "UNKNOWN_ID")
+    if record.is_fourier:
+        read_fourier(p, record)
 
 
 def read_float(p: Payload) -> float:
@@ -287,8 +424,31 @@ def read_fourier_seeded(p: Payload, record: Record) -> None:
     """§6.4, FOURIER_SEEDED_BODY."""
     record.n_features = p.unsigned(2)
     p.require(record.n_features >= 1, "BAD_RECORD")
+    read_scale(p, record)
+
+
+def read_scale(p: Payload, record: Record) -> None:
+    """§6.4: "above 0, below 2^64"."""
     record.scale = p.f32()
     p.require(0 < record.scale < FLOAT_END, "BAD_FLOAT")
+
+
+# §6.4: "its `body` depends on the kind"; all other kinds have that of a layer
+BODIES: dict[int, Callable[[Payload, Record], None]] = {
+    FOURIER: read_fourier,
+    FOURIER_SEEDED: read_fourier_seeded,
+    INPUT: read_input,
+    OUTPUT: read_output,
+    FILTER: read_filter,
+}
+
+
+def read_base_digest(p: Payload, head: Head) -> None:
+    """§6.1: "names the base, clause 9.8"; there with the feature SHARED_BASE."""
+    if head.features & SHARED_BASE:
+        at = p.skip(DIGEST_BYTES)
+        head.base_digest_at = at
+        head.base_digest = bytes(p.data[at : at + DIGEST_BYTES])
 
 
 def read_optional_blocks(p: Payload, head: Head) -> None:
@@ -317,51 +477,53 @@ def check_grid(head: Head) -> None:
 
 def check_records(head: Head) -> None:
     """HED-5 to HED-7 of clause 6.4, one rule after the other, each for all records in order."""
-    # HED-5: "A record that is not a layer is the first of at least two"
+    # HED-5: "A record of the group input_encoding is the first of at least two"
     for record in head.records[1:]:
-        if not record.is_layer:
+        if record.kind in INPUT_ENCODINGS:
             raise DecodeError("BAD_RECORD", record.kind_at)
     # HED-6: "tool 4 is not a layer's; bits 3 and 4 go with tools 1 to 3 only; bit 6 with tool 0 only"
     for record in head.records:
         raw_only, others_only = record.is_half, record.has_prior or record.has_row_steps
         if record.tool == LATENT or (others_only if record.tool == RAW else raw_only):
             raise DecodeError("BAD_RECORD", record.tool_flags_at)
-    # HED-7: "Of two layer records that follow each other, neither of them the last record, kind, tool_flags, width or
-    # omega differ"
-    inner = [record for record in head.records[:-1] if record.is_layer]
-    for first, second in pairwise(inner):
-        if first.form == second.form:
+    # HED-7: "Of two records of the group layer that follow each other, neither of them the last record, kind,
+    # tool_flags, width, omega or scale differ"
+    for first, second in pairwise(head.records[:-1]):
+        if first.is_layer and first.form == second.form:
             raise DecodeError("BAD_RECORD", second.kind_at)
 
 
 def check_limits(head: Head) -> None:
-    """HED-8 §6.5: "At most the level's `layers` layers, repeats counted"; then width; then parameters."""
-    if sum(record.repeat for record in head.records if record.is_layer) > head.level.layers:
+    """HED-8 §6.5: "At most the level's `layers` layers, repeats, OUTPUT and FILTER counted"; then width, "inputs are
+    the current values of clause 6.7, outputs those of GABOR twice its width"; then parameters.
+    """
+    if sum(record.repeat for record in head.records if record.has_tensors) > head.level.layers:
         raise DecodeError("LIMIT_LAYERS", head.n_records_at)
-    if max(head.in_dims, *head.widths) > head.level.width:
+    if max(head.widths) > head.level.width:
         raise DecodeError("LIMIT_WIDTH", head.n_records_at)
     if sum(tensor.size for tensor in head.tensors) > head.level.parameters:
         raise DecodeError("LIMIT_PARAMETERS", head.n_records_at)
 
 
 def check_features(head: Head) -> None:
-    """HED-9 and HED-10 §6.5. A file with TRELLIS does not get here (§6.1), so tool 2 does not pass.
+    """HED-9 and HED-10 §6.5.
 
     HED-9: "`FEATURE_MISMATCH`, at tool_flags: tool 2 without TRELLIS, tool 3 without SPARSE or without SEEDED,
     bit 3 without SEEDED; at its kind: a FOURIER_SEEDED record without SEEDED; at rng_dictionary: a dictionary law other
     than 0 without SPARSE."
     """
+    used = 0
     for record in head.records:
-        needed = (SEEDED if record.needs_seed else 0) | (HAS_SPARSE if record.tool == SPARSE else 0)
-        if record.tool == TRELLIS or needed & ~head.features:
-            raise DecodeError("FEATURE_MISMATCH", record.tool_flags_at if record.is_layer else record.kind_at)
+        needed = TOOL_FEATURES.get(record.tool, 0) | (SEEDED if record.needs_seed else 0)
+        if needed & ~head.features:
+            raise DecodeError("FEATURE_MISMATCH", record.tool_flags_at if record.has_tensors else record.kind_at)
+        used |= needed
     if head.dictionary_law != 0 and not head.features & HAS_SPARSE:
         raise DecodeError("FEATURE_MISMATCH", head.rng_dictionary_at)
-    # HED-10: "SPARSE, and no record has tool 3; SEEDED, and no record has bit 3, tool 3 or kind FOURIER_SEEDED; WIDE,
-    # and every grid entry is below 2^16 and the seed, if there is one, below 2^32."
-    if head.features & HAS_SPARSE and not any(record.tool == SPARSE for record in head.records):
-        raise DecodeError("FEATURE_MISMATCH", head.features_at)
-    if head.features & SEEDED and not any(record.needs_seed for record in head.records):
+    # HED-10: "TRELLIS, and no record has tool 2; SPARSE, and no record has tool 3; SEEDED, and no record has bit 3,
+    # tool 3 or kind FOURIER_SEEDED; WIDE, and every grid entry is below 2^16 and the seed, if there is one, below
+    # 2^32."
+    if head.features & (HAS_TRELLIS | HAS_SPARSE | SEEDED) & ~used:
         raise DecodeError("FEATURE_MISMATCH", head.features_at)
     if head.features & WIDE and max(head.grid) < 1 << 16 and head.seed < 1 << 32:
         raise DecodeError("FEATURE_MISMATCH", head.features_at)
@@ -374,8 +536,38 @@ def check_optional_blocks(head: Head) -> None:
 
 
 def check_frequencies(head: Head) -> None:
-    """HED-12 §6.6: "FOURIER: base^(octaves - 1), computed in binary64, is below 2^64"."""
+    """HED-12 §6.6: "FOURIER, in INPUT too: base^(octaves - 1), computed in binary64, is below 2^64"."""
     for record in head.records:
         # a product of binary64 numbers that is too large is an infinity; a power would be an exception
-        if record.kind == FOURIER and math.prod([record.base] * (record.octaves - 1)) >= FLOAT_END:
+        if record.is_fourier and math.prod([record.base] * (record.octaves - 1)) >= FLOAT_END:
             raise DecodeError("BAD_FLOAT", record.base_at)
+
+
+def check_inputs(head: Head) -> None:
+    """HED-13 §6.4: "INPUT: first + count is at most in_dims (`BAD_RECORD`, at first). An INPUT that is the first record
+    has not all axes (`BAD_RECORD`, at its kind)".
+    """
+    for index, record in enumerate(head.records):
+        if record.first + record.count > head.in_dims:
+            raise DecodeError("BAD_RECORD", record.first_at)
+        if index == 0 and record.count == head.in_dims:
+            raise DecodeError("BAD_RECORD", record.kind_at)
+
+
+def check_outputs(head: Head) -> None:
+    """HED-14 §6.4: "The widths of all OUTPUT records together are below out_channels (`BAD_RECORD`, at the width with
+    which they are not)."
+    """
+    left = head.out_channels
+    for record in head.records:
+        if record.kind == OUTPUT:
+            left -= record.width
+            if left <= 0:
+                raise DecodeError("BAD_RECORD", record.width_at)
+
+
+def check_relative(head: Head) -> None:
+    """HED-15 §6.6: "With SHARED_BASE bits 3 and 4 of every tool_flags are 0 (`BAD_RECORD`, at tool_flags)."."""
+    for record in head.records:
+        if head.features & SHARED_BASE and (record.has_prior or record.has_row_steps):
+            raise DecodeError("BAD_RECORD", record.tool_flags_at)

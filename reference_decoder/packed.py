@@ -74,11 +74,24 @@ def unzstandard(library: Any, body: memoryview, size: int) -> bytes | None:
             return None
         # §11: "its window is at most 8 MiB"
         decompressor = library.ZstdDecompressor(max_window_size=8 << 20)
-        # an unknown content size with the size 0 would be refused by the library
-        found: bytes = decompressor.decompress(body, max(size, 1), allow_extra_data=False)
+        if size == 0:
+            return empty_frame(decompressor, body)
+        found: bytes = decompressor.decompress(body, size, allow_extra_data=False)
     except library.ZstdError:
         return None
     return found if len(found) == size else None
+
+
+def empty_frame(decompressor: Any, body: memoryview) -> bytes | None:
+    """A Zstandard frame without content: the library's function for a whole frame does not read the blocks of one.
+
+    The first stream finds content, and takes no more than one byte of it; the second finds what is missing or surplus.
+    """
+    if decompressor.stream_reader(body).read(1):
+        return None
+    stream = decompressor.decompressobj()
+    found: bytes = stream.decompress(body)
+    return found if stream.eof and not stream.unused_data else None
 
 
 class Packed:

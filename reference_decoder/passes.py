@@ -7,7 +7,7 @@ import numpy as np
 from reference_decoder.container import Chunk, Payload
 from reference_decoder.entropy import Integers, Model, RansBody, Values, long_model, short_model
 from reference_decoder.errors import DecodeError
-from reference_decoder.head import CORE, RAW, Head, Tensor
+from reference_decoder.head import CORE, RAW, TRELLIS, Head, Tensor
 from reference_decoder.packed import Decompress, Packed, load_codec, open_compressed, open_packed
 from reference_decoder.sparse import (
     BITMAP,
@@ -19,19 +19,21 @@ from reference_decoder.sparse import (
     synthesise,
     vectors_of,
 )
+from reference_decoder.trellis import Trellis
 from reference_decoder.weights import State, acc_crc, add_prior, check_finite, check_row_steps, least_step, refine
 
 PACKED, RANS = 0, 1
 CODINGS = range(5)
 CORE_CODINGS = range(3)
 ZERO, SHORT, LONG, SAME = range(4)
+REPEATED = 3  # of `vectors`
 
 
 @dataclass
 class Decoded:
     """The file so far: what the passes up to now have made of the tensors."""
 
-    states: list[State]  # in table order; empty before pass 0
+    states: list[State]  # in table order; before pass 0 empty, or those of the base
     symbols: int = 0  # of all passes, TAB-5
     changed: bool = True  # whether the last pass coded a tensor
 
@@ -72,7 +74,8 @@ def decode_pass(data: memoryview, chunk: Chunk, head: Head, decoded: Decoded, nu
     sub = read_sub_header(p, head, number)
     bits = Bits(data, p.at, p.end)
     reader = EntryReader(bits, sub.coding, sub.log2_lanes)
-    entries = reader.later_pass(decoded.states) if number else reader.first_pass(head.tensors)
+    # §9.8: "every pass of this file, pass 0 too, is coded as a later pass"
+    entries = reader.later_pass(decoded.states) if decoded.states else reader.first_pass(head.tensors)
     body_at = bits.finish()
     # TAB-5 §7.3: "A PASS chunk counts all parameters of the network, whatever it codes, and one symbol for each row of
     # an entry with has_row_steps = 1."
@@ -87,7 +90,8 @@ def decode_pass(data: memoryview, chunk: Chunk, head: Head, decoded: Decoded, nu
     body.finish()
     # the lists of an entry go as its integers come, so that both are not there in full
     lists.reverse()
-    coded = [finish_entry(entry, *lists.pop(), head, body_at) for entry in entries]
+    lanes = 1 << sub.log2_lanes
+    coded = [finish_entry(entry, *lists.pop(), head, lanes, body_at) for entry in entries]
     # PAS-5: "in pass 0 all tensors, later those with refined = 1"
     if acc_crc(coded) != sub.acc_crc:
         raise DecodeError("ACC_CRC_MISMATCH", sub.acc_crc_at)
@@ -160,6 +164,7 @@ class EntryReader:
         self.coding = coding
         self.log2_lanes = log2_lanes
         self.last_model: Model | None = None  # given by form 1 or 2 in this table
+        self.last_code: SparseCode | None = None  # in this table
 
     def first_pass(self, tensors: list[Tensor]) -> list[Entry]:
         """`entry in pass 0`, and `entry of a tensor with tool 0: nothing`."""
@@ -172,8 +177,7 @@ class EntryReader:
             step = self.step()
             row_steps = self.row_steps(tensor.shape[0]) if tensor.has_row_steps else None
             prior = self.prior() if tensor.record.has_prior else None
-            values = self.sparse_code(tensor) if tensor.is_sparse else self.values(tensor.size)
-            entries.append(Entry(tensor, values, step, row_steps, prior))
+            entries.append(Entry(tensor, self.tool_values(tensor), step, row_steps, prior))
         return entries
 
     def later_pass(self, states: list[State]) -> list[Entry]:
@@ -190,9 +194,16 @@ class EntryReader:
             # TAB-4: "In a later pass the step code, or that of every row where there are row steps, stays at 0 or
             # above"; WGT-2 §9.1: "and s by s - 8n"; SPA-4 §9.5: "TAB-4 applies, at add_bits."
             self.bits.require(least_step(state) - 8 * n >= 0, "STEP_OUT_OF_RANGE")
-            values = self.sparse_code(state.tensor) if is_sparse else self.values(state.tensor.size)
+            values = self.tool_values(state.tensor)
             entries.append(Entry(state.tensor, values, state.step - 8 * n, refine=n, state=state))
         return entries
+
+    def tool_values(self, tensor: Tensor) -> Values | SparseCode:
+        """`values`, or §9.5: "where other tools have `values`, the fields of a sparse code"."""
+        if tensor.is_sparse:
+            self.last_code = self.sparse_code(tensor)
+            return self.last_code
+        return self.values(tensor.size, trellis=tensor.record.tool == TRELLIS)
 
     def step(self) -> int:
         """`step: step_form, then step_short or step_long`."""
@@ -232,30 +243,51 @@ class EntryReader:
         for the other codings, §9.5: "vectors n_atoms n_nonzero width of the indices, values of the coefficients".
         """
         vectors = self.bits.take(2)
-        # SPA-1: "vectors is not 3; n_nonzero is at most k1 and at most k2; support is 1 when log2_lanes is not 0"
-        self.bits.require(vectors != 3, "BAD_TABLE")
-        n_vectors, k1 = vectors_of(vectors, tensor.shape)
+        if vectors == REPEATED:
+            return self.repeated_code(tensor)
+        # SPA-1: "n_nonzero is at most k1 and at most k2 (where the fields are repeated, at vectors); support is 1 when
+        # log2_lanes is not 0"
+        n_vectors, k1 = vectors_of(vectors, tensor.matrix_shape)
         k2 = self.bits.take(20) + 1
         s = self.bits.take(16)
         self.bits.require(s <= min(k1, k2), "BAD_TABLE")
         support = self.support(n_vectors * s)
         return SparseCode(vectors, n_vectors, k1, k2, s, support, self.values(n_vectors * s))
 
+    def repeated_code(self, tensor: Tensor) -> SparseCode:
+        """§9.5: "With vectors = 3 the fields vectors, n_atoms, n_nonzero and support are those of the last sparse code
+        in this table, and do not follow; the rest of the fields does."
+        """
+        # SPA-1: "vectors is 3 only after a sparse code in this table"
+        if self.last_code is None:
+            raise DecodeError("BAD_TABLE", self.bits.field)
+        vectors, k2, s = self.last_code.vectors, self.last_code.k2, self.last_code.s
+        n_vectors, k1 = vectors_of(vectors, tensor.matrix_shape)
+        self.bits.require(s <= k1, "BAD_TABLE")
+        support = None
+        if self.last_code.support is not None:
+            support = self.positions(n_vectors * s)
+        return SparseCode(vectors, n_vectors, k1, k2, s, support, self.values(n_vectors * s))
+
     def support(self, count: int) -> Values | None:
-        """How the gaps or indices stand in the body; None for a bitmap."""
+        """The field support, and how the gaps or indices stand in the body; None for a bitmap."""
+        if self.coding == RANS:
+            support = self.bits.take(1)
+            self.bits.require(support == GAPS or self.log2_lanes == 0, "BAD_TABLE")
+            if support == BITMAP:
+                return None
+        return self.positions(count)
+
+    def positions(self, count: int) -> Values:
+        """The values of gaps, or §9.5: "each atom as an unsigned number of as many bits as the width says"."""
         if self.coding != RANS:
-            # §9.5: "each atom as an unsigned number of as many bits as the width says"
             return Values(count, self.bits.take(5) + 1, raw=True)
-        support = self.bits.take(1)
-        self.bits.require(support == GAPS or self.log2_lanes == 0, "BAD_TABLE")
-        if support == BITMAP:
-            return None
         return self.values(count, one_sided=True)
 
-    def values(self, count: int, one_sided: bool = False) -> Values:
+    def values(self, count: int, one_sided: bool = False, trellis: bool = False) -> Values:
         """`values, coding 1: form …` or `values, other codings: width`; those of gaps are one-sided."""
         if self.coding != RANS:
-            return Values(count, self.bits.take(5) + 1)
+            return Values(count, self.bits.take(5) + 1, trellis=trellis)
         form = self.bits.take(2)
         if form == ZERO:
             # SPA-2 §9.5: "The gaps have no form 0 (`BAD_MODEL`, at form)."
@@ -266,7 +298,7 @@ class EntryReader:
             self.bits.require(self.last_model is not None, "BAD_MODEL")
         else:
             self.last_model = self.short() if form == SHORT else self.long()
-        return Values(count, model=self.last_model, one_sided=one_sided)
+        return Values(count, model=self.last_model, one_sided=one_sided, trellis=trellis)
 
     def short(self) -> Model | None:
         """`[form = 1: law scale]`."""
@@ -319,22 +351,32 @@ def read_lists(body: RansBody | Packed, entry: Entry, at: int) -> tuple[Integers
     return differences, body.read(entry.values)
 
 
-def finish_entry(entry: Entry, differences: Integers | None, found: Integers | Codes, head: Head, at: int) -> State:
+def finish_entry(
+    entry: Entry, differences: Integers | None, found: Integers | Codes, head: Head, lanes: int, at: int
+) -> State:
     """Turn what was read for an entry into the tensor's new state.
 
     SPA-5 §9.5: "checked before the prior is added or acc is formed".
     """
     row_steps = None if differences is None else check_row_steps(entry.step, differences, at)
     values = found if isinstance(found, np.ndarray) else expand(entry, found, head, at)
+    trellis = trellis_of(entry.values, lanes)
     if entry.state is not None:
-        refine(values, entry.state.acc, entry.refine, at)
+        refine(values, trellis, entry.state.acc, entry.refine, at)
         entry.state.acc, entry.state.step = values, entry.step
         return entry.state
     if entry.tensor.record.tool == RAW:
         check_finite(entry.tensor, values, at)
     else:
-        add_prior(values, entry.tensor.ordinal, head.seed, entry.prior, at)
+        add_prior(values, trellis, entry.tensor.ordinal, head.seed, entry.prior, at)
     return State(entry.tensor, values, entry.step, row_steps)
+
+
+def trellis_of(values: Values | SparseCode, lanes: int) -> Trellis | None:
+    """The trellis of a list of tool 2 (clause 9.4)."""
+    if isinstance(values, SparseCode) or not values.trellis:
+        return None
+    return Trellis(lanes, values.model.R if values.model and values.symbols_drive else None)
 
 
 def expand(entry: Entry, codes: Codes, head: Head, at: int) -> Integers:

@@ -12,7 +12,7 @@ from reference_decoder.head import Head, Tensor
 from reference_decoder.limits import BLOCK
 from reference_decoder.packed import Packed
 
-COLUMNS = 0  # of `vectors`; 1 and 2 are rows and the flattened matrix
+COLUMNS = 0  # of `vectors`; 1 and 2 are rows and the flattened matrix, 3 repeats
 BITMAP, GAPS = range(2)
 MAX_ENTRY = 127  # SPA-5
 

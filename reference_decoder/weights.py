@@ -12,6 +12,7 @@ from reference_decoder.errors import DecodeError
 from reference_decoder.generator import PRIOR, signed_numbers
 from reference_decoder.head import RAW, Tensor
 from reference_decoder.limits import blocks
+from reference_decoder.trellis import Trellis
 
 Integers = npt.NDArray[np.int32]
 
@@ -56,28 +57,35 @@ def check_finite(tensor: Tensor, patterns: Integers, at: int) -> None:
             raise DecodeError("NON_FINITE_WEIGHT", at)
 
 
-def add_prior(values: Integers, ordinal: int, seed: int, prior: tuple[int, int] | None, at: int) -> None:
+def contributions(values: Integers, trellis: Trellis | None) -> Iterator[tuple[slice, npt.NDArray[np.int64]]]:
+    """ "The value the tool gives" in blocks: §9.3: "r = v: the decoded value."; for tool 2 that of the trellis."""
+    for block in blocks(values.size):
+        yield block, values[block].astype(np.int64) if trellis is None else trellis.contributions(values[block])
+
+
+def add_prior(
+    values: Integers, trellis: Trellis | None, ordinal: int, seed: int, prior: tuple[int, int] | None, at: int
+) -> None:
     """Turn the values of pass 0 into acc, in place. `prior` is (m, E) of clause 9.7.
 
     WGT-1 §9.1: "In pass 0, acc = r + P, where r is the value the tool gives (clauses 9.3 to 9.5) and P the prior
-    (clause 9.7), or 0." §9.3: "r = v: the decoded value."
+    (clause 9.7), or 0."
     """
-    for block in blocks(values.size):
-        acc = values[block].astype(np.int64)
+    for block, r in contributions(values, trellis):
         if prior is not None:
             m, e = prior
             # §9.7: "return U * m + 2 ** (E - 1) >> E"
-            acc += (signed_numbers(block.start, acc.size, ordinal, PRIOR, seed) * m + (1 << (e - 1))) >> e
-        store(acc, values, block, at)
+            np.add(r, (signed_numbers(block.start, r.size, ordinal, PRIOR, seed) * m + (1 << (e - 1))) >> e, out=r)
+        store(r, values, block, at)
 
 
-def refine(values: Integers, old: Integers, n: int, at: int) -> None:
+def refine(values: Integers, trellis: Trellis | None, old: Integers, n: int, at: int) -> None:
     """Turn the values of a later pass into acc, in place.
 
     WGT-2 §9.1: "A later pass with n = refine_bits + 1 (tool 3: SPA-4) replaces acc by acc·2^n + r".
     """
-    for block in blocks(values.size):
-        store((old[block].astype(np.int64) << n) + values[block], values, block, at)
+    for block, r in contributions(values, trellis):
+        store((old[block].astype(np.int64) << n) + r, values, block, at)
 
 
 def store(acc: npt.NDArray[np.int64], values: Integers, block: slice, at: int) -> None:

@@ -13,7 +13,7 @@ SIGNATURE = b"SIN\xd2"
 HEAD, PASS, INDX, META, HASH = 0x01, 0x02, 0x83, 0xA4, 0x85
 LAST = 0x10
 CORE1, MAIN1 = 0x11, 0x21
-WIDE, SEEDED, SPARSE = 1, 2, 8
+WIDE, SEEDED, TRELLIS, SPARSE, SHARED_BASE = 1, 2, 4, 8, 128
 
 
 def crc8(data: bytes) -> int:
@@ -56,6 +56,23 @@ def layer(kind: int = 1, flags: int = 1, width: int = 3, repeat: int = 1, omega:
     return struct.pack("<BBHB", kind, flags, width, repeat) + omega
 
 
+def gabor(width: int, omega: int = 3, scale: float = 0.5, flags: int = 0, repeat: int = 1) -> bytes:
+    return layer(8, flags, width, repeat, bytes([omega])) + struct.pack("<f", scale)
+
+
+def input_(first: int, count: int, fourier: bytes = b"") -> bytes:
+    """`fourier`: flags, octaves and base, if the coordinates are encoded."""
+    return bytes([64, first, count, 33 if fourier else 0]) + fourier
+
+
+def output(width: int, kind: int = 1, flags: int = 1, omega: bytes = b"") -> bytes:
+    return bytes([65, kind, flags, width]) + omega
+
+
+def filter_(flags: int = 1, omega: bytes = b"\3") -> bytes:
+    return bytes([66, flags]) + omega
+
+
 def last(kind: int = 1, flags: int = 1, omega: bytes = b"") -> bytes:
     return bytes([kind, flags]) + omega
 
@@ -79,6 +96,7 @@ class HeadFields:
     seed: int = 7
     records: tuple[bytes, ...] = field(default_factory=lambda: (layer(3), last()))
     n_records: int | None = None
+    base_digest: bytes = b""
     tail: bytes = b""
 
     def payload(self) -> bytes:
@@ -90,7 +108,7 @@ class HeadFields:
         if self.features & SEEDED:
             out += bytes([self.rng_dictionary]) + struct.pack("<Q" if wide else "<I", self.seed)
         out += bytes([len(self.records) if self.n_records is None else self.n_records])
-        return out + b"".join(self.records) + self.tail
+        return out + b"".join(self.records) + self.base_digest + self.tail
 
 
 def bits(*fields: tuple[int, int]) -> bytes:
@@ -172,6 +190,44 @@ def value_runs(
     fixed = [8186] + [max(1, 2**13 >> p) for p in range(1, 21)]
     prefix_run = [(fixed[p], sum(fixed[:p])) for p in prefixes]
     return [us, *raw_runs(lows), prefix_run, *raw_runs(extras)]
+
+
+# --- tool 2 --------------------------------------------------------------------------------------------------------
+
+NEXT = ((0, 2), (7, 5), (1, 3), (6, 4), (2, 0), (5, 7), (3, 1), (4, 6))
+
+
+def quantisers(parities: list[int], lanes: int) -> list[int]:
+    """The quantiser of each value, lane by lane."""
+    states = [0] * lanes
+    found = []
+    for i, p in enumerate(parities):
+        found.append(states[i % lanes] & 1)
+        states[i % lanes] = NEXT[states[i % lanes]][p]
+    return found
+
+
+def trellis_parities(values: list[int], R: int | None) -> list[int]:
+    """R: that of a model with b = 0, whose symbols count; else the values do."""
+    return [(v if R is None else max(-R, min(R, v))) % 2 for v in values]
+
+
+def trellis_r(values: list[int], R: int | None = None, lanes: int = 1) -> list[int]:
+    """What the values contribute."""
+    q = quantisers(trellis_parities(values, R), lanes)
+    return [2 * k - at * ((k > 0) - (k < 0)) for k, at in zip(values, q, strict=True)]
+
+
+def trellis_runs(
+    values: list[int], frequencies: tuple[list[int], list[int]], esc: bool, lanes: int = 1
+) -> list[list[tuple[int, int]]]:
+    """Runs of a list of values of tool 2 under a model with b = 0 and these frequencies for its quantisers."""
+    R = len(frequencies[0]) // 2
+    run = []
+    for v, q in zip(values, quantisers(trellis_parities(values, R), lanes), strict=True):
+        u = max(-R, min(R, v))
+        run.append((frequencies[q][u + R], sum(frequencies[q][: u + R])))
+    return [run, *value_runs(values, frequencies[0], 0, esc)[1:]]
 
 
 def bitmap_run(atoms: list[int], k2: int) -> list[tuple[int, int]]:

@@ -10,14 +10,40 @@ import pytest
 
 from conformance import run, self_test
 from conformance.mutants import MUTANTS
+from conformance.rule_mutants import RULES
 
 SUITE = Path(run.__file__).parent
 ORACLE = [sys.executable, str(SUITE / "mutants.py"), "oracle"]
 
 
-@pytest.mark.parametrize("name", sorted(MUTANTS))
-def test_exactly_the_oracle_survives(name):
-    assert self_test.survives(name) == (name == "oracle")
+@pytest.mark.parametrize("name", sorted([*MUTANTS, *RULES]))
+def test_exactly_the_harmless_survive(name):
+    assert self_test.survives(name) == (name in self_test.HARMLESS)
+
+
+def test_a_base_is_passed_to_the_decoder():
+    vector = next(v for v in run.load_manifest()["vectors"] if v["name"] == "valid-shared-scalar")
+    seen = []
+
+    def call(arguments, settings):
+        seen.append(list(arguments))
+        return run.Answer(3, None, "")
+
+    run.run_case(call, SUITE, vector, vector["cases"][0], run.Settings())
+    assert seen[0][-2:] == ["--base", str(SUITE / "vectors/valid-base-plain.sinr")]
+
+
+def test_a_damaged_base_is_not_run(copied_suite):
+    manifest = run.load_manifest()
+    vector = next(v for v in manifest["vectors"] if v["name"] == "valid-shared-scalar")
+    manifest |= {"vectors": [vector], "n_vectors": 1, "n_cases": len(vector["cases"])}
+    for path in [*SUITE.glob("vectors/valid-shared-scalar.*"), *SUITE.glob("vectors/valid-base-plain.sinr")]:
+        shutil.copy(path, copied_suite / "vectors")
+    (copied_suite / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    base = copied_suite / "vectors" / "valid-base-plain.sinr"
+    base.write_bytes(base.read_bytes()[:-1])
+    _, results = run.run_suite(ORACLE, run.Settings(), root=copied_suite)
+    assert [result.verdict for result in results] == [run.NOT_RUN]
 
 
 @pytest.mark.parametrize("command", ["/bin/true", "/bin/false"])
@@ -89,7 +115,7 @@ def test_a_damaged_vector_is_not_run_and_fails(copied_suite, suffix, damage):
 @pytest.mark.parametrize(
     "change",
     [
-        {"harness_version": 2},
+        {"harness_version": 3},
         {"n_vectors": 2},
         {"n_cases": 9},
         {"vectors": [], "n_vectors": 0, "n_cases": 0},

@@ -17,7 +17,21 @@ import reference_decoder.__main__ as command
 from reference_decoder import DecodeError, Field, decode, limits
 from reference_decoder import field as field_module
 from reference_decoder.generator import T8, philox
-from tests.reference_writer import HEAD, PASS, SEEDED, HeadFields, bits, build, last, layer, pass_payload
+from tests.reference_writer import (
+    HEAD,
+    PASS,
+    SEEDED,
+    HeadFields,
+    bits,
+    build,
+    filter_,
+    gabor,
+    input_,
+    last,
+    layer,
+    output,
+    pass_payload,
+)
 
 
 def raw_file(weights: list[list[float]], **fields: Any) -> bytes:
@@ -88,6 +102,114 @@ def test_layer_is_an_activation_of_omega_times_the_affine_map(kind: int) -> None
         o = 3 if omega else 1
         h = [act(o * (0.5 * y - 0.25 * x + 0.125)), act(o * (1 * y + 2 * x - 0.5))]
         assert field.sample([[y, x]])[0, 0] == pytest.approx(h[0] - 2 * h[1] + 0.25, abs=2e-6)
+
+
+POINTS = [(-0.5, 0.75), (0.25, 1.0), (0.0, 0.0), (-1.0, -0.125)]
+
+
+def random_weights(*sizes: int) -> list[list[float]]:
+    generator = np.random.default_rng(len(sizes))
+    return [generator.uniform(-1, 1, n).astype(np.float32).tolist() for n in sizes]
+
+
+def matrix(weights: list[float], rows: int) -> Any:
+    return np.array(weights, np.float64).reshape(rows, -1)
+
+
+def test_finer_layer_is_a_sine_of_a_growing_frequency() -> None:
+    w = random_weights(6, 3, 3, 1)
+    field = decode(raw_file(w, records=(layer(9, 0, 3, omega=b"\5"), last(1, 0))))
+    for point in POINTS:
+        t = matrix(w[0], 3) @ point + w[1]
+        h = np.sin(5 * (np.abs(t) + 1) * t)
+        assert field.sample([point])[0, 0] == pytest.approx(float(h @ w[2] + w[3][0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("between", [b"", output(1, flags=0x20)])
+def test_gabor_layers_are_complex_after_the_first(between: bytes) -> None:
+    """WIRE in complex numbers, written as real ones."""
+    w = random_weights(6, 3, 2 * 12, 2 * 4, 8, 1)
+    records = (gabor(3, 2, 0.75), *([between] if between else []), gabor(4, 3, 0.5), last(1, 0))
+    given = w
+    if between:
+        given = [*w[:2], [1.0, 0, 0, 0, 0, -1.0], *w[2:]]
+    field = decode(raw_file(given, records=records, out_channels=2 if between else 1))
+    for point in POINTS:
+        t = matrix(w[0], 3) @ point + w[1]
+        z = first = np.exp(1j * 2 * t - np.abs(0.75 * t) ** 2)
+        both = matrix(w[2], 8)
+        t = (both[:4] + 1j * both[4:]) @ z + np.array(w[3][:4]) + 1j * np.array(w[3][4:])
+        z = np.exp(1j * 3 * t - np.abs(0.5 * t) ** 2)
+        expected = [float(np.concatenate([z.real, z.imag]) @ w[4] + w[5][0])]
+        if between:
+            expected.append(first[0].real - first[2].imag)
+        assert field.sample([point])[0].tolist() == pytest.approx(expected, rel=2e-6, abs=1e-5)
+
+
+def test_gabor_layer_behind_another_kind_is_real_and_has_no_bias_if_it_says_so() -> None:
+    w = random_weights(4, 6, 6)
+    records = (layer(1, 0x20, 2), gabor(3, 1, 2, flags=0x20), last(1, 0x20))
+    field = decode(raw_file(w, records=records))
+    for point in POINTS:
+        t = matrix(w[1], 3) @ matrix(w[0], 2) @ point
+        z = np.exp(1j * t - np.abs(2 * t) ** 2)
+        assert field.sample([point])[0, 0] == pytest.approx(float(np.concatenate([z.real, z.imag]) @ w[2]), abs=1e-5)
+
+
+def test_gabor_layer_of_a_huge_scale_is_one_at_zero() -> None:
+    records = (gabor(1, 1, 2.0**63, flags=0x20), last(1, 0x20))
+    field = decode(raw_file([[1, 0], [1, 1]], records=records))
+    assert field.sample([(0, 0), (0.5, 0)]).tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize("encoding", [b"", b"\1\2\3"])
+def test_input_appends_coordinates_behind_the_current_values(encoding: bytes) -> None:
+    """NeRF's skip connection."""
+    n = 10 if encoding else 2
+    w = random_weights(6, 3, 3 + n)
+    field = decode(raw_file(w, records=(layer(5, 0, 3), input_(0, 2, encoding), last(1, 0x20))))
+    for point in POINTS:
+        appended = list(point)
+        for f in (1, 3) if encoding else ():
+            appended += [*np.sin(np.multiply(f, point)), *np.cos(np.multiply(f, point))]
+        h = np.tanh(matrix(w[0], 3) @ point + w[1])
+        expected = float(np.concatenate([h, appended]) @ w[2])
+        assert field.sample([point])[0, 0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_input_takes_the_axes_that_it_names_and_may_be_first() -> None:
+    records = (input_(1, 1), layer(1, 0x20, 1), input_(2, 1), last(1, 0x20))
+    field = decode(raw_file([[2], [1, 0, 0, 1]], records=records, out_channels=2, in_dims=3, grid=(1, 1, 1)))
+    assert field.sample([(0.25, 0.5, 0.75)]).tolist() == [[1, 0.75]]
+
+
+def test_values_of_the_last_layer_come_before_those_of_the_outputs() -> None:
+    """NeRF's density beside its colour."""
+    records = (output(1, 3, 0x20), layer(1, 0x20, 2), output(2, 2, 0x20, omega=b"\2"), last(1, 0x20))
+    w: list[list[float]] = [[1, 1], [0, 1, 1, 0], [1, 0, 0, 1], [3, 4]]
+    field = decode(raw_file(w, records=records, out_channels=4))
+    expected = [3 * 0.75 + 4 * 0.5, max(0, 0.5 + 0.75), math.sin(2 * 0.75), math.sin(2 * 0.5)]
+    assert field.sample([(0.5, 0.75)])[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_filters_multiply_the_current_values_by_sines_of_the_coordinates() -> None:
+    """BACON: linear layers, each multiplied by a filter."""
+    w = random_weights(6, 3, 6, 3, 9, 3, 6, 3, 3, 1)
+    records = (layer(1, 0, 3), filter_(0, b"\2"), layer(1, 0, 3), filter_(0, b"\3"), last(1, 0))
+    field = decode(raw_file(w, records=records))
+    for point in POINTS:
+        h = (matrix(w[0], 3) @ point + w[1]) * np.sin(2 * (matrix(w[2], 3) @ point + w[3]))
+        h = (matrix(w[4], 3) @ h + w[5]) * np.sin(3 * (matrix(w[6], 3) @ point + w[7]))
+        assert field.sample([point])[0, 0] == pytest.approx(float(h @ w[8] + w[9][0]), abs=1e-5)
+
+
+def test_filter_after_an_encoding_takes_the_coordinates_themselves() -> None:
+    records = (bytes([33, 0, 1, 2]), filter_(0x20, b"\1"), last(1, 0x20))
+    w = random_weights(8, 4)
+    field = decode(raw_file(w, records=records))
+    y, x = POINTS[0]
+    h = np.array([math.sin(y), math.sin(x), math.cos(y), math.cos(x)]) * np.sin(matrix(w[0], 4) @ (y, x))
+    assert field.sample([(y, x)])[0, 0] == pytest.approx(float(h @ w[1]), abs=1e-6)
 
 
 @pytest.mark.parametrize("flags", [0, 1, 2, 3])
@@ -221,6 +343,17 @@ def test_coordinates_from_a_file(image: Path, capsys: pytest.CaptureFixture[str]
     assert np.load(out).tolist() == points[:, :1].tolist()
 
 
+@pytest.mark.parametrize("dtype", [">f4", "<f8", ">f2", "<i2", "u1"])
+def test_coordinates_of_another_real_type_are_rounded(
+    image: Path, capsys: pytest.CaptureFixture[str], dtype: str
+) -> None:
+    coords, out = image.with_name("c.npy"), image.with_name("out.npy")
+    points = np.array([[0.1, 1], [3, 2]]).astype(dtype)
+    np.save(coords, points)
+    assert run(capsys, image, out, "--coords", coords)[0] == 0
+    assert np.load(out).tolist() == points[:, :1].astype(np.float32).tolist()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -239,7 +372,8 @@ def test_coordinates_from_a_file(image: Path, capsys: pytest.CaptureFixture[str]
         ["in.sinr", "out.npy", "--coords", "absent.npy"],
         ["in.sinr", "out.npy", "--coords", "in.sinr"],
         ["in.sinr", "out.npy", "--coords", "empty.npy"],
-        ["in.sinr", "out.npy", "--coords", "double.npy"],
+        ["in.sinr", "out.npy", "--coords", "text.npy"],
+        ["in.sinr", "out.npy", "--coords", "complex.npy"],
         ["in.sinr", "out.npy", "--coords", "three.npy"],
         ["in.sinr", "out.npy", "--coords", "huge.npy"],
         ["in.sinr", "out.npy", "--coords", "two.npy", "--size", "2x2"],
@@ -254,7 +388,8 @@ def test_wrong_use_is_usage(
 ) -> None:
     monkeypatch.chdir(image.parent)
     Path("empty.npy").write_bytes(b"")
-    np.save("double.npy", np.zeros((1, 2)))
+    np.save("text.npy", np.zeros((1, 2), "S4"))
+    np.save("complex.npy", np.zeros((1, 2), np.complex64))
     np.save("three.npy", np.zeros((1, 3), np.float32))
     np.save("two.npy", np.zeros((1, 2), np.float32))
     np.save("huge.npy", np.zeros((1, 2), np.float32))
@@ -291,7 +426,7 @@ def test_field_without_a_native_grid_needs_a_size(tmp_path: Path, capsys: pytest
         (lambda d: d[:-1], 3, "TRUNCATED"),
         (lambda d: b"X" + d[1:], 3, "BAD_SIGNATURE"),
         (lambda d: d[:-1] + bytes([d[-1] ^ 1]), 3, "CHUNK_CRC_MISMATCH"),
-        (lambda d: build([(HEAD, HeadFields(features=4).payload())]), 4, "UNSUPPORTED_FEATURE"),
+        (lambda d: build([(HEAD, HeadFields(features=16).payload())]), 4, "UNSUPPORTED_FEATURE"),
         (lambda d: build([(HEAD, HeadFields(grid=(9999, 9999)).payload())]), 5, "LIMIT_GRID"),
     ],
 )

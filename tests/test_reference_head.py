@@ -10,7 +10,22 @@ import pytest
 from reference_decoder import DecodeError
 from reference_decoder.container import Payload
 from reference_decoder.head import Head, read_head
-from tests.reference_writer import SEEDED, SIGNATURE, SPARSE, WIDE, HeadFields, chunk, last, layer
+from tests.reference_writer import (
+    SEEDED,
+    SHARED_BASE,
+    SIGNATURE,
+    SPARSE,
+    TRELLIS,
+    WIDE,
+    HeadFields,
+    chunk,
+    filter_,
+    gabor,
+    input_,
+    last,
+    layer,
+    output,
+)
 
 FIXED = 10  # bytes before the grid
 N_RECORDS = FIXED + 4
@@ -46,7 +61,7 @@ def f32(x: float) -> bytes:
         ({"profile_level": 0x37}, "UNSUPPORTED_PROFILE", 1),
         ({"profile_level": 0x10}, "UNSUPPORTED_LEVEL", 1),
         ({"profile_level": 0x16}, "UNSUPPORTED_LEVEL", 1),
-        *[({"features": 1 << bit}, "UNSUPPORTED_FEATURE", 2) for bit in range(2, 16) if 1 << bit != SPARSE],
+        *[({"features": 1 << bit}, "UNSUPPORTED_FEATURE", 2) for bit in (4, 5, 6, *range(8, 16))],
         ({"modality": 0}, "UNKNOWN_ID", 5),
         ({"modality": 9}, "UNKNOWN_ID", 5),
         ({"in_dims": 0}, "BAD_DIMENSIONS", 6),
@@ -102,7 +117,7 @@ def test_box_is_finite_and_not_empty(box: tuple[float, ...]) -> None:
     assert (good.low, good.high) == ([-1, 0], [1, 0.5])
 
 
-@pytest.mark.parametrize("kind", [0, 8, 9, 10, 32, 35, 64, 255])
+@pytest.mark.parametrize("kind", [0, 10, 32, 35, 63, 67, 255])
 def test_record_kind_that_is_unknown_or_reserved(kind: int) -> None:
     assert failure(records=(bytes([kind]), last())) == ("UNKNOWN_ID", RECORDS)
     assert failure(records=(bytes([kind]),)) == ("UNKNOWN_ID", RECORDS)
@@ -124,6 +139,25 @@ def test_record_kind_that_is_unknown_or_reserved(kind: int) -> None:
         *[(fourier(base=0, tail=f32(x)), "BAD_FLOAT", 4) for x in (1.0, 2.0, 255.0, *NOT_IN_RANGE)],
         (bytes([34, 0, 0]) + f32(1), "BAD_RECORD", 1),
         *[(bytes([34, 1, 0]) + f32(x), "BAD_FLOAT", 3) for x in NOT_IN_RANGE],
+        *[(layer(kind, omega=b"\0" + f32(2)), "BAD_FLOAT", 6) for kind in (8, 9)],
+        *[(layer(8, omega=b"\1") + f32(x), "BAD_FLOAT", 6) for x in NOT_IN_RANGE],
+        (input_(0, 0), "BAD_RECORD", 2),
+        (input_(0, 9), "BAD_RECORD", 2),
+        *[(bytes([64, 0, 1, encoding]), "UNKNOWN_ID", 3) for encoding in (1, 34, 255)],
+        (input_(0, 1, b"\4\1\2"), "RESERVED_NOT_ZERO", 4),
+        (input_(0, 1, b"\0\0\2"), "BAD_RECORD", 5),
+        (input_(0, 1, b"\0\41\2"), "BAD_RECORD", 5),
+        (input_(0, 1, b"\0\1\1"), "BAD_RECORD", 6),
+        (input_(0, 1, b"\0\1\0" + f32(1)), "BAD_FLOAT", 7),
+        *[(output(1, kind), "UNKNOWN_ID", 1) for kind in (0, 10, 35, 67)],
+        *[(output(1, kind), "BAD_RECORD", 1) for kind in (8, 33, 34, 64, 65, 66)],
+        (output(1, flags=0x80), "RESERVED_NOT_ZERO", 2),
+        (output(1, flags=5), "UNKNOWN_ID", 2),
+        (output(0), "BAD_RECORD", 3),
+        (output(1, 9, omega=b"\0" + f32(3)), "BAD_FLOAT", 5),
+        (filter_(0x80), "RESERVED_NOT_ZERO", 1),
+        (filter_(7), "UNKNOWN_ID", 1),
+        (filter_(omega=b"\0" + f32(0)), "BAD_FLOAT", 3),
     ],
 )
 def test_value_that_a_record_cannot_have(record: bytes, name: str, offset: int) -> None:
@@ -140,6 +174,8 @@ def test_floats_without_a_shorter_form() -> None:
 def test_last_record_is_a_layer_and_has_no_width() -> None:
     assert failure(records=(fourier(),)) == ("BAD_RECORD", RECORDS)
     assert failure(records=(layer(), fourier())) == ("BAD_RECORD", RECORDS + 5)
+    for kind in (8, 33, 34, 64, 65, 66):
+        assert failure(records=(layer(), bytes([kind]))) == ("BAD_RECORD", RECORDS + 5)
     head = read(HeadFields(records=(fourier(1), layer(width=5, repeat=2), last()), out_channels=3))
     assert head.widths == [2 + 2 * 4 * 2, 5, 5, 3]
     assert [(t.ordinal, t.shape) for t in head.tensors] == [
@@ -155,6 +191,99 @@ def test_last_record_is_a_layer_and_has_no_width() -> None:
 def test_bias_that_is_absent_keeps_its_ordinal() -> None:
     head = read(HeadFields(records=(layer(flags=0x21), last())))
     assert [t.ordinal for t in head.tensors] == [0, 2, 3]
+
+
+def shapes(records: tuple[bytes, ...], **fields: Any) -> list[tuple[int, ...]]:
+    return [tensor.shape for tensor in read(HeadFields(records=records, **fields)).tensors]
+
+
+def test_input_appends_to_the_current_values() -> None:
+    records = (fourier(1), layer(width=5), input_(1, 1, b"\1\3\2"), layer(width=4), input_(0, 2), last())
+    assert shapes(records) == [(5, 18), (5,), (4, 5 + 7), (4,), (1, 4 + 2), (1,)]
+    head = read(HeadFields(records=(input_(1, 1), layer(width=5), last())))
+    assert [tensor.shape for tensor in head.tensors][:2] == [(5, 1), (5,)]
+    assert head.widths == [0, 1, 5, 1]
+
+
+def test_output_is_a_layer_that_leaves_the_current_values() -> None:
+    records = (output(1, flags=0x21), layer(width=5), output(2), layer(3, width=6), last())
+    head = read(HeadFields(records=records, out_channels=7))
+    assert [(t.ordinal, t.shape) for t in head.tensors] == [
+        (0, (1, 2)),
+        (2, (5, 2)),
+        (3, (5,)),
+        (4, (2, 5)),
+        (5, (2,)),
+        (6, (6, 5)),
+        (7, (6,)),
+        (8, (7 - 3, 6)),
+        (9, (4,)),
+    ]
+
+
+def test_filter_has_the_coordinates_as_inputs_and_the_current_values_as_outputs() -> None:
+    records = (fourier(), filter_(), layer(width=5), filter_(0x21), last())
+    assert shapes(records) == [(16, 2), (16,), (5, 16), (5,), (5, 2), (1, 5), (1,)]
+    assert shapes((filter_(), last())) == [(2, 2), (2,), (1, 2), (1,)]
+
+
+def test_gabor_layer_is_complex_where_its_inputs_are_those_of_a_gabor_layer() -> None:
+    assert shapes((gabor(3, repeat=3), last())) == [(3, 2), (3,), (6, 3), (6,), (6, 3), (6,), (1, 6), (1,)]
+    assert shapes((gabor(3), output(1), gabor(4), last()), out_channels=2)[2:6] == [(1, 6), (1,), (8, 3), (8,)]
+    for between in (input_(0, 1), filter_(), layer(width=6)):
+        inputs = 7 if between[0] == 64 else 6
+        assert (4, inputs) in shapes((gabor(3), between, gabor(4), last()))
+
+
+def test_input_is_of_axes_that_there_are() -> None:
+    assert failure(records=(layer(), input_(1, 2), last())) == ("BAD_RECORD", RECORDS + 5 + 1)
+    assert failure(records=(input_(2, 1), last())) == ("BAD_RECORD", RECORDS + 1)
+    assert failure(records=(layer(), input_(255, 8), last())) == ("BAD_RECORD", RECORDS + 5 + 1)
+    assert len(shapes((layer(), input_(0, 2), last()))) == 4
+
+
+@pytest.mark.parametrize("encoded", [b"", b"\0\1\2"])
+def test_input_that_is_first_has_not_all_axes(encoded: bytes) -> None:
+    assert failure(records=(input_(0, 2, encoded), last())) == ("BAD_RECORD", RECORDS)
+    assert read(HeadFields(records=(input_(0, 1, encoded), input_(0, 2, encoded), last())))
+
+
+def test_outputs_leave_the_last_layer_a_channel() -> None:
+    records = (output(1), layer(), output(2), output(1), last())
+    assert shapes(records, out_channels=5)[-1] == (1,)
+    assert failure(records=records, out_channels=4) == ("BAD_RECORD", RECORDS + 4 + 5 + 4 + 3)
+    assert failure(records=records, out_channels=3) == ("BAD_RECORD", RECORDS + 4 + 5 + 3)
+    assert failure(records=records, out_channels=1) == ("BAD_RECORD", RECORDS + 3)
+
+
+@pytest.mark.parametrize("record", [filter_, output])
+def test_layers_of_structure_have_the_rules_of_tool_flags(record: Callable[..., bytes]) -> None:
+    at = 1 if record is filter_ else 2
+    for flags in (0x04, 0x08, 0x41):
+        body = record(flags) if record is filter_ else record(1, flags=flags)
+        assert failure(records=(body, last()), out_channels=2) == ("BAD_RECORD", RECORDS + at)
+    for flags in (2, 3, 9):
+        body = record(flags) if record is filter_ else record(1, flags=flags)
+        assert failure(records=(body, last()), out_channels=2) == ("FEATURE_MISMATCH", RECORDS + at)
+
+
+def test_relative_weights_have_neither_prior_nor_row_steps() -> None:
+    fields: dict[str, Any] = {"features": SHARED_BASE | SEEDED, "base_digest": bytes(16)}
+    for flags in (0x09, 0x11, 0x19):
+        seeded = (bytes([34, 1, 0]) + f32(1), layer(), last(flags=flags))
+        assert failure(**fields, records=seeded) == ("BAD_RECORD", RECORDS + 5 + 7 + 5 + 1)
+    # HED-14 comes before
+    records = (output(1), last(flags=0x11))
+    assert failure(features=SHARED_BASE, base_digest=bytes(16), records=records) == ("BAD_RECORD", RECORDS + 3)
+
+
+def test_digest_of_the_base_stands_before_the_optional_blocks() -> None:
+    fields: dict[str, Any] = {"features": SHARED_BASE, "features_optional": 2, "tail": b"\1a"}
+    head = read(HeadFields(**fields, base_digest=bytes(range(16))))
+    assert head.base_digest == bytes(range(16))
+    assert head.base_digest_at == len(HeadFields().payload())
+    end = head.base_digest_at + 15
+    assert failure(features=SHARED_BASE, base_digest=bytes(15)) == ("PAYLOAD_TOO_SHORT", end)
 
 
 def test_input_encoding_is_the_first_record() -> None:
@@ -173,6 +302,12 @@ def test_equal_layers_are_written_once() -> None:
     assert failure(records=(layer(), layer(repeat=2), last())) == ("BAD_RECORD", RECORDS + 5)
     for second in (layer(3), layer(flags=0x21), layer(width=4)):
         assert len(read(HeadFields(records=(layer(), second, last()))).layers) == 3
+    for between in (output(1), filter_(), input_(0, 1)):
+        assert len(read(HeadFields(records=(layer(), between, layer(), last()), out_channels=2)).records) == 4
+    at = RECORDS + 10
+    assert failure(records=(gabor(3), gabor(3), last())) == ("BAD_RECORD", at)
+    assert len(read(HeadFields(records=(gabor(3), gabor(3, scale=1), last()))).layers) == 3
+    assert len(read(HeadFields(records=(filter_(), filter_(), last()))).layers) == 3
     assert len(read(HeadFields(records=(layer(width=1), last()))).layers) == 2  # the last record does not count
     assert failure(records=(layer(repeat=255), layer(repeat=2), last()), profile_level=0x15)[0] == "BAD_RECORD"
 
@@ -184,6 +319,10 @@ def test_equal_layers_are_written_once() -> None:
         ((layer(width=4097), last()), 1, "LIMIT_WIDTH"),
         ((fourier(octaves=32), layer(repeat=7, width=200), last()), 1, "LIMIT_PARAMETERS"),
         ((layer(width=4097, repeat=8), last()), 1, "LIMIT_LAYERS"),
+        ((layer(repeat=5), output(1), filter_(), output(1), last()), 1, "LIMIT_LAYERS"),
+        ((gabor(2049), last()), 1, "LIMIT_WIDTH"),
+        ((layer(width=4095), input_(0, 2), last()), 1, "LIMIT_WIDTH"),
+        ((gabor(89, repeat=2), last()), 1, "LIMIT_PARAMETERS"),
         ((bytes([34]) + struct.pack("<Hf", 2049, 1), last()), 1, "LIMIT_WIDTH"),
         ((bytes([34]) + struct.pack("<Hf", 65535, 1), last()), 5, "LIMIT_WIDTH"),
         ((layer(width=65535), layer(width=65534), last()), 5, "LIMIT_PARAMETERS"),
@@ -196,6 +335,10 @@ def test_limits_are_at_n_records_and_in_order(records: tuple[bytes, ...], level:
 def test_limits_themselves_are_allowed() -> None:
     assert len(read(HeadFields(records=(layer(repeat=7), last()))).layers) == 8
     assert read(HeadFields(records=(layer(width=4095), last()))).widths[1] == 4095  # 4 * 4095 + 1 parameters
+    assert len(read(HeadFields(records=(layer(repeat=5), output(1), filter_(), last()), out_channels=2)).layers) == 8
+    assert read(HeadFields(records=(gabor(2048), last()))).widths[1] == 4096  # 5 * 2048 + 1 parameters
+    # 3 * 88 + 2 * 88 * 89 + 2 * 88 + 1 = 16105 parameters
+    assert read(HeadFields(records=(gabor(88, repeat=2), last()))).tensors[2].size == 2 * 88 * 88
     assert read(HeadFields(records=(layer(flags=0x21, width=4096), last(1, 0x20)), in_dims=3, grid=(1, 1, 1)))
 
 
@@ -208,7 +351,6 @@ def test_tool_that_is_not_in_every_file_needs_its_feature_at_tool_flags(flags: i
     assert failure(records=(seeded, reserved), features=SEEDED) == ("FEATURE_MISMATCH", RECORDS + 5 + 8)
     assert failure(records=(seeded, reserved)) == ("FEATURE_MISMATCH", RECORDS)  # records in order
     assert failure(records=(layer(flags=flags, width=4097), last()))[0] == "LIMIT_WIDTH"  # HED-8 is before HED-9
-    assert failure(records=(reserved,), features=4) == ("UNSUPPORTED_FEATURE", 2)
 
 
 def test_tool_3_needs_sparse_and_seeded_at_tool_flags() -> None:
@@ -237,6 +379,12 @@ def test_dictionary_law_needs_sparse_at_rng_dictionary() -> None:
     ],
 )
 def test_highest_frequency_is_below_2_to_the_64(base: int, tail: bytes, most: int) -> None:
+    def inputs(octaves: int) -> dict[str, Any]:
+        return {"records": (layer(), input_(0, 1, bytes([0, octaves, base]) + tail), last())}
+
+    assert read(HeadFields(**inputs(most))).records[1].octaves == most
+    assert failure(**inputs(most + 1)) == ("BAD_FLOAT", RECORDS + 5 + 6)
+
     def records(octaves: int) -> dict[str, Any]:
         return {"records": (fourier(octaves=octaves, base=base, tail=tail), last())}
 
@@ -261,7 +409,9 @@ def test_dictionary_law_needs_sparse() -> None:
 
 
 def test_feature_without_a_use() -> None:
-    assert failure(features=SEEDED) == ("FEATURE_MISMATCH", 2)
+    for feature in (SEEDED, SPARSE, TRELLIS):
+        assert failure(features=feature) == ("FEATURE_MISMATCH", 2)
+    assert read(HeadFields(features=TRELLIS, records=(layer(), last(flags=2)))).records[1].tool == 2
     assert failure(features=WIDE) == ("FEATURE_MISMATCH", 2)
     both: dict[str, Any] = {"features": WIDE | SEEDED, "records": (last(flags=9),)}
     assert failure(**both, seed=2**32 - 1) == ("FEATURE_MISMATCH", 2)

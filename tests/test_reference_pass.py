@@ -433,6 +433,54 @@ def test_zstandard_frame_names_no_dictionary_and_may_have_no_content_size(frame_
         fails([compressed_pass(4, body)], "BAD_COMPRESSED_DATA", 6 + 7, head)
 
 
+@pytest.mark.parametrize("coding", [2, 3, 4])
+@pytest.mark.parametrize("damage", ["none", "long", "surplus", "cut", "empty", "bomb", "twice"])
+def test_compressed_body_of_no_bytes_is_a_whole_stream(coding: int, damage: str) -> None:
+    body = {
+        "none": compress(coding, b""),
+        "long": compress(coding, b"\0"),
+        "surplus": compress(coding, b"") + b"\0",
+        "cut": compress(coding, b"")[:-1],
+        "empty": b"",
+        "bomb": compress(coding, bytes(10**7)),
+        "twice": compress(coding, b"") * 2,
+    }[damage]
+    passes = [packed_pass(ACC), pass_payload(bits((0, 4)), body, 0, flags=8 | coding, number=1)]
+    if damage == "none":
+        assert decode(file(passes, HeadFields(profile_level=MAIN1))).passes == 2
+    else:
+        fails(passes, "BAD_COMPRESSED_DATA", 6 + 1, HeadFields(profile_level=MAIN1))
+
+
+@pytest.mark.parametrize(
+    ("frame", "is_right"),
+    [
+        ("2000 010000", True),  # content size 0, a raw block of 0 bytes
+        ("0000 010000", True),  # no content size
+        ("2000 000000 010000", True),  # two blocks
+        ("2400 010000 99e9d851", True),  # with its checksum
+        ("2400 010000 98e9d851", False),
+        ("2400 010000", False),  # without the checksum that it announces
+        ("2000 290000", False),  # a block that claims five bytes that are missing
+        ("0000 290000", False),
+        ("2000 290000 0000000000", False),  # they are there, against the content size
+        ("0000 290000 0000000000", False),
+        ("2000 2d0000 07", False),  # a compressed block that is none
+        ("2000 000000", False),  # no last block
+        ("2000", False),
+        ("20", False),
+    ],
+)
+def test_zstandard_frame_without_content_is_read_to_its_end(frame: str, is_right: bool) -> None:
+    pytest.importorskip("zstandard")
+    body = bytes.fromhex("28b52ffd" + frame)
+    passes = [packed_pass(ACC), pass_payload(bits((0, 4)), body, 0, flags=12, number=1)]
+    if is_right:
+        assert decode(file(passes, HeadFields(profile_level=MAIN1))).passes == 2
+    else:
+        fails(passes, "BAD_COMPRESSED_DATA", 6 + 1, HeadFields(profile_level=MAIN1))
+
+
 def test_padding_of_a_compressed_body_is_at_its_first_byte() -> None:
     payload = pass_payload(bits((0, 1), STEP, (4, 5)), zlib.compress(b"\0\x04"), 0, flags=10)
     fails([payload], "PADDING_NOT_ZERO", 6 + 2, one_layer())

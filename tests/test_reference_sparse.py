@@ -344,7 +344,6 @@ def test_later_pass_keeps_row_steps_at_zero_or_above_at_add_bits() -> None:
 @pytest.mark.parametrize(
     ("vectors", "k2", "s", "bit"),
     [
-        (3, 100, 1, 8),
         (COLUMNS, 100, OUT + 1, 30),
         (ROWS, 100, IN + 1, 30),
         (FLATTENED, 1000, OUT * IN + 1, 30),
@@ -355,6 +354,77 @@ def test_later_pass_keeps_row_steps_at_zero_or_above_at_add_bits() -> None:
 def test_vectors_and_number_of_atoms_that_cannot_be(vectors: int, k2: int, s: int, bit: int, coding: int) -> None:
     table = bits(*FIRST, (vectors, 2), (k2 - 1, 20), (s, 16), (0, 100))
     fails([pass_payload(table, b"", 0, flags=8 | coding)], "BAD_TABLE", TABLE + bit // 8, head_of())
+
+
+# --- 9.5: vectors = 3 ----------------------------------------------------------------------------------------------
+
+REPEATED = 3
+
+
+def two_codes(support: str, repeats: bool, shape: int = OUT) -> tuple[bytes, HeadFields]:
+    """Two layers of tool 3, IN -> OUT -> IN, both in columns; the second says so or repeats the first."""
+    first, second = (
+        code(COLUMNS, 3, 100),
+        Code(COLUMNS, 100, [[7, 9, n] for n in range(10, 10 + OUT)], [[1, -2, 3]] * OUT),
+    )
+    r = [0] * (IN * OUT)
+    for j, (atoms, x) in enumerate(zip(second.atoms, second.x, strict=True)):
+        for i in range(IN):
+            r[i * OUT + j] = sum(dictionary_entry(i, a, 2, 0, SEED) * c for a, c in zip(atoms, x, strict=True))
+    write = with_bitmap if support == "bitmap" else with_gaps
+    if support == "indices":
+        fields, values = with_indices(first)
+        more, more_values = with_indices(second)
+        body, flags, kept = bits(*values, *more_values), 8, 3
+    else:
+        fields, runs = write(first)
+        more, more_runs = write(second)
+        lanes = 6 if "lanes" in support else 0
+        body = encode_lanes(runs + more_runs, lanes) if lanes else encode_one_lane(runs + more_runs)
+        flags, kept = 9 | lanes << 4, 4
+    tail = [(REPEATED, 2), *more[kept:]] if repeats else more
+    head = head_of(records=(layer(1, 0x23, shape), last(1, 0x23)), out_channels=IN)
+    return pass_payload(bits(*FIRST, *fields, *FIRST, *tail), body, int32_crc(first.r(0) + r), flags=flags), head
+
+
+@pytest.mark.parametrize("support", ["bitmap", "gaps", "gaps, 64 lanes", "indices"])
+def test_repeated_fields_are_those_of_the_last_sparse_code(support: str) -> None:
+    (whole, head), (short, _) = two_codes(support, repeats=False), two_codes(support, repeats=True)
+    assert len(short) < len(whole)
+    assert decode(file([short], head)).weights_sha256 == decode(file([whole], head)).weights_sha256
+
+
+def test_repeated_fields_may_be_repeated_again_and_skip_what_is_not_sparse() -> None:
+    records = (layer(1, 0x03, 3), layer(1, 0x21, 3), layer(1, 0x23, 4), last(1, 0x23))
+    table = [*FIRST, (ROWS, 2), (9, 20), (1, 16), (1, 1), (1, 2), (0, 2), (9, 8), (0, 2)]  # the first matrix
+    table += [*FIRST, (0, 2), *FIRST, (0, 2)]  # its bias, and the layer of tool 1
+    table += [*FIRST, (REPEATED, 2), (3, 2), (0, 2)] * 2
+    head = head_of(records=records, in_dims=2, out_channels=2, grid=(0, 0))
+    n = 3 * 2 + 3 + 3 * 3 + 4 * 3 + 2 * 4
+    # every gap is the first symbol, 0
+    data = pass_payload(bits(*table), bytes(4), int32_crc([0] * n), flags=9)
+    assert decode(file([data], head)).passes == 1
+
+
+def test_repeated_fields_need_a_sparse_code_in_this_table() -> None:
+    made = code(COLUMNS, 3, 30)
+    again = pass_payload(bits((1, 1), (0, 4), (REPEATED, 2), (0, 100)), b"", 0, number=1)
+    fails([payload(made, "indices", made.r(0)), again], "BAD_TABLE", TABLE, head_of())
+    # at vectors, which is in the second byte of the table
+    fails([pass_payload(bits(*FIRST, (REPEATED, 2), (0, 100)), b"", 0)], "BAD_TABLE", TABLE + 1, head_of())
+
+
+@pytest.mark.parametrize("coding", [0, 1])
+def test_repeated_number_of_atoms_fits_the_vectors_at_vectors(coding: int) -> None:
+    head = head_of(records=(layer(1, 0x23, OUT), last(1, 0x23)), out_channels=IN)
+    for s, fits in ((IN, True), (IN + 1, False)):
+        rest = [(1, 1), (1, 2), (0, 2), (9, 8), (0, 2)] if coding else [(5, 5), (0, 5)]
+        table = bits(*FIRST, (COLUMNS, 2), (99, 20), (s, 16), *rest, *FIRST, (REPEATED, 2), (0, 100))
+        bit = 8 + 38 + sum(n for _, n in rest) + 8
+        found = failure(file([pass_payload(table, b"", 0, flags=8 | coding)], head))
+        assert (found[0] == "BAD_TABLE") == (not fits)
+        if not fits:
+            fails([pass_payload(table, b"", 0, flags=8 | coding)], "BAD_TABLE", TABLE + bit // 8, head)
 
 
 def test_bitmap_is_for_one_lane_only() -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -11,26 +11,34 @@ from conformance.generate import philox, rans
 from conformance.generate.describe import (
     BOX,
     COLUMNS,
+    FILTER,
     FOURIER,
     FOURIER_SEEDED,
     GAPS,
+    INPUT,
     KINDS,
+    OUTPUT,
     PACKED,
     RANS,
     RAW,
     ROWS,
     SEEDED,
+    TRELLIS_CODE,
     WIDE,
     WITH_OMEGA,
     ZLIB,
     Ancillary,
     Entry,
     File,
+    Filter,
     Fourier,
     FourierSeeded,
     Head,
+    Input,
+    Layer,
     Long,
     Model,
+    Output,
     Pass,
     Record,
     Same,
@@ -60,6 +68,8 @@ HEAD_TYPE, PASS_TYPE, LAST_CHUNK = 1, 2, 0x10
 STEP_MANTISSAS = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)
 STEP_EXPONENT = -123
 SHORT_STEPS = range(680, 808)
+DIGEST_BYTES = 16  # of base_digest
+AS_BEFORE = 3  # the field vectors of a sparse code that repeats the fields of the one before
 
 
 @dataclass
@@ -80,6 +90,12 @@ class TensorState:
         steps = [step_of(self.step + d) for d in self.row_steps or (0,) * self.tensor.rows]
         return [rne32(rne32(a) * steps[i // columns]) for i, a in enumerate(self.acc)]
 
+    def step_codes(self) -> list[int]:
+        """One step code, or one for each row; none for tool 0 (clause 9.8)."""
+        if self.tensor.layer.tool == RAW:
+            return []
+        return [self.step] if self.row_steps is None else [self.step + d for d in self.row_steps]
+
 
 @dataclass
 class Built:
@@ -90,6 +106,7 @@ class Built:
     acc_crcs: list[int]
     weights: list[list[list[float]]] = field(default_factory=list)  # [pass][tensor][entry]
     weights_sha256: list[str] = field(default_factory=list)
+    states: list[TensorState] = field(default_factory=list)  # after the last pass
 
     def chunk_end(self, label: str) -> int:
         """Offset after a chunk's trailer."""
@@ -138,6 +155,8 @@ def head_section(head: Head) -> Section:
     put("n_records", "B", len(head.records))
     for i, record in enumerate(head.records):
         out.put_section(f"record{i}.", record_section(record, last=i == len(head.records) - 1))
+    if head.has_base:
+        out.put_bytes("base_digest", head.base_digest or b"")
     for i, block in enumerate(head.optional_blocks):
         out.put(f"block{i}", "B", len(block))
         out.put_bytes(f"block{i}.data", block)
@@ -147,34 +166,63 @@ def head_section(head: Head) -> Section:
 def record_section(record: Record, *, last: bool) -> Section:
     """One layer record (clause 6.4)."""
     out = Section()
-
-    def put(name: str, fmt: str, value: float) -> None:
-        out.put(name, fmt, record.force.get(name, value))
-
-    def put_ratio(name: str, value: float, smallest: int) -> None:
-        short = value == int(value) and smallest <= value <= 255
-        put(name, "B", value if short else 0)
-        if not short or f"{name}_binary32" in record.force:
-            put(f"{name}_binary32", "f", value)
-
     if isinstance(record, Fourier):
-        put("kind", "B", FOURIER)
-        put("flags", "B", record.include_input | record.times_pi << 1)
-        put("octaves", "B", record.octaves)
-        put_ratio("base", record.base, 2)
+        out.put("kind", "B", FOURIER)
+        _put_fourier(out, record)
     elif isinstance(record, FourierSeeded):
-        put("kind", "B", FOURIER_SEEDED)
-        put("n_features", "H", record.n_features)
-        put("scale", "f", record.scale)
+        out.put("kind", "B", FOURIER_SEEDED)
+        out.put("n_features", "H", record.force.get("n_features", record.n_features))
+        out.put("scale", "f", record.scale)
+    elif isinstance(record, Input):
+        out.put("kind", "B", INPUT)
+        out.put("first", "B", record.first)
+        out.put("count", "B", record.count)
+        out.put("encoding", "B", record.force.get("encoding", FOURIER if record.encoding else 0))
+        if record.encoding is not None:
+            _put_fourier(out, record.encoding)
+    elif isinstance(record, Filter):
+        out.put("kind", "B", FILTER)
+        _put_tool_flags(out, record.layer)
+        _put_ratio(out, "omega", record.layer.omega, 1, record.layer.force)
     else:
-        put("kind", "B", KINDS[record.kind])
-        put("tool_flags", "B", record.tool_flags)
-        if not last:
-            put("width", "H", record.width)
-            put("repeat", "B", record.repeat)
-        if record.kind in WITH_OMEGA:
-            put_ratio("omega", record.omega, 1)
+        layer = record.layer if isinstance(record, Output) else record
+        if isinstance(record, Output):
+            out.put("kind", "B", OUTPUT)
+        out.put("layer_kind" if isinstance(record, Output) else "kind", "B", KINDS[layer.kind])
+        _put_tool_flags(out, layer)
+        _put_layer(out, layer, "B" if isinstance(record, Output) else "" if last else "H")
     return out
+
+
+def _put_tool_flags(out: Section, layer: Layer) -> None:
+    out.put("tool_flags", "B", layer.force.get("tool_flags", layer.tool_flags))
+
+
+def _put_layer(out: Section, layer: Layer, width: str) -> None:
+    """Width (its `struct` type, none for the last record), repeat, omega and scale of a layer."""
+    if width:
+        out.put("width", width, layer.force.get("width", layer.width))
+    if width == "H":
+        out.put("repeat", "B", layer.force.get("repeat", layer.repeat))
+    if layer.kind in WITH_OMEGA:
+        _put_ratio(out, "omega", layer.omega, 1, layer.force)
+    if layer.kind == "GABOR":
+        out.put("scale", "f", layer.scale)
+
+
+def _put_fourier(out: Section, encoding: Fourier) -> None:
+    """The fields of a FOURIER record after its kind."""
+    out.put("flags", "B", encoding.include_input | encoding.times_pi << 1)
+    out.put("octaves", "B", encoding.force.get("octaves", encoding.octaves))
+    _put_ratio(out, "base", encoding.base, 2, encoding.force)
+
+
+def _put_ratio(out: Section, name: str, value: float, smallest: int, force: Mapping[str, int]) -> None:
+    """A number as an integer of one byte, or as 0 and a binary32."""
+    short = value == int(value) and smallest <= value <= 255
+    out.put(name, "B", force.get(name, value if short else 0))
+    if not short or f"{name}_binary32" in force:
+        out.put(f"{name}_binary32", "f", force.get(f"{name}_binary32", value))
 
 
 # --- the tensor table (clauses 7.2 and 7.3) --------------------------------------------------------
@@ -249,10 +297,12 @@ class ValueList:
 class PassWriter:
     """The tensor table of a pass and the values of its body in order, entry by entry."""
 
-    def __init__(self, coding: int) -> None:
+    def __init__(self, coding: int, log2_lanes: int) -> None:
         self.coding = coding
+        self.n_lanes = 1 << log2_lanes
         self.table = TableWriter()
         self.lists: list[ValueList] = []
+        self.states: dict[int, list[int]] = {}  # of the values of tool 2, by tensor ordinal
         self._models: list[rans.Parameters] = []
 
     def put_values(
@@ -280,22 +330,38 @@ class PassWriter:
             self._models.append(rans.long_parameters((*fields, model.low_bits, model.escape)))
         self.lists.append(ValueList(values, 0, runs_of(values, self._models[-1]) if self._models else []))
 
+    def put_trellis(self, tensor: Tensor, entry: Entry, prefix: str) -> None:
+        """Values k of tool 2, and their states (clause 9.4)."""
+
+        def runs_of(values: Sequence[int], model: rans.Parameters) -> list[rans.Run]:
+            return rans.trellis_runs(values, model, walk(values, model))
+
+        def walk(values: Sequence[int], model: rans.Parameters | None) -> list[int]:
+            states = rans.trellis_states([rans.parity(k, model) for k in values], self.n_lanes)
+            self.states[tensor.ordinal] = states
+            return states
+
+        self.put_values(entry, prefix, entry.values, entry.model, entry.width, runs_of)
+        if self.coding != RANS:
+            walk(entry.values, None)
+
     def put_sparse(self, entry: Entry, prefix: str, code: SparseCode) -> None:
         """A sparse code (clause 9.5)."""
-        self.table.put(entry, prefix, "vectors", code.vectors, 2)
-        self.table.put(entry, prefix, "n_atoms", code.n_atoms - 1, 20)
-        self.table.put(entry, prefix, "n_nonzero", code.n_nonzero, 16)
+        self.table.put(entry, prefix, "vectors", AS_BEFORE if code.repeated else code.vectors, 2)
+        if not code.repeated:
+            self.table.put(entry, prefix, "n_atoms", code.n_atoms - 1, 20)
+            self.table.put(entry, prefix, "n_nonzero", code.n_nonzero, 16)
+            if self.coding == RANS:
+                self.table.put(entry, prefix, "support", code.support, 1)
         indices = tuple(a for atoms in code.atoms for a in atoms)
         if self.coding != RANS:
             width = code.index_width or max(1, *(a.bit_length() for a in (0, *indices)))
             self.put_values(entry, prefix + "atoms.", indices, Zero(), width)
+        elif code.support == GAPS:
+            self.put_values(entry, prefix + "atoms.", gaps_of(code), code.gap_model, None, rans.gap_runs)
         else:
-            self.table.put(entry, prefix, "support", code.support, 1)
-            if code.support == GAPS:
-                self.put_values(entry, prefix + "atoms.", gaps_of(code), code.gap_model, None, rans.gap_runs)
-            else:
-                bitmaps = [symbol for atoms in code.atoms for symbol in rans.bitmap_run(atoms, code.n_atoms)]
-                self.lists.append(ValueList(indices, 0, [bitmaps]))
+            bitmaps = [symbol for atoms in code.atoms for symbol in rans.bitmap_run(atoms, code.n_atoms)]
+            self.lists.append(ValueList(indices, 0, [bitmaps]))
         coefficients = tuple(x for row in code.coefficients for x in row)
         self.put_values(entry, prefix, coefficients, entry.model, entry.width)
 
@@ -323,24 +389,26 @@ class PassWriter:
             self.table.put(entry, prefix, "refine_bits", entry.refine - 1, 3)
 
 
-def table_and_lists(number: int, coded: Pass, tensors: list[Tensor]) -> tuple[TableWriter, list[ValueList]]:
-    """The tensor table of a pass and the values of its body in order."""
-    out = PassWriter(coded.coding)
+def written_pass(coded: Pass, tensors: list[Tensor], *, is_first: bool) -> PassWriter:
+    """The tensor table of a pass and the values of its body in order; `is_first`: coded as a pass 0."""
+    out = PassWriter(coded.coding, coded.log2_lanes)
     for tensor, entry in zip(tensors, coded.entries, strict=True):
         prefix = f"tensor{tensor.ordinal}."
         if tensor.layer.tool == RAW:
-            if number == 0:
+            if is_first:
                 out.put_raw(tensor, entry)
             continue
-        put_fields = out.put_first if number == 0 else out.put_later
+        put_fields = out.put_first if is_first else out.put_later
         put_fields(tensor, entry, prefix)
-        if number > 0 and entry.refine is None:
+        if not is_first and entry.refine is None:
             continue
         if entry.sparse is not None:
             out.put_sparse(entry, prefix, entry.sparse)
+        elif tensor.layer.tool == TRELLIS_CODE:
+            out.put_trellis(tensor, entry, prefix)
         else:
             out.put_values(entry, prefix, entry.values, entry.model, entry.width)
-    return out.table, out.lists
+    return out
 
 
 def gaps_of(code: SparseCode) -> tuple[int, ...]:
@@ -386,7 +454,8 @@ def body_bytes(coded: Pass, lists: list[ValueList]) -> bytes:
 
 def sparse_sums(tensor: Tensor, code: SparseCode, head: Head) -> tuple[int, ...]:
     """The integers r of a matrix of tool 3 in C order (clause 9.5)."""
-    shapes = {COLUMNS: (tensor.columns, tensor.rows), ROWS: (tensor.rows, tensor.columns)}
+    columns = max(tensor.columns, 1)
+    shapes = {COLUMNS: (columns, tensor.rows), ROWS: (tensor.rows, columns)}
     n_vectors, length = shapes.get(code.vectors, (1, tensor.size))
     vectors = []
     for atoms, coefficients in zip(code.atoms, code.coefficients, strict=True):
@@ -403,14 +472,17 @@ def sparse_sums(tensor: Tensor, code: SparseCode, head: Head) -> tuple[int, ...]
     return tuple(r for vector in vectors for r in vector)
 
 
-def apply_pass(number: int, coded: Pass, states: list[TensorState], head: Head) -> list[int]:
+def apply_pass(written: PassWriter, coded: Pass, states: list[TensorState], head: Head, *, is_first: bool) -> list[int]:
     """Update the integers by one pass; returns the acc that acc_crc covers, in table order."""
     covered: list[int] = []
     for state, entry in zip(states, coded.entries, strict=True):
         values = entry.values
         if entry.sparse is not None:
             values = sparse_sums(state.tensor, entry.sparse, head)
-        if number == 0:
+        elif state.tensor.ordinal in written.states:
+            trellis = written.states[state.tensor.ordinal]
+            values = tuple(rans.contribution(k, at) for k, at in zip(values, trellis, strict=True))
+        if is_first:
             state.acc = list(values) or [0] * state.tensor.size
             state.step, state.row_steps = entry.step, entry.row_steps
             if len(state.acc) != state.tensor.size:
@@ -427,6 +499,16 @@ def apply_pass(number: int, coded: Pass, states: list[TensorState], head: Head) 
             state.step -= 8 * entry.refine
         covered += state.acc
     return covered
+
+
+def state_digest(states: Sequence[TensorState]) -> bytes:
+    """The 16 bytes that name a base (clause 9.8)."""
+    digest = hashlib.sha256()
+    for state in states:
+        steps = state.step_codes()
+        digest.update(struct.pack(f"<{len(steps)}H", *steps))
+        digest.update(struct.pack(f"<{len(state.acc)}I", *(a & 0xFFFFFFFF for a in state.acc)))
+    return digest.digest()[:DIGEST_BYTES]
 
 
 def acc_crc(acc: list[int]) -> int:
@@ -460,14 +542,14 @@ def _body_section(coded: Pass, lists: list[ValueList]) -> Section:
     return out
 
 
-def pass_section(number: int, coded: Pass, tensors: list[Tensor], crc: int) -> Section:
+def pass_section(number: int, coded: Pass, written: PassWriter, crc: int) -> Section:
     """The payload of a PASS chunk."""
     out = Section()
     flags = coded.coding | 8 | coded.log2_lanes << 4
     out.put("flags", "B", coded.force.get("flags", flags))
     out.put("pass", "B", coded.force.get("pass", number))
     out.put("acc_crc", "I", coded.force.get("acc_crc", crc))
-    table, lists = table_and_lists(number, coded, tensors)
+    table, lists = written.table, written.lists
     if "table_padding" in coded.force:
         table.bits.put(coded.force["table_padding"], -table.bits.length % 8)
     out.put_section("", _bit_section(table.bits, table.marks, "table_padding"))
@@ -513,12 +595,19 @@ def build(file: File, *, weights_from: int = 0) -> Built:
     """Write a described file; weights are computed for the passes from `weights_from` on, empty before."""
     tensors = file.head.tensors()
     states = [TensorState(tensor, []) for tensor in tensors]
+    head = file.head
+    if file.base is not None:
+        before = built_base(file.base).states
+        states = [replace(state, tensor=tensor) for state, tensor in zip(before, tensors, strict=True)]
+        head = replace(head, base_digest=head.base_digest or state_digest(before))
     built = Built(b"", {}, [])
-    payloads = {"HEAD": head_section(file.head)}
+    payloads = {"HEAD": head_section(head)}
     for number, coded in enumerate(file.passes):
-        crc = acc_crc(apply_pass(number, coded, states, file.head))
+        is_first = number == 0 and file.base is None
+        written = written_pass(coded, tensors, is_first=is_first)
+        crc = acc_crc(apply_pass(written, coded, states, head, is_first=is_first))
         built.acc_crcs.append(crc)
-        payloads[f"PASS{number}"] = pass_section(number, coded, tensors, crc)
+        payloads[f"PASS{number}"] = pass_section(number, coded, written, crc)
         built.weights.append([state.weights() for state in states] if number >= weights_from else [])
         built.weights_sha256.append(weights_sha256(built.weights[-1]))
     out = _assemble(file, payloads, built.weights_sha256, {})
@@ -529,7 +618,12 @@ def build(file: File, *, weights_from: int = 0) -> Built:
     }
     if any(item.index_passes is not None for item in file.ancillary):
         out = _assemble(file, payloads, built.weights_sha256, places)
-    return replace(built, data=bytes(out.data), marks=out.marks)
+    return replace(built, data=bytes(out.data), marks=out.marks, states=states)
+
+
+def built_base(file: File) -> Built:
+    """A base; its weights are not needed."""
+    return build(file, weights_from=len(file.passes))
 
 
 def _size_of(out: Section, label: str) -> int:

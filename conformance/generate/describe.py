@@ -8,13 +8,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-KINDS = {"LINEAR": 1, "SINE": 2, "RELU": 3, "GAUSSIAN": 4, "TANH": 5, "SIGMOID": 6, "ELU": 7}
-WITH_OMEGA = {"SINE", "GAUSSIAN"}
-FOURIER, FOURIER_SEEDED = 33, 34
-WIDE, SEEDED, SPARSE = 1, 2, 8  # bits of features_required
+KINDS = {
+    "LINEAR": 1,
+    "SINE": 2,
+    "RELU": 3,
+    "GAUSSIAN": 4,
+    "TANH": 5,
+    "SIGMOID": 6,
+    "ELU": 7,
+    "GABOR": 8,
+    "FINER": 9,
+}
+WITH_OMEGA = {"SINE", "GAUSSIAN", "GABOR", "FINER"}
+FOURIER, FOURIER_SEEDED, INPUT, OUTPUT, FILTER = 33, 34, 64, 65, 66
+WIDE, SEEDED, TRELLIS, SPARSE, SHARED_BASE = 1, 2, 4, 8, 128  # bits of features_required
 CENTRES, CORNERS, CORNERS_PROPORTIONAL, CENTRES_UNIT, BOX = 0, 1, 2, 3, 15
 PACKED, RANS, ZLIB, BROTLI, ZSTANDARD = 0, 1, 2, 3, 4
-RAW, SCALAR, SPARSE_CODE = 0, 1, 3  # coding tools
+RAW, SCALAR, TRELLIS_CODE, SPARSE_CODE = 0, 1, 2, 3  # coding tools
 COLUMNS, ROWS, FLATTENED = 0, 1, 2  # vectors of a sparse code
 BITMAP, GAPS = 0, 1  # supports of a sparse code
 NOTHING: Mapping[str, int] = {}
@@ -28,6 +38,7 @@ class Layer:
     width: int = 1
     repeat: int = 1
     omega: float = 1
+    scale: float = 1
     tool: int = SCALAR
     prior: bool = False
     row_steps: bool = False
@@ -61,16 +72,62 @@ class FourierSeeded:
     force: Mapping[str, int] = field(default_factory=dict)
 
 
-Record = Layer | Fourier | FourierSeeded
+@dataclass(frozen=True)
+class Input:
+    """An INPUT record: coordinates of `count` axes from `first` on, as they are or with an encoding."""
+
+    first: int = 0
+    count: int = 1
+    encoding: Fourier | None = None
+    force: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of values that are appended."""
+        return self.count if self.encoding is None else encoded_width(self.encoding, self.count)
+
+
+@dataclass(frozen=True)
+class Output:
+    """An OUTPUT record: this layer gives values of the field."""
+
+    layer: Layer
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A FILTER record: tool_flags and omega are those of a layer."""
+
+    layer: Layer
+
+
+Record = Layer | Fourier | FourierSeeded | Input | Output | Filter
+
+
+def encoded_width(encoding: Fourier, n_axes: int) -> int:
+    """Number of values that a FOURIER encoding makes of so many coordinates."""
+    return n_axes * (2 * encoding.octaves + encoding.include_input)
+
+
+class Unit(NamedTuple):
+    """A layer of clause 6.7: its number, role (the record it comes from), matrix, and whether it is complex."""
+
+    number: int
+    role: type[Layer] | type[Output] | type[Filter]
+    layer: Layer
+    rows: int
+    columns: int
+    is_complex: bool = False
 
 
 class Tensor(NamedTuple):
-    """A tensor of clause 6.7: its ordinal, rows, columns (0 for a bias) and layer record."""
+    """A tensor of clause 6.7: its ordinal, rows, columns (0 for a bias), layer record, and whether there is a base."""
 
     ordinal: int
     rows: int
     columns: int
     layer: Layer
+    has_base: bool = False
 
     @property
     def size(self) -> int:
@@ -79,8 +136,8 @@ class Tensor(NamedTuple):
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the tensor is a matrix of tool 3."""
-        return self.layer.tool == SPARSE_CODE and self.columns > 0
+        """Whether the tensor is a sparse code: a matrix of tool 3, or its bias where there is a base."""
+        return self.layer.tool == SPARSE_CODE and (self.columns > 0 or self.has_base)
 
 
 @dataclass(frozen=True)
@@ -104,36 +161,60 @@ class Head:
     rng_dictionary: int = 0x10
     seed: int = 1
     optional_blocks: tuple[bytes, ...] = ()
+    base_digest: bytes | None = None
     force: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def has_base(self) -> bool:
+        """Whether the feature SHARED_BASE is set."""
+        return bool(self.features_required & SHARED_BASE)
+
     def encoded_width(self) -> int:
-        """Number of inputs of the first layer."""
+        """Number of the first current values."""
         first = self.records[0]
         if isinstance(first, Fourier):
-            return self.in_dims * (2 * first.octaves + first.include_input)
+            return encoded_width(first, self.in_dims)
         if isinstance(first, FourierSeeded):
             return 2 * first.n_features
-        return self.in_dims
+        return 0 if isinstance(first, Input) else self.in_dims
 
-    def layers(self) -> list[Layer]:
-        """Every layer, repeats written out."""
-        out: list[Layer] = []
-        for record in self.records:
-            if isinstance(record, Layer):
-                out += [record] * record.repeat
+    def steps(self) -> list[Input | Unit]:
+        """Every layer and INPUT in order, repeats written out (clause 6.7)."""
+        n_last = self.out_channels - sum(r.layer.width for r in self.records if isinstance(r, Output))
+        out: list[Input | Unit] = []
+        current = self.encoded_width()
+        gabor = number = 0  # gabor: width of the GABOR layer whose outputs the current values are
+        for i, record in enumerate(self.records):
+            if isinstance(record, Input):
+                current, gabor = current + record.n_outputs, 0
+                out.append(record)
+            elif isinstance(record, Output):
+                out.append(Unit(number, Output, record.layer, record.layer.width, current))
+                number += 1
+            elif isinstance(record, Filter):
+                out.append(Unit(number, Filter, record.layer, current, self.in_dims))
+                number, gabor = number + 1, 0
+            elif isinstance(record, Layer):
+                width = n_last if i == len(self.records) - 1 else record.width
+                is_gabor = record.kind == "GABOR"
+                for _ in range(record.repeat):
+                    is_complex = is_gabor and gabor > 0
+                    rows, columns = (2 * width, gabor) if is_complex else (width, current)
+                    out.append(Unit(number, Layer, record, rows, columns, is_complex))
+                    number, current, gabor = number + 1, 2 * width if is_gabor else width, width if is_gabor else 0
         return out
+
+    def units(self) -> list[Unit]:
+        """Every layer."""
+        return [step for step in self.steps() if isinstance(step, Unit)]
 
     def tensors(self) -> list[Tensor]:
         """Every tensor in table order (clause 6.7)."""
-        layers = self.layers()
-        widths = [layer.width for layer in layers[:-1]] + [self.out_channels]
         out = []
-        inputs = self.encoded_width()
-        for i, (layer, width) in enumerate(zip(layers, widths, strict=True)):
-            out.append(Tensor(2 * i, width, inputs, layer))
-            if layer.bias:
-                out.append(Tensor(2 * i + 1, width, 0, layer))
-            inputs = width
+        for unit in self.units():
+            out.append(Tensor(2 * unit.number, unit.rows, unit.columns, unit.layer, self.has_base))
+            if unit.layer.bias:
+                out.append(Tensor(2 * unit.number + 1, unit.rows, 0, unit.layer, self.has_base))
         return out
 
     def n_samples(self) -> int:
@@ -180,7 +261,7 @@ class SparseCode:
     """Atoms and coefficients of a matrix of tool 3 (clause 9.5), both one tuple for each vector; k2 is `n_atoms`.
 
     `vectors`, `support`, `gap_model` and `index_width` are fields of the table; the model and the width of the
-    coefficients are those of the entry.
+    coefficients are those of the entry. `repeated`: the table says `vectors` = 3, as the sparse code before.
     """
 
     n_atoms: int
@@ -190,6 +271,7 @@ class SparseCode:
     support: int = GAPS
     gap_model: Model = Short("LAPLACE", 24)
     index_width: int | None = None
+    repeated: bool = False
 
     @property
     def n_nonzero(self) -> int:
@@ -201,8 +283,8 @@ class SparseCode:
 class Entry:
     """One tensor in one pass.
 
-    `values`: the integers r, or the bit patterns of tool 0. `prior`: (m, E). `refine`: bits gained in a later
-    pass, None for a tensor that stays. `width`, `row_width`: bits of packed values, None for the least.
+    `values`: the integers r, or k of tool 2, or the bit patterns of tool 0. `prior`: (m, E). `refine`: bits gained
+    in a later pass, None for a tensor that stays. `width`, `row_width`: bits of packed values, None for the least.
     `sparse`: what a matrix of tool 3 has in place of values.
     """
 
@@ -246,12 +328,13 @@ class Ancillary:
 
 @dataclass(frozen=True)
 class File:
-    """A whole file: `order` names HEAD, PASS0, PASS1, … and ancillary chunks in file order."""
+    """A whole file: `order` names HEAD, PASS0, PASS1, … and ancillary chunks in file order; `base`: of SHARED_BASE."""
 
     head: Head
     passes: tuple[Pass, ...]
     ancillary: tuple[Ancillary, ...] = ()
     order: tuple[str, ...] | None = None
+    base: "File | None" = None
 
     def chunk_order(self) -> tuple[str, ...]:
         """The labels of the chunks in file order."""

@@ -1,7 +1,7 @@
 """Values of the field in binary64 with a bound of the error of binary32 evaluation (clause 16)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -12,9 +12,13 @@ from conformance.generate.describe import (
     CENTRES_UNIT,
     CORNERS,
     CORNERS_PROPORTIONAL,
+    Filter,
     Fourier,
     FourierSeeded,
     Head,
+    Input,
+    Output,
+    Unit,
 )
 from conformance.generate.primitives import rne32
 
@@ -22,21 +26,11 @@ UNIT_ROUNDOFF = 2.0**-24
 FLOOR = 1e-7  # least tolerance stated
 FUNCTION_ULPS = 4  # error allowed to sin, exp, tanh of a binary32 library, in units of UNIT_ROUNDOFF
 
-ACTIVATIONS: dict[str, Callable[[float], float]] = {
-    "LINEAR": lambda t: t,
-    "SINE": math.sin,
-    "RELU": lambda t: max(t, 0.0),
-    "GAUSSIAN": lambda t: math.exp(-t * t),
-    "TANH": math.tanh,
-    "SIGMOID": lambda t: 1 / (1 + math.exp(-t)),
-    "ELU": lambda t: t if t > 0 else math.exp(t) - 1,
-}
-
 Number = tuple[float, float]  # value, bound of its error
 
 
 @dataclass(frozen=True)
-class Output:
+class Samples:
     """Field values of one case and the tolerance a decoder has (VAL-1)."""
 
     values: list[float]
@@ -65,13 +59,15 @@ def _coordinate(head: Head, axis: int, i: int, sizes: Sequence[int]) -> float:
     return rules[head.coords]()
 
 
-def evaluate(head: Head, weights: list[list[float]], points: list[tuple[float, ...]], shape: tuple[int, ...]) -> Output:
+def evaluate(
+    head: Head, weights: list[list[float]], points: list[tuple[float, ...]], shape: tuple[int, ...]
+) -> Samples:
     """Field values at points (n, in_dims), to be written in `shape`."""
     results = [number for point in points for number in _network(head, weights, point)]
     bounds = [bound for _, bound in results]
     peak = max(*bounds, FLOOR)
     rms = max(math.sqrt(sum(b * b for b in bounds) / len(bounds)), FLOOR)
-    return Output([rne32(value) for value, _ in results], shape, _round_up(peak), _round_up(rms))
+    return Samples([rne32(value) for value, _ in results], shape, _round_up(peak), _round_up(rms))
 
 
 def _round_up(number: float) -> float:
@@ -81,30 +77,128 @@ def _round_up(number: float) -> float:
 
 
 def _network(head: Head, weights: list[list[float]], point: tuple[float, ...]) -> list[Number]:
+    coordinates = _exact(point)
     values = _encoded(head, point)
-    matrices = iter(zip(head.tensors(), weights, strict=True))
-    for layer in head.layers():
-        matrix, entries = next(matrices)
-        bias = next(matrices)[1] if layer.bias else [0.0] * matrix.rows
-        act = ACTIVATIONS[layer.kind]
-        omega = rne32(layer.omega)
-        rows = (entries[r * matrix.columns : (r + 1) * matrix.columns] for r in range(matrix.rows))
-        values = [_unit(row, b, values, omega, act) for row, b in zip(rows, bias, strict=True)]
-    return values
+    extra: list[Number] = []
+    matrices = iter(weights)
+    for step in head.steps():
+        if isinstance(step, Input):
+            values = joined(values, appended_values(step, point))
+            continue
+        sums = layer_sums(step, matrices, coordinates if step.role is Filter else values)
+        if step.role is Filter:
+            values = [multiplied(value, factor) for value, factor in zip(values, _activated(step, sums), strict=True)]
+        elif step.role is Output:
+            extra += _activated(step, sums)
+        else:
+            values = _activated(step, sums)
+    return field_values(values, extra)
 
 
-def _unit(
-    row: Sequence[float], bias: float, inputs: list[Number], omega: float, act: Callable[[float], float]
-) -> Number:
-    """One output of a layer; every activation of the registry has slope at most 1."""
+def field_values(last: list[Number], extra: list[Number]) -> list[Number]:
+    """The outputs of the last layer, then those of the OUTPUT records."""
+    return last + extra
+
+
+def joined(values: list[Number], appended: list[Number]) -> list[Number]:
+    """The current values behind an INPUT."""
+    return values + appended
+
+
+def _exact(numbers: Sequence[float]) -> list[Number]:
+    return [(x, 0.0) for x in numbers]
+
+
+def layer_sums(unit: Unit, matrices: Iterator[list[float]], inputs: list[Number]) -> list[Number]:
+    """W x + b; of a complex layer the real parts, then the imaginary ones."""
+    entries = next(matrices)
+    bias = next(matrices) if unit.layer.bias else [0.0] * unit.rows
+    rows = [entries[r * unit.columns : (r + 1) * unit.columns] for r in range(unit.rows)]
+    if unit.is_complex:
+        width = unit.rows // 2
+        real, imaginary = rows[:width], rows[width:]
+        rows = [[*w1, *(-w for w in w2)] for w1, w2 in zip(real, imaginary, strict=True)]
+        rows += [[*w2, *w1] for w1, w2 in zip(real, imaginary, strict=True)]
+    return [_sum(row, b, inputs) for row, b in zip(rows, bias, strict=True)]
+
+
+def _sum(row: Sequence[float], bias: float, inputs: list[Number]) -> Number:
     total = math.fsum([w * x for w, (x, _) in zip(row, inputs, strict=True)] + [bias])
     size = sum(abs(w * x) for w, (x, _) in zip(row, inputs, strict=True)) + abs(bias)
     error = sum(abs(w) * e for w, (_, e) in zip(row, inputs, strict=True))
-    error = omega * (error + (len(row) + 3) * UNIT_ROUNDOFF * size)
-    value = act(omega * total)
-    if act is ACTIVATIONS["LINEAR"] or act is ACTIVATIONS["RELU"]:
-        return value, error
-    return value, error + FUNCTION_ULPS * UNIT_ROUNDOFF
+    return total, error + (len(row) + 3) * UNIT_ROUNDOFF * size
+
+
+def _activated(unit: Unit, sums: list[Number]) -> list[Number]:
+    """The outputs of a layer (clause 16.3)."""
+    omega = rne32(unit.layer.omega)
+    kind = "SINE" if unit.role is Filter else unit.layer.kind
+    if kind == "GABOR":
+        return _gabor(sums, omega, rne32(unit.layer.scale), is_complex=unit.is_complex)
+    return [ACTIVATIONS[kind](t, omega) for t in sums]
+
+
+def _of_slope_1(act: Callable[[float], float], ulps: int) -> Callable[[Number, float], Number]:
+    """An activation whose slope is at most 1."""
+
+    def apply(t: Number, omega: float) -> Number:
+        return act(omega * t[0]), omega * t[1] + ulps * UNIT_ROUNDOFF
+
+    return apply
+
+
+def finer(t: Number, omega: float) -> Number:
+    """The activation of FINER."""
+    value, error = t
+    argument = omega * ((abs(value) + 1) * value)
+    slope = omega * (2 * (abs(value) + error) + 1)
+    error = slope * error + 4 * UNIT_ROUNDOFF * abs(argument)
+    return math.sin(argument), error + FUNCTION_ULPS * UNIT_ROUNDOFF
+
+
+ACTIVATIONS: dict[str, Callable[[Number, float], Number]] = {
+    "LINEAR": _of_slope_1(lambda t: t, 0),
+    "SINE": _of_slope_1(math.sin, FUNCTION_ULPS),
+    "RELU": _of_slope_1(lambda t: max(t, 0.0), 0),
+    "GAUSSIAN": _of_slope_1(lambda t: math.exp(-t * t), FUNCTION_ULPS),
+    "TANH": _of_slope_1(math.tanh, FUNCTION_ULPS),
+    "SIGMOID": _of_slope_1(lambda t: 1 / (1 + math.exp(-t)), FUNCTION_ULPS),
+    "ELU": _of_slope_1(lambda t: t if t > 0 else math.exp(t) - 1, FUNCTION_ULPS),
+    "FINER": finer,
+}
+
+
+def _gabor(sums: list[Number], omega: float, scale: float, *, is_complex: bool) -> list[Number]:
+    """Real parts of all wavelets, then imaginary parts."""
+    width = len(sums) // 2 if is_complex else len(sums)
+    imaginary = sums[width:] if is_complex else [(0.0, 0.0)] * width
+    waves = [wavelet(t1, t2, omega, scale) for t1, t2 in zip(sums[:width], imaginary, strict=True)]
+    return [real for real, _ in waves] + [imag for _, imag in waves]
+
+
+def wavelet(t1: Number, t2: Number, omega: float, scale: float) -> tuple[Number, Number]:
+    """One wavelet; the envelope's relative error is the absolute error of its exponent."""
+    (x, ex), (y, ey) = t1, t2
+    exponent = -omega * y - scale**2 * (x * x + y * y)
+    size = abs(omega * y) + scale**2 * (x * x + y * y)
+    error = omega * ey + scale**2 * (2 * abs(x) * ex + 2 * abs(y) * ey + ex * ex + ey * ey)
+    relative = math.expm1(error + (8 * size + FUNCTION_ULPS) * UNIT_ROUNDOFF)
+    phase = omega * ex + 2 * UNIT_ROUNDOFF * abs(omega * x)
+    envelope = math.exp(exponent)
+    bound = envelope * (relative + (1 + relative) * (phase + (FUNCTION_ULPS + 2) * UNIT_ROUNDOFF))
+    return (envelope * math.cos(omega * x), bound), (envelope * math.sin(omega * x), bound)
+
+
+def multiplied(value: Number, factor: Number) -> Number:
+    """A current value behind a FILTER."""
+    (a, ea), (b, eb) = value, factor
+    return a * b, abs(a) * eb + abs(b) * ea + ea * eb + UNIT_ROUNDOFF * abs(a * b)
+
+
+def appended_values(record: Input, point: tuple[float, ...]) -> list[Number]:
+    """What an INPUT appends."""
+    chosen = point[record.first : record.first + record.count]
+    return _exact(chosen) if record.encoding is None else _fourier(record.encoding, chosen)
 
 
 def _waves(arguments: list[Number]) -> tuple[list[Number], list[Number]]:
@@ -114,19 +208,23 @@ def _waves(arguments: list[Number]) -> tuple[list[Number], list[Number]]:
     return sines, cosines
 
 
+def _fourier(encoding: Fourier, point: tuple[float, ...]) -> list[Number]:
+    """Outputs of FOURIER for some coordinates (clause 16.2)."""
+    out = _exact(point) if encoding.include_input else []
+    for j in range(encoding.octaves):
+        frequency = rne32(rne32(encoding.base) ** j * (math.pi if encoding.times_pi else 1))
+        # the frequency itself may be one unit off where a library's power is
+        arguments = [(rne32(x * frequency), 2 * UNIT_ROUNDOFF * abs(x * frequency)) for x in point]
+        sines, cosines = _waves(arguments)
+        out += sines + cosines
+    return out
+
+
 def _encoded(head: Head, point: tuple[float, ...]) -> list[Number]:
-    """Outputs of the input encoding (clause 16.2), or the coordinates."""
+    """The first current values: outputs of the input encoding (clause 16.2), the coordinates, or none."""
     first = head.records[0]
-    inputs = [(x, 0.0) for x in point]
     if isinstance(first, Fourier):
-        out = list(inputs) if first.include_input else []
-        for j in range(first.octaves):
-            frequency = rne32(rne32(first.base) ** j * (math.pi if first.times_pi else 1))
-            # the frequency itself may be one unit off where a library's power is
-            arguments = [(rne32(x * frequency), 2 * UNIT_ROUNDOFF * abs(x * frequency)) for x in point]
-            sines, cosines = _waves(arguments)
-            out += sines + cosines
-        return out
+        return _fourier(first, point)
     if isinstance(first, FourierSeeded):
         scale = rne32(first.scale)
         arguments = []
@@ -137,4 +235,4 @@ def _encoded(head: Head, point: tuple[float, ...]) -> list[Number]:
             arguments.append((math.fsum(terms), bound))
         sines, cosines = _waves(arguments)
         return sines + cosines
-    return inputs
+    return [] if isinstance(first, Input) else _exact(point)

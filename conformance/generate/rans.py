@@ -1,4 +1,4 @@
-"""Encoder of clause 10: model GL, raw fields, escapes, and the rANS coder with one lane or N lanes."""
+"""Encoder of clauses 9.4 and 10: model GL, trellis, raw fields, escapes, the rANS coder with one lane or N lanes."""
 
 import struct
 from collections.abc import Sequence
@@ -78,18 +78,32 @@ def symbol_table(model: Parameters) -> dict[int, Symbol]:
     """Frequency and cumulative frequency of every model symbol (clause 10.2)."""
     r = model.max_symbol
     g = _weights(model.theta, model.rho, model.heavy, r + 1)
+    return _two_sided(model, [g[abs(v)] for v in range(-r, r + 1)])
+
+
+@cache
+def second_table(model: Parameters) -> dict[int, Symbol]:
+    """The table of quantiser 1 where b = 0 (TRE-1)."""
+    r = model.max_symbol
+    g = _weights(model.theta, model.rho, model.heavy, r + 1)
+    between = [g[0] >> 1] + [(g[k - 1] + g[k]) >> 1 for k in range(1, r + 1)]
+    return _two_sided(model, [between[abs(v)] for v in range(-r, r + 1)])
+
+
+def _two_sided(model: Parameters, u: list[int]) -> dict[int, Symbol]:
+    """Frequencies of the symbols -R to R from their weights."""
+    r = model.max_symbol
     avail = (1 << PRECISION) - (2 * r + 1)
     z = (avail * model.zero_probability) >> 8
     avail -= z
-    u = {v: g[abs(v)] for v in range(-r, r + 1)}
     if model.zero_probability:
-        u[0] = 0
-    total = max(1, sum(u.values()))
-    f = {v: 1 + (u[v] * avail) // total for v in u}
-    f[0] += z
-    f[0] += (1 << PRECISION) - sum(f.values())
-    starts = accumulate(f.values(), initial=0)
-    return {v: (f[v], c) for v, c in zip(f, starts, strict=False)}
+        u[r] = 0
+    total = max(1, sum(u))
+    f = [1 + (w * avail) // total for w in u]
+    f[r] += z
+    f[r] += (1 << PRECISION) - sum(f)
+    starts = accumulate(f, initial=0)
+    return {k - r: item for k, item in enumerate(zip(f, starts, strict=False))}
 
 
 @cache
@@ -130,22 +144,34 @@ def raw_runs(fields: Sequence[tuple[int, int]]) -> list[Run]:
 
 def value_runs(values: Sequence[int], model: Parameters) -> list[Run]:
     """Runs of a list of values under a model (clause 10.1)."""
-    half = (1 << model.low_bits) >> 1
-    return _runs([v + half for v in values], model, symbol_table(model))
+    table = symbol_table(model)
+    return symbol_runs(shifted(values, model), model, [table] * len(values))
 
 
 def gap_runs(gaps: Sequence[int], model: Parameters) -> list[Run]:
     """Runs of a list of gaps under a one-sided model (clause 9.5)."""
-    return _runs(gaps, model, one_sided_table(model))
+    table = one_sided_table(model)
+    return symbol_runs(gaps, model, [table] * len(gaps))
 
 
-def _runs(values: Sequence[int], model: Parameters, table: dict[int, Symbol]) -> list[Run]:
-    """Runs of u·2^b + low for each value."""
+def trellis_runs(values: Sequence[int], model: Parameters, states: Sequence[int]) -> list[Run]:
+    """Runs of the values k of a tensor of tool 2, each with its state (TRE-1)."""
+    tables = [second_table(model) if state & 1 and not model.low_bits else symbol_table(model) for state in states]
+    return symbol_runs(shifted(values, model), model, tables)
+
+
+def shifted(values: Sequence[int], model: Parameters) -> list[int]:
+    """Values as u·2^b + low."""
+    half = (1 << model.low_bits) >> 1
+    return [v + half for v in values]
+
+
+def symbol_runs(values: Sequence[int], model: Parameters, tables: Sequence[dict[int, Symbol]]) -> list[Run]:
+    """Runs of u·2^b + low for each value, its symbol by its own table."""
     full = [v >> model.low_bits for v in values]
     if not model.escape and any(abs(u) > model.max_symbol for u in full):
         raise ValueError("a value needs an escape")
-    clipped = [max(-model.max_symbol, min(model.max_symbol, u)) for u in full]
-    runs = [[table[u] for u in clipped]]
+    runs = [[table[_clipped(u, model)] for u, table in zip(full, tables, strict=True)]]
     if model.low_bits:
         runs += raw_runs([(v & ((1 << model.low_bits) - 1), model.low_bits) for v in values])
     if model.escape:
@@ -154,6 +180,35 @@ def _runs(values: Sequence[int], model: Parameters, table: dict[int, Symbol]) ->
         runs.append([(PREFIX_FREQUENCIES[p], sum(PREFIX_FREQUENCIES[:p])) for p in prefixes])
         runs += raw_runs([(e + 1 - (1 << p), p) for e, p in zip(escapes, prefixes, strict=True)])
     return runs
+
+
+def _clipped(u: int, model: Parameters) -> int:
+    return max(-model.max_symbol, min(model.max_symbol, u))
+
+
+# --- the trellis (clause 9.4) ------------------------------------------------------------------------
+
+TRANSITIONS = ((0, 2), (7, 5), (1, 3), (6, 4), (2, 0), (5, 7), (3, 1), (4, 6))
+
+
+def parity(k: int, model: Parameters | None) -> int:
+    """p of a value; model None: a coding other than 1."""
+    return (k if model is None or model.low_bits else _clipped(k, model)) & 1
+
+
+def trellis_states(parities: Sequence[int], n_lanes: int) -> list[int]:
+    """The state of every value of a tensor (TRE-2)."""
+    lanes = [0] * n_lanes
+    out = []
+    for i, p in enumerate(parities):
+        out.append(lanes[i % n_lanes])
+        lanes[i % n_lanes] = TRANSITIONS[lanes[i % n_lanes]][p]
+    return out
+
+
+def contribution(k: int, state: int) -> int:
+    """What k adds to acc in this state."""
+    return 2 * k - (state & 1) * ((k > 0) - (k < 0))
 
 
 def bitmap_run(atoms: Sequence[int], n_atoms: int) -> Run:

@@ -16,6 +16,7 @@ class Valid:
 
     `coords`: points (n, in_dims) for `--coords`; `size`: sizes by axis for `--size`; both None: the native grid.
     `each_pass`: `--passes N` for every N too. `prefixes`: cuts at every structural boundary and beside it.
+    `base`: the vector whose file is for `--base`. `options`: arguments beside these.
     """
 
     name: str
@@ -27,6 +28,8 @@ class Valid:
     each_pass: bool = False
     prefixes: bool = False
     optional: bool = False
+    base: str | None = None
+    options: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Invalid:
 
     `error` is a name of the registry; `at` a mark of the built file, `plus` bytes further. `whole_passes`: with
     `--passes` up to this number the fault is not read, and with `--partial` it still is an error. `also`: options
-    under which the fault is read all the same.
+    under which the fault is read all the same. `base`: the vector whose file is for `--base`; by itself the
+    parent's, and none where it is empty.
     """
 
     name: str
@@ -50,11 +54,15 @@ class Invalid:
     reseal: tuple[str, ...] = ("length", "hcheck", "crc32")
     whole_passes: int = 0
     also: tuple[str, ...] = ()
+    base: str | None = None
 
 
 @dataclass(frozen=True)
 class Call:
-    """A file of another vector called wrongly: USAGE. `coords`: bytes of the file for `--coords`."""
+    """A file of another vector called wrongly. `coords`: bytes of the file for `--coords`; `base`: as for Valid.
+
+    `error`: USAGE, or one that the call makes, at a mark of the file.
+    """
 
     name: str
     title: str
@@ -62,6 +70,9 @@ class Call:
     parent: str
     args: tuple[str, ...]
     coords: bytes | None = None
+    base: str | None = None
+    error: str = "USAGE"
+    at: str | None = None
 
 
 Recipe = Valid | Invalid | Call

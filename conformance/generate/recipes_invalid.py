@@ -429,7 +429,7 @@ def heads() -> list[Invalid]:
     field("profile_level", u8(0x31), "UNSUPPORTED_PROFILE", "6.1")
     field("profile_level", u8(0x10), "UNSUPPORTED_LEVEL", "6.1")
     field("profile_level", u8(0x16), "UNSUPPORTED_LEVEL", "6.1")
-    for bit in (2, 4, 5, 6, 7, 8, 9, 15):
+    for bit in (4, 5, 6, 8, 9, 15):
         field("features_required", u16(1 << bit), "UNSUPPORTED_FEATURE", "6.1")
     field("features_required", u16(SPARSE), "FEATURE_MISMATCH", "HED-10", title="SPARSE and no layer of tool 3")
     field("features_required", u16(SPARSE | 16), "UNSUPPORTED_FEATURE", "6.1", title="SPARSE and a reserved feature")
@@ -531,24 +531,22 @@ def head_records() -> list[Invalid]:
             )
         )
 
-    for kind in (0, 8, 9, 10, 11, 32, 35, 64, 255):
+    for kind in (0, 10, 11, 32, 35, 63, 67, 255):
         field("record0.kind", u8(kind), "UNKNOWN_ID", "CON-11", SINE)
-    field("record1.kind", u8(33), "BAD_RECORD", "6.4", SINE, "the last record is an input encoding")
-    field("record1.kind", u8(34), "BAD_RECORD", "6.4", SINE, "the last record is a seeded input encoding")
-    field("record1.kind", u8(8), "UNKNOWN_ID", "CON-11", SINE, "the last record is of a reserved kind")
+    for kind in (8, 33, 34, 64, 65, 66):
+        field("record1.kind", u8(kind), "BAD_RECORD", "6.4", SINE, f"the last record is of kind {kind}")
+    field("record1.kind", u8(35), "UNKNOWN_ID", "CON-11", SINE, "the last record is of a reserved kind")
     for flags in (0x81, 0xE1):
         field("record0.tool_flags", u8(flags), "RESERVED_NOT_ZERO", "CON-11", SINE)
     for tool in (5, 6, 7):
         field("record0.tool_flags", u8(tool), "UNKNOWN_ID", "CON-11", SINE)
     for flags, record in ((0x04, 0), (0x0C, 0), (0x24, 0), (0x04, 1)):
         field(f"record{record}.tool_flags", u8(flags), "BAD_RECORD", "HED-6", SINE, "tool 4 in a layer")
-    for flags in (0x42, 0x43):
-        field("record0.tool_flags", u8(flags), "BAD_RECORD", "HED-6", SINE, "bit 6 with a tool other than 0")
     for flags, record in ((0x02, 0), (0x03, 0), (0x1A, 0), (0x33, 0), (0x02, 1), (0x03, 1)):
         title = f"tool {flags & 7} without its feature"
         field(f"record{record}.tool_flags", u8(flags), "FEATURE_MISMATCH", "HED-9", SINE, title)
     field("record1.tool_flags", u8(0x07), "UNKNOWN_ID", "CON-11", SINE)
-    for flags in (0x08, 0x10, 0x41):
+    for flags in (0x08, 0x10, 0x41, 0x42, 0x43):
         field("record0.tool_flags", u8(flags), "BAD_RECORD", "HED-6", SINE)
     field("record1.tool_flags", u8(0x41), "BAD_RECORD", "HED-6", SINE)
     field("record0.tool_flags", u8(0x09), "FEATURE_MISMATCH", "HED-9", SINE, "a prior without SEEDED")

@@ -64,7 +64,8 @@ STEP = step_code(-9)
 
 def shape(tensor: Tensor, vectors: int) -> tuple[int, int]:
     """n_vectors and k1 of a matrix."""
-    shapes = {COLUMNS: (tensor.columns, tensor.rows), ROWS: (tensor.rows, tensor.columns)}
+    columns = max(tensor.columns, 1)
+    shapes = {COLUMNS: (columns, tensor.rows), ROWS: (tensor.rows, columns)}
     return shapes.get(vectors, (1, tensor.size))
 
 
@@ -553,6 +554,88 @@ def shifted(first: int, second: int) -> File:
     return replace(file, passes=(*file.passes, Pass((Entry(sparse=code, refine=8),), PACKED)))
 
 
+def like_before() -> list[Valid]:
+    """vectors = 3: the fields of the sparse code before."""
+    three = replace(NETWORK, records=(HIDDEN, replace(CODED, repeat=3), Layer()))
+    uneven = replace(NETWORK, records=(HIDDEN, replace(CODED, width=5), replace(CODED, width=8), Layer()))
+    apart = replace(NETWORK, records=(CODED, HIDDEN, replace(CODED, width=6), Layer()))
+    two = replace(three, n_passes=2)
+    file = coded(two)
+    later = {
+        t.ordinal: Entry(sparse=code_for(t, n_nonzero=2, spread=3), refine=1) for t in two.tensors() if t.is_sparse
+    }
+    chosen = tuple(Entry() if t.ordinal == 2 else later.get(t.ordinal, Entry()) for t in two.tensors())
+    second = replace(file, passes=(file.passes[0], Pass(chosen)))
+    fresh = tuple(Entry() if t.ordinal in (2, 4) else later.get(t.ordinal, Entry()) for t in two.tensors())
+    found = {
+        "again-columns": ("columns, gaps", repeated(coded(three))),
+        "again-bitmap": ("columns, bitmaps", repeated(coded(three, support=BITMAP))),
+        "again-rows": ("rows", repeated(coded(three, vectors=ROWS))),
+        "again-flat": ("flattened matrices of different sizes", repeated(coded(three, vectors=FLATTENED))),
+        "again-t8": ("law 1", repeated(coded(replace(three, rng_dictionary=T8)))),
+        "again-lanes": ("64 lanes", repeated(coded(three, log2_lanes=6))),
+        "again-packed": ("packed: the width of the indices follows", repeated(coded(three, coding=PACKED))),
+        "again-none": ("s = 0", repeated(coded(three, n_nonzero=0))),
+        "again-same": (
+            "gaps and coefficients by form SAME behind it",
+            repeated(coded(three, gap_model=Same(), model=Same())),
+        ),
+        "again-uneven": ("columns of other lengths", repeated(coded(uneven, n_nonzero=5))),
+        "again-full": ("s = k1 of the second, below k1 of the first", repeated(coded(grown(5, 9), n_nonzero=5))),
+        "again-apart": ("a layer of tool 1 in between", repeated(coded(apart))),
+        "again-first": ("the third matrix repeats the second, which has other fields than the first", last_only(three)),
+    }
+    out = [
+        Valid(f"valid-sparse-{name}", f"vectors = 3: {title}", ("9.5", "SPA-1"), described)
+        for name, (title, described) in found.items()
+    ]
+    return [
+        *out,
+        Valid(
+            "valid-sparse-again-pass",
+            "vectors = 3 in a later pass, which leaves the first matrix",
+            ("9.5", "SPA-4"),
+            repeated(repeated(second), 1),
+            each_pass=True,
+        ),
+        Valid(
+            "valid-sparse-again-pass-fields",
+            "the fields are those of the table, not of the pass before",
+            ("9.5", "SPA-4"),
+            replace(file, passes=(file.passes[0], Pass(fresh))),
+        ),
+    ]
+
+
+def grown(first: int, second: int) -> Head:
+    """Two layers of tool 3; their columns have these lengths."""
+    records = (HIDDEN, replace(CODED, width=second), replace(CODED, width=first), Layer())
+    return replace(NETWORK, records=records)
+
+
+def repeated(file: File, number: int = 0) -> File:
+    """All sparse codes of a pass but the first as vectors = 3."""
+    rows = list(file.passes[number].entries)
+    places = [i for i, entry in enumerate(rows) if entry.sparse is not None]
+    for i, place in enumerate(places):
+        code = rows[place].sparse
+        if code is None or i == 0:
+            continue
+        rows[place] = replace(rows[place], sparse=replace(code, repeated=True))
+    return with_pass(file, number, entries=tuple(rows))
+
+
+def last_only(head: Head) -> File:
+    """Three sparse codes: by columns, by rows, and again as the second."""
+    file = coded(head)
+    places = [i for i, entry in enumerate(file.passes[0].entries) if entry.sparse is not None]
+    for place in places[1:]:
+        tensor = head.tensors()[place]
+        code = code_for(tensor, vectors=ROWS, n_atoms=40, n_nonzero=4)
+        file = with_entry(file, place, sparse=replace(code, repeated=place == places[2]))
+    return file
+
+
 def real() -> list[Valid]:
     """A small SIREN as an encoder would write it."""
     image = Head(
@@ -588,4 +671,4 @@ def real() -> list[Valid]:
 
 def sparse_valid() -> list[Valid]:
     """Every valid vector of tool 3 in the order of the ladder."""
-    return [recipe for group in (layouts, models, ends, tools, real) for recipe in group()]
+    return [recipe for group in (layouts, models, ends, tools, like_before, real) for recipe in group()]

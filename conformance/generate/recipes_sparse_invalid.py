@@ -9,6 +9,7 @@ from conformance.generate.describe import (
     FLATTENED,
     PACKED,
     RANS,
+    ROWS,
     SEEDED,
     SPARSE,
     SPARSE_CODE,
@@ -34,6 +35,7 @@ from conformance.generate.recipes_sparse import (
     SINGLE,
     T8,
     coded,
+    repeated,
     rows_above,
     shifted,
     single,
@@ -253,6 +255,93 @@ def tables() -> list[Invalid]:
         ),
         *limits(),
     ]
+
+
+def like_before() -> list[Invalid]:
+    """SPA-1 where the fields are those of the sparse code before."""
+    bad = "BAD_TABLE"
+    full, later = "valid-sparse-again-full", "valid-sparse-again-pass"
+    place = "PASS0.tensor4.vectors"
+
+    def longer(**chosen: Any) -> File:
+        """Six atoms for columns of 9, then for columns of 5."""
+        return repeated(coded(parent(full).head, n_nonzero=6, **chosen))
+
+    first = parent(later).passes[1].entries
+    codes = [i for i, entry in enumerate(first) if entry.sparse is not None]
+    code = first[codes[0]].sparse
+    if code is None:
+        raise ValueError("no sparse code")
+    return [
+        built("sparse-again-k1", "the repeated s = 6 is above k1 = 5", "SPA-1", full, bad, place, longer()),
+        built(
+            "sparse-again-k1-packed",
+            "the repeated s = 6 is above k1 = 5, packed",
+            "SPA-1",
+            full,
+            bad,
+            place,
+            longer(coding=PACKED),
+        ),
+        built(
+            "sparse-again-k1-rows",
+            "the repeated s = 9 is above k1 = 7",
+            "SPA-1",
+            "valid-sparse-again-rows",
+            bad,
+            place,
+            repeated(coded(parent("valid-sparse-again-rows").head, vectors=ROWS, n_nonzero=9)),
+        ),
+        built(
+            "sparse-again-first-later",
+            "vectors = 3 in a later pass whose first matrix stays",
+            "SPA-1",
+            later,
+            bad,
+            "PASS1.tensor4.vectors",
+            with_entry(parent(later), codes[0], 1, sparse=replace(code, repeated=True)),
+            whole_passes=1,
+        ),
+        built(
+            "sparse-again-gaps-zero",
+            "gaps by form ZERO behind vectors = 3",
+            "SPA-2",
+            "valid-sparse-again-columns",
+            "BAD_MODEL",
+            "PASS0.tensor4.atoms.form",
+            zero_gaps(),
+        ),
+        built(
+            "sparse-again-atoms",
+            "an atom that is not there under the repeated n_atoms",
+            "SPA-6",
+            "valid-sparse-again-columns",
+            "BAD_STREAM",
+            BODY,
+            beyond_before(),
+        ),
+    ]
+
+
+def zero_gaps() -> File:
+    """The second of three sparse codes with gaps by form ZERO."""
+    file = parent("valid-sparse-again-columns")
+    place, code = second_code(file)
+    return with_entry(file, place, sparse=replace(code, gap_model=Zero()))
+
+
+def beyond_before() -> File:
+    """The second of three sparse codes with the atom n_atoms."""
+    file = parent("valid-sparse-again-columns")
+    place, code = second_code(file)
+    atoms = ((*code.atoms[0][:-1], code.n_atoms), *code.atoms[1:])
+    return with_entry(file, place, sparse=replace(code, atoms=atoms, gap_model=ESCAPES))
+
+
+def second_code(file: File) -> tuple[int, SparseCode]:
+    """The place and the code of the second sparse matrix."""
+    found = [(i, entry.sparse) for i, entry in enumerate(file.passes[0].entries) if entry.sparse is not None]
+    return found[1]
 
 
 def limits() -> list[Invalid]:
@@ -584,4 +673,4 @@ def orders() -> list[Invalid]:
 
 def sparse_invalid() -> list[Invalid]:
     """Every invalid vector of tool 3."""
-    return heads() + tables() + supports() + sums() + orders()
+    return heads() + tables() + like_before() + supports() + sums() + orders()

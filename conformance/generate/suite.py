@@ -3,22 +3,26 @@
 import hashlib
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from conformance.generate import faults
 from conformance.generate.build import Built, build
-from conformance.generate.field import coordinates, evaluate
-from conformance.generate.primitives import npy_bytes
+from conformance.generate.field import Samples, coordinates, evaluate
+from conformance.generate.primitives import Mark, npy_bytes
 from conformance.generate.recipe import Call, Invalid, Valid
+from conformance.generate.recipes_base import base_calls, base_invalid, base_valid
 from conformance.generate.recipes_invalid import calls, invalid
+from conformance.generate.recipes_records import records_invalid, records_valid
 from conformance.generate.recipes_sparse import sparse_valid
 from conformance.generate.recipes_sparse_invalid import sparse_invalid
+from conformance.generate.recipes_trellis import trellis_invalid, trellis_valid
 from conformance.generate.recipes_valid import valid
 
 SUITE_VERSION = "0.1.0"
-HARNESS_VERSION = 1
+HARNESS_VERSION = 2
 FORMAT_VERSION = "1.0-draft"
 PROFILES = {1: "CORE", 2: "MAIN"}
 EXIT_STATUS = {"malformed": 3, "integrity": 3, "truncated": 3, "unsupported": 4, "limit": 5, "usage": 2}
@@ -35,14 +39,15 @@ def make() -> tuple[Files, Record]:
     files: Files = {}
     vectors: list[Record] = []
     parents: dict[str, tuple[Valid, Built]] = {}
-    for recipe in (*valid(), *sparse_valid()):
+    for recipe in every_valid():
         parents[recipe.name] = recipe, build(recipe.file, weights_from=_first_state(recipe))
         vectors.append(_valid_vector(recipe, parents[recipe.name][1], files, errors))
-    vectors += [
-        _invalid_vector(fault, parents[fault.parent], files, errors) for fault in (*invalid(), *sparse_invalid())
-    ]
+    for fault in every_invalid():
+        vectors.append(_invalid_vector(fault, parents[fault.parent], files, errors))
     by_name = {vector["name"]: vector for vector in vectors}
-    vectors += [_call_vector(call, by_name[call.parent], files, errors) for call in calls()]
+    for call in (*calls(), *base_calls()):
+        marks = parents[call.parent][1].marks if call.at else {}
+        vectors.append(_call_vector(call, by_name[call.parent], marks, files, errors))
     names = [vector["name"] for vector in vectors]
     if len(set(names)) != len(names):
         raise ValueError(f"two vectors of one name: {sorted(n for n in names if names.count(n) > 1)}")
@@ -57,6 +62,16 @@ def make() -> tuple[Files, Record]:
     return files, manifest
 
 
+def every_valid() -> list[Valid]:
+    """Every valid vector in the order of the ladder."""
+    return [*valid(), *sparse_valid(), *trellis_valid(), *records_valid(), *base_valid()]
+
+
+def every_invalid() -> list[Invalid]:
+    """Every invalid vector."""
+    return [*invalid(), *sparse_invalid(), *trellis_invalid(), *records_invalid(), *base_invalid()]
+
+
 def _first_state(recipe: Valid) -> int:
     n_passes = len(recipe.file.passes)
     return 0 if n_passes <= MOST_PASSES_WITH_STATES else n_passes - 1
@@ -66,6 +81,10 @@ def _add(files: Files, path: str, data: bytes) -> Record:
     if path in files:
         raise ValueError(f"two files {path}")
     files[path] = data
+    return _described(path, data)
+
+
+def _described(path: str, data: bytes) -> Record:
     return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
@@ -104,84 +123,97 @@ def _failure(errors: Record, name: str, offset: int | None) -> Record:
     }
 
 
-def _case(
-    name: str, expect: Record, args: list[str], *, cut: int | None = None, coords: Record | None = None
-) -> Record:
-    """One call of the decoder: `cut` bytes of the file, arguments, and `--coords` if there is such a file."""
-    return {"name": name, "args": args, "cut": cut, "coords": coords, "expect": expect}
+@dataclass(frozen=True)
+class Inputs:
+    """What all cases of a vector share: arguments that choose the samples, files for `--coords` and `--base`."""
+
+    args: tuple[str, ...] = ()
+    coords: Record | None = None
+    base: Record | None = None
+
+    def case(self, name: str, expect: Record, options: str = "", *, cut: int | None = None) -> Record:
+        """One call of the decoder with `cut` bytes of the file and options beside the shared arguments."""
+        args = [*self.args, *options.split()]
+        return {"name": name, "args": args, "cut": cut, "coords": self.coords, "base": self.base, "expect": expect}
 
 
 def _valid_vector(recipe: Valid, built: Built, files: Files, errors: Record) -> Record:
     head = recipe.file.head
     file = _add(files, f"vectors/{recipe.name}.sinr", built.data)
-    args, coords = _sampling(recipe, files)
+    inputs = _inputs(recipe, files)
     n_passes = len(recipe.file.passes)
-    cases = [_case("whole", _success(built, n_passes, _output(recipe, built, n_passes, files)), args, coords=coords)]
+    cases = [inputs.case("whole", _success(built, n_passes, _output(recipe, built, n_passes, files)))]
     if recipe.each_pass:
         for k in range(1, n_passes + 1):
             output = _output(recipe, built, k, files) if k < n_passes else None
-            expect = _success(built, k, output)
-            cases.append(_case(f"passes-{k}", expect, [*args, "--passes", str(k)], coords=coords))
+            cases.append(inputs.case(f"passes-{k}", _success(built, k, output), f"--passes {k}"))
     if recipe.prefixes:
-        cases += _prefix_cases(recipe, built, args, coords, errors)
+        cases += _prefix_cases(built, n_passes, inputs, errors)
     return _vector(recipe, "valid", head.profile, file, cases)
 
 
-def _sampling(recipe: Valid, files: Files) -> tuple[list[str], Record | None]:
-    """Arguments that choose the samples, and the file for `--coords`."""
+def _inputs(recipe: Valid, files: Files) -> Inputs:
+    """The arguments and files of every case."""
+    base = _record(files, recipe.base) if recipe.base else None
+    options = tuple(recipe.options.split())
     if recipe.coords is not None:
         flat = [x for point in recipe.coords for x in point]
         data = npy_bytes(flat, (len(recipe.coords), recipe.file.head.in_dims))
-        return [], _add(files, f"vectors/{recipe.name}.coords.npy", data)
+        return Inputs(options, _add(files, f"vectors/{recipe.name}.coords.npy", data), base)
     if recipe.size is not None:
-        return ["--size", "x".join(str(n) for n in reversed(recipe.size))], None
-    return [], None
+        return Inputs(("--size", "x".join(str(n) for n in reversed(recipe.size)), *options), None, base)
+    return Inputs(options, None, base)
 
 
-def _output(recipe: Valid, built: Built, n_passes: int, files: Files) -> Record:
+def _record(files: Files, name: str) -> Record:
+    """The record of the file of a vector that is there already."""
+    path = f"vectors/{name}.sinr"
+    return _described(path, files[path])
+
+
+def samples(recipe: Valid, built: Built, n_passes: int) -> Samples:
+    """The values of the field after so many passes."""
     head = recipe.file.head
     grid = recipe.size or head.grid
     points = list(recipe.coords) if recipe.coords is not None else coordinates(head, grid)
     shape = (len(points), head.out_channels) if recipe.coords is not None else (*grid, head.out_channels)
-    output = evaluate(head, built.weights[n_passes - 1], points, shape)
+    return evaluate(head, built.weights[n_passes - 1], points, shape)
+
+
+def _output(recipe: Valid, built: Built, n_passes: int, files: Files) -> Record:
+    output = samples(recipe, built, n_passes)
     label = "" if n_passes == len(recipe.file.passes) else f".pass{n_passes}"
-    record = _add(files, f"vectors/{recipe.name}{label}.npy", npy_bytes(output.values, shape))
-    return {"file": record, "shape": list(shape), "peak": output.peak, "rms": output.rms}
+    record = _add(files, f"vectors/{recipe.name}{label}.npy", npy_bytes(output.values, output.shape))
+    return {"file": record, "shape": list(output.shape), "peak": output.peak, "rms": output.rms}
 
 
-def _prefix_cases(
-    recipe: Valid, built: Built, args: list[str], coords: Record | None, errors: Record
-) -> Iterator[Record]:
+def _prefix_cases(built: Built, n_passes: int, inputs: Inputs, errors: Record) -> Iterator[Record]:
     """Cuts at every structural boundary and beside it: TRUNCATED, and the passes that `--partial` finds."""
-    ends = [built.chunk_end(f"PASS{p}") for p in range(len(recipe.file.passes))]
+    ends = [built.chunk_end(f"PASS{p}") for p in range(n_passes)]
     size = len(built.data)
     places = {mark.offset + d for mark in built.marks.values() for d in (-1, 0, 1)}
     boundaries = {mark.offset for name, mark in built.marks.items() if _is_boundary(name)}
     places &= {b + d for b in boundaries for d in (-1, 0, 1)}
     for cut in sorted(p for p in places if 0 <= p < size):
         truncated = _failure(errors, "TRUNCATED", cut)
-        yield _case(f"cut-{cut}", truncated, args, cut=cut, coords=coords)
-        n_passes = sum(end <= cut for end in ends)
-        expect = _success(built, n_passes, None) if n_passes else truncated
-        yield _case(f"cut-{cut}-partial", expect, [*args, "--partial"], cut=cut, coords=coords)
-        if n_passes:
-            arguments = [*args, "--passes", str(n_passes)]
-            yield _case(f"cut-{cut}-passes", _success(built, n_passes, None), arguments, cut=cut, coords=coords)
-    yield from _both_cases(built, ends, args, coords, errors)
-    yield _case("whole-partial", _success(built, len(ends), None), [*args, "--partial"], coords=coords)
+        yield inputs.case(f"cut-{cut}", truncated, cut=cut)
+        n_whole = sum(end <= cut for end in ends)
+        expect = _success(built, n_whole, None) if n_whole else truncated
+        yield inputs.case(f"cut-{cut}-partial", expect, "--partial", cut=cut)
+        if n_whole:
+            yield inputs.case(f"cut-{cut}-passes", _success(built, n_whole, None), f"--passes {n_whole}", cut=cut)
+    yield from _both_cases(built, ends, inputs, errors)
+    yield inputs.case("whole-partial", _success(built, len(ends), None), "--partial")
 
 
-def _both_cases(
-    built: Built, ends: list[int], args: list[str], coords: Record | None, errors: Record
-) -> Iterator[Record]:
+def _both_cases(built: Built, ends: list[int], inputs: Inputs, errors: Record) -> Iterator[Record]:
     """`--passes N --partial` of cuts in the middle: the last whole pass of the first N."""
     edges = [built.chunk_end("HEAD"), *ends]
     for i, (start, end) in enumerate(pairwise(edges)):
         cut = (start + end) // 2  # i passes are whole
         for n in range(1, len(ends) + 1):
             expect = _success(built, min(i, n), None) if i else _failure(errors, "TRUNCATED", cut)
-            arguments = [*args, "--passes", str(n), "--partial"]
-            yield _case(f"cut-{cut}-passes-{n}-partial", expect, arguments, cut=cut, coords=coords)
+            yield inputs.case(f"cut-{cut}-passes-{n}-partial", expect, f"--passes {n} --partial", cut=cut)
 
 
 def _is_boundary(name: str) -> bool:
@@ -196,19 +228,20 @@ def _invalid_vector(fault: Invalid, source: tuple[Valid, Built], files: Files, e
         patches = [faults.resolve(edit, parent) for edit in fault.edits]
         built = faults.apply(parent, patches, fault.reseal)
     offset = built.marks[fault.at].offset + fault.plus
-    args, coords = _sampling_again(recipe, files)
+    inputs = _inputs_again(recipe, files)
+    if fault.base is not None:
+        inputs = replace(inputs, base=_record(files, fault.base) if fault.base else None)
     failure = _failure(errors, fault.error, offset)
-    cases = [_case("whole", failure, args, coords=coords)]
-    cases += [_case(_case_name(options), failure, [*args, *options.split()], coords=coords) for options in fault.also]
+    cases = [inputs.case("whole", failure)]
+    cases += [inputs.case(_case_name(options), failure, options) for options in fault.also]
     if fault.whole_passes:
         whole = _success(parent, fault.whole_passes, None)
         if fault.file is not None:
             kept = build(fault.file).weights_sha256 if len(fault.file.passes) < MOST_PASSES_WITH_STATES else []
             whole = _success(_with_digests(built, kept), fault.whole_passes, None)
         partial = whole if fault.error == "TRUNCATED" else failure
-        passes = ["--passes", str(fault.whole_passes)]
-        cases.append(_case("passes", whole, [*args, *passes], coords=coords))
-        cases.append(_case("partial", partial, [*args, "--partial"], coords=coords))
+        cases.append(inputs.case("passes", whole, f"--passes {fault.whole_passes}"))
+        cases.append(inputs.case("partial", partial, "--partial"))
     file = _add(files, f"vectors/{fault.name}.sinr", built.data)
     vector = _vector(fault, "invalid", recipe.file.head.profile, file, cases)
     vector["derivation"] = {
@@ -227,19 +260,21 @@ def _with_digests(built: Built, digests: list[str]) -> Built:
     return Built(built.data, built.marks, built.acc_crcs, [], digests)
 
 
-def _sampling_again(recipe: Valid, files: Files) -> tuple[list[str], Record | None]:
-    """The sampling of a parent, whose file of coordinates exists already."""
-    scratch: Files = {}
-    args, coords = _sampling(recipe, scratch)
+def _inputs_again(recipe: Valid, files: Files) -> Inputs:
+    """The inputs of a parent, whose file of coordinates exists already."""
+    scratch = {path: data for path, data in files.items() if not path.endswith(".npy")}
+    inputs = _inputs(recipe, scratch)
     if any(files[path] != data for path, data in scratch.items()):
         raise ValueError(f"{recipe.name}: other coordinates")
-    return args, coords
+    return inputs
 
 
-def _call_vector(call: Call, source: Record, files: Files, errors: Record) -> Record:
+def _call_vector(call: Call, source: Record, marks: dict[str, Mark], files: Files, errors: Record) -> Record:
     """A wrong call of the file of a vector."""
+    base = _record(files, call.base) if call.base else None
+    offset = marks[call.at].offset if call.at else None
     coords = None if call.coords is None else _add(files, f"vectors/{call.name}.coords.npy", call.coords)
-    case = _case("whole", _failure(errors, "USAGE", None), list(call.args), coords=coords)
+    case = Inputs(call.args, coords, base).case("whole", _failure(errors, call.error, offset))
     return {
         "name": call.name,
         "title": call.title,

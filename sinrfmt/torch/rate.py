@@ -103,11 +103,12 @@ class Refit:
     """What the curvature does not know: the error surface bends, so the feedback of many entries drifts from the best.
 
     Attributes:
-        error_of: mean squared error at a parameter vector and half its gradient, float64 (n_parameters,).
+        error_of: mean squared error at a parameter vector and half its gradient, float64 (n_parameters,); without the
+            gradient, zeros in its place, where the second argument is False.
         interval: entries between corrections.
     """
 
-    error_of: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
+    error_of: Callable[[NDArray[np.float64], bool], tuple[float, NDArray[np.float64]]]
     interval: int
 
 
@@ -210,13 +211,13 @@ def _corrected(targets: NDArray[np.float64], block: Block, start: int, refit: Re
 
     The factors of the trailing part of a matrix are the trailing parts of its factors.
     """
-    error, gradient = refit.error_of(targets)
+    error, gradient = refit.error_of(targets, True)
     spread = block.spread[start:, start:]
     step = -spread.T @ (spread @ gradient[start:] / block.conditional[start:])
     for share in REFIT_SHARES:
         moved = targets.copy()
         moved[start:] += share * step
-        if refit.error_of(moved)[0] < error:
+        if refit.error_of(moved, False)[0] < error:
             return moved
     return targets
 

@@ -159,8 +159,8 @@ def _refit_of(problem: Problem) -> Refit:
     return Refit(_error_function(problem), interval)
 
 
-def _error_function(problem: Problem) -> Callable[[Floats], tuple[float, Floats]]:
-    """Mean squared error and half its gradient at a parameter vector, on a fixed sample of very many."""
+def _error_function(problem: Problem) -> Callable[[Floats, bool], tuple[float, Floats]]:
+    """``Refit.error_of``, on a fixed sample of very many."""
     network = problem.module.network
     rng = np.random.default_rng(problem.seed)
     n = problem.coords.shape[0]
@@ -171,15 +171,18 @@ def _error_function(problem: Problem) -> Callable[[Floats], tuple[float, Floats]
     parameters = [module.get_parameter(tensor.name) for tensor in network.tensors]
     names = [tensor.name for tensor in network.tensors]
 
-    def error_of(vector: Floats) -> tuple[float, Floats]:
+    def error_of(vector: Floats, with_gradient: bool) -> tuple[float, Floats]:
         parts = split_vector(network, vector.astype(np.float32))
         module.load_arrays(dict(zip(names, parts, strict=True)))
         total, gradient = 0.0, np.zeros(vector.size)
         for part in range(0, chosen.size, REFIT_BATCH):
             batch = slice(part, part + REFIT_BATCH)
-            error = ((module(coords[batch]) - values[batch]) ** 2).sum()
-            gradients = torch.autograd.grad(error, parameters, allow_unused=True, materialize_grads=True)
+            with torch.set_grad_enabled(with_gradient):
+                error = ((module(coords[batch]) - values[batch]) ** 2).sum()
             total += error.item()
+            if not with_gradient:
+                continue
+            gradients = torch.autograd.grad(error, parameters, allow_unused=True, materialize_grads=True)
             gradient += torch.cat([g.reshape(-1) for g in gradients]).cpu().numpy().astype(np.float64)
         return total / values.numel(), 0.5 * gradient / values.numel()
 

@@ -37,6 +37,8 @@ ENUMS = {  # registry table -> (class, docstring)
     "tool": ("Tool", "Coding tools of a tensor."),
     "coding": ("Coding", "Payload codings of a PASS chunk."),
     "model_form": ("ModelForm", "How a model's parameters are given."),
+    "latent_form": ("LatentForm", "How the model of a level's latents is given."),
+    "context": ("ContextId", "How latents of a pyramid are predicted from others."),
     "law": ("Law", "Laws of a short-form model."),
 }
 
@@ -111,6 +113,7 @@ PRESENCE = {
     "fourier": "encoding = 33",
     "base_digest": "SHARED_BASE",
     "records": "n_records - 1 times",
+    "resolutions": "for each level: for each axis (flags bit 2: once)",
     "last_record": "",
     "optional_blocks": "for each optional feature",
     "body": "",

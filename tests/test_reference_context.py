@@ -51,9 +51,9 @@ TEXT = blocks_of_the_text()
 
 
 def test_tables_are_those_of_the_text() -> None:
-    assert reference.DECAY == TEXT["DECAY"]
-    assert reference.NEAR == TEXT["NEAR"]
-    assert reference.CAUSAL == TEXT["CAUSAL"]
+    assert TEXT["DECAY"] == reference.DECAY
+    assert TEXT["NEAR"] == reference.NEAR
+    assert TEXT["CAUSAL"] == reference.CAUSAL
 
 
 def test_models_are_those_of_the_text() -> None:
@@ -111,7 +111,9 @@ def test_inputs_of_a_site_are_those_of_the_text() -> None:
 # --- the network ---------------------------------------------------------------------------------------------------
 
 
-def random_net(kind: int, hidden: int, width: int, n_levels: int, seed: int = 1, most: int = 40) -> list[tuple[Any, int]]:
+def random_net(
+    kind: int, hidden: int, width: int, n_levels: int, seed: int = 1, most: int = 40
+) -> list[tuple[Any, int]]:
     """The tensors (acc, context_step) in table order."""
     generator = np.random.default_rng(seed)
     c, g, o = (16, 10, 4) if kind == INTERLACED else (12, 1, 0)
@@ -123,9 +125,7 @@ def random_net(kind: int, hidden: int, width: int, n_levels: int, seed: int = 1,
 def text_net(net: list[tuple[Any, int]]) -> Any:
     t = [SimpleNamespace(acc=acc.tolist(), q=q) for acc, q in net]
     hidden = list(zip(t[3:-3:2], t[4:-3:2], strict=True))
-    return SimpleNamespace(
-        coarse=t[0], near=t[1], phase=t[2], hidden=hidden, output=t[-3], linear=t[-2], offset=t[-1]
-    )
+    return SimpleNamespace(coarse=t[0], near=t[1], phase=t[2], hidden=hidden, output=t[-3], linear=t[-2], offset=t[-1])
 
 
 @pytest.mark.parametrize("most", [40, 2047])

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from conformance.generate import field, rans
+from conformance.generate import field, lattice, rans
 from conformance.generate.build import build
 from conformance.generate.describe import Input, Unit
 from conformance.generate.primitives import npy_bytes
@@ -22,7 +22,7 @@ from conformance.generate.suite import every_valid, samples
 from conformance.mutants import REFUSAL, find_case
 from conformance.run import Answer, Call, Settings
 
-Number = field.Number
+Number = lattice.Number
 
 
 # --- wrong rules of the trellis (clause 9.4) ---------------------------------------------------------

@@ -1275,7 +1275,9 @@ def bodies() -> list[Invalid]:
     )
     edit("zlib-twice", "two zlib streams", "CMP-1", Z, bad, body, Edit(end, zlib_body, 0, 0))
     edit("zlib-raw", "a raw deflate stream", "CMP-1", Z, bad, body, Edit(body, zlib_body[2:-4]))
-    edit("zlib-bomb", "8 MiB of zeros in 52 kB", "CMP-1 LIM-2", Z, bad, body, Edit(body, zlib_fixed(bytes(1 << 23))))
+    bomb = with_pass(parent(Z), 0, body_hex=zlib_fixed(bytes(1 << 23)).hex())
+    title = "8 MiB of zeros in 52 kB"
+    out.append(Invalid("invalid-body-zlib-bomb", title, ("CMP-1", "LIM-2"), Z, bad, body, (), bomb))
     preset = b"\x78\x20" + struct.pack(">I", zlib_adler(b"sinr")) + zlib_body[2:]
     edit("zlib-dictionary", "a preset dictionary is named", "CMP-1", Z, bad, body, Edit(body, preset))
     wide = "valid-zlib-padding"

@@ -376,8 +376,6 @@ def filters() -> list[Valid]:
         "first": ("a CONV alone, as wide as the levels are many", file(THREE, CONV, out_channels=3)),
         "two": ("a CONV_RELU and a CONV", file(THREE, relu, replace(CONV_RELU, width=2), CONV, **two)),
         "repeat": ("a CONV_RELU twice", file(THREE, relu, replace(CONV_RELU, width=2, repeat=2), CONV, **two)),
-        "equal": ("two equal CONV records, as HED-7 is for layers only", file(
-            THREE, relu, *(replace(CONV, width=2),) * 2, CONV_RELU, **two)),
         "grey": ("one value", file(THREE, Layer("TANH", 3), Layer(), CONV, grid=(5, 3))),
         "rgb": ("three values", file(THREE, Layer(width=3), replace(CONV_RELU, width=3), CONV, out_channels=3)),
         "one-axis": ("one halved axis: 3 weights", file(replace(THREE, halved=2), relu, CONV, grid=(3, 5), **two)),

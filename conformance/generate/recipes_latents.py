@@ -266,7 +266,7 @@ def later_passes() -> list[Valid]:
     again = File(two, (Pass(whole), Pass((*refined, *[Entry()] * 3))))
     hashed = replace(
         again,
-        ancillary=(Ancillary("HASH", 0xA5 & ~0x20, hash_passes=(0, 1)),),
+        ancillary=(Ancillary("HASH", 0x85, hash_passes=(0, 1)),),
         order=("HEAD", "PASS0", "PASS1", "HASH"),
     )
     return [

@@ -45,6 +45,7 @@ from conformance.generate.describe import (
 )
 from conformance.generate.recipe import Valid, entry_for, numbers, points, with_entry
 from conformance.generate.recipes_sparse import code_for
+from conformance.generate.recipes_valid import HASH_TYPE
 
 SMALL_STEP, FILTER_STEP = step_code(-4), step_code(-7)
 PLAIN = Short("LAPLACE", 16)
@@ -149,6 +150,13 @@ def grids() -> list[Valid]:
             file(MIXED, SINE, Output(Layer("SIGMOID", 1)), Input(1, 1, Fourier(1)), Filter(Layer(omega=2)), Layer(),
                  out_channels=3),
         ),
+        "isotropic-one-axis": ("one resolution for all axes, of which there is one", file(
+            replace(MIXED, n_axes=1, resolutions=((3,), (17,)), force={"flags": 4}))),
+        "wrap": ("2^32 vertices are hashed", file(
+            replace(hashed, n_axes=3, resolutions=((32768, 32768, 4),)), in_dims=3, grid=(1, 1, 2))),
+        "64-levels": ("64 levels", file(Grid(feature_dim=2, summed=True, resolutions=((1, 2),) * 63 + ((4, 5),)))),
+        "255-latents": ("255 dimensions", coded(
+            head(Grid(latent_dim=255, resolutions=((1, 1),))), PLAIN, *(Same(),) * 254)),
         "no-grid": ("no native grid", file(MIXED, grid=(0, 0))),
     }  # fmt: skip
     seeded = file(replace(MIXED, layer=Layer(prior=True, row_steps=True)), features=SEEDED, seed=5)
@@ -266,7 +274,7 @@ def later_passes() -> list[Valid]:
     again = File(two, (Pass(whole), Pass((*refined, *[Entry()] * 3))))
     hashed = replace(
         again,
-        ancillary=(Ancillary("HASH", 0x85, hash_passes=(0, 1)),),
+        ancillary=(Ancillary("HASH", HASH_TYPE, hash_passes=(0, 1)),),
         order=("HEAD", "PASS0", "PASS1", "HASH"),
     )
     return [
@@ -329,7 +337,22 @@ def pyramids() -> list[Valid]:
     )
     recipes["wide"] = ("WIDE: u32 grid", file(
         replace(THREE, layer=Layer(prior=True)), features=WIDE | SEEDED, seed=1 << 40))  # fmt: skip
-    return group("pyramid", ("9.6.2", "16.6", "GRD-2"), recipes | taps | masks)
+    return [*group("pyramid", ("9.6.2", "16.6", "GRD-2"), recipes | taps | masks), pyramid_passes()]
+
+
+def pyramid_passes() -> Valid:
+    """Levels and finer filters in later passes."""
+    described = head(THREE, n_passes=3)
+    whole = coded(described).passes[0].entries
+    stay, none = (Entry(),) * 3, (Entry(),) * 2
+    finer = Entry(values=numbers(4, 3, 7), refine=3)
+    passes = (
+        Pass((*whole[:3], whole[3], *none)),
+        Pass((Entry(), Entry(), finer, Entry(), whole[4], Entry())),
+        Pass((*stay, *none, whole[5]), PACKED),
+    )
+    title = "a level a pass; the second refines the filters, too"
+    return Valid("valid-pyramid-passes", title, ("GRD-5", "9.6.2", "WGT-2"), File(described, passes), each_pass=True)
 
 
 def zero_filter(pyramid: Pyramid) -> File:
@@ -448,6 +471,7 @@ def contexts() -> list[Valid]:
             "planes": ("three planes", context_file(replace(pyramid, halved=6), in_dims=3, grid=(3, 3, 5))),
             "planes-4": ("planes of two axes", context_file(
                 replace(pyramid, halved=12), in_dims=4, grid=(2, 2, 3, 2))),
+            "one-sample": ("planes of one sample", context_file(pyramid, grid=(1, 1))),
             "one-row": ("planes of one row", context_file(pyramid, grid=(1, 10))),
             "one-column": ("planes of one column", context_file(pyramid, grid=(10, 1))),
             "far": ("latents far beyond their models and beyond 63", far),
@@ -509,6 +533,7 @@ def context_passes() -> list[Valid]:
         Pass((*stay, *(Entry(),) * 3, whole[first + 3]), RANS, 6),
     )
     packed = replace(passes[0], coding=PACKED)
+    widest = context_file(replace(SERIAL, n_levels=2, width=32, n_hidden=1))
     serial = head(replace(SERIAL, n_levels=4), grid=(7, 6), n_passes=3)
     of_serial = coded(serial, CONTEXT).passes[0].entries
     two = (
@@ -523,6 +548,7 @@ def context_passes() -> list[Valid]:
               ("GRD-8", "10.6"), File(described, (packed, *passes[1:])), each_pass=True),
         Valid("valid-context-passes-serial", "causal contexts over levels of earlier passes", ("GRD-5", "10.6"),
               File(serial, two), each_pass=True),
+        Valid("valid-context-width-32", "width 32", ("10.6", "9.6.2"), widest),
     ]  # fmt: skip
 
 

@@ -280,7 +280,7 @@ def tables() -> list[Invalid]:
         Invalid("invalid-latents-acc-crc", "the lowest bit of a latent", ("PAS-5", "9.6.3"), "valid-latents-packed",
                 "ACC_CRC_MISMATCH", "PASS0.acc_crc", (Flip("PASS0.crc32", 0x10, -2),)),
     ]  # fmt: skip
-    return [*out, *differences(), *ends()]
+    return [*out, *differences(), *cuts(), *ends()]
 
 
 def pass_entry(source: File, number: int) -> Entry:
@@ -342,6 +342,26 @@ def overflow() -> File:
     source = PARENTS["valid-latents-long-escape"].file
     values = (2**31, *source.passes[0].entries[level(source.head, 0)].values[1:])
     return with_level(source, 0, values=values, latent_models=(Long(1, 0, 100, 0, 0, 14, 1),))
+
+
+def cuts() -> list[Invalid]:
+    """The payload ends inside a field of the table."""
+    out = []
+    for source, name in (
+        (PYRAMID, f"{FIRST_LEVEL + 1}.scale"),
+        ("valid-latents-table", f"{FIRST_LEVEL}.table_code0"),
+        ("valid-latents-table-511", f"{FIRST_LEVEL}.table_difference100"),
+        (CONTEXTS, "65553.context_step"),
+    ):
+        marks = built_base(PARENTS[source].file).marks
+        at = marks[f"PASS0.tensor{name}"]
+        kept = (at.bit + at.n_bits - 1) // 8
+        size = marks["PASS0.crc32"].offset - at.offset
+        tag = f"invalid-short-{source.removeprefix('valid-')}-table"
+        title = f"the payload ends inside the field {name.split('.')[1]}"
+        cut = (Edit(f"PASS0.tensor{name}", b"", kept, size - kept),)
+        out.append(Invalid(tag, title, ("7.2", "9.6.3"), source, "PAYLOAD_TOO_SHORT", "PASS0.crc32", cut))
+    return out
 
 
 def ends() -> list[Invalid]:

@@ -10,7 +10,9 @@ from conformance.generate.describe import (
     CENTRES_UNIT,
     CORNERS,
     CORNERS_PROPORTIONAL,
+    ENCODING_ORDINAL,
     LATENTS,
+    LEVEL_ORDINAL,
     PACKED,
     RANS,
     RAW,
@@ -49,7 +51,6 @@ from conformance.generate.recipes_valid import HASH_TYPE
 
 SMALL_STEP, FILTER_STEP = step_code(-4), step_code(-7)
 PLAIN = Short("LAPLACE", 16)
-FIRST_LEVEL = 65792
 NAN, INFINITE = float("nan"), float("inf")
 DENSE = Grid(resolutions=((2, 3),))
 MIXED = Grid(latent_dim=2, feature_dim=3, resolutions=((2, 3), (4, 4), (5, 4)))  # the last one is hashed
@@ -81,7 +82,8 @@ def entry(tensor: Tensor, models: tuple[LatentModel, ...] = (PLAIN,), spread: in
         return Entry(values=numbers(tensor.size, 12, tensor.ordinal), model=Short("LAPLACE", 24), **fields)
     if tensor.is_sparse:
         return Entry(sparse=code_for(tensor, spread=3), step=step_code(-11))
-    return entry_for(tensor, 12, step=FILTER_STEP if tensor.ordinal == 65536 else SMALL_STEP)
+    found = entry_for(tensor, 12, step=FILTER_STEP if tensor.ordinal == ENCODING_ORDINAL else SMALL_STEP)
+    return replace(found, values=tuple(v or 7 for v in found.values))  # a zero would hide what comes before it
 
 
 def coded(described: Head, *models: LatentModel, spread: int = 3, coding: int = RANS, lanes: int = 0) -> File:
@@ -97,7 +99,7 @@ def file(*records: Record, **fields: Any) -> File:
 
 def level(described: Head, number: int) -> int:
     """Place of a level in the table."""
-    return [tensor.ordinal for tensor in described.tensors()].index(FIRST_LEVEL + number)
+    return [tensor.ordinal for tensor in described.tensors()].index(LEVEL_ORDINAL + number)
 
 
 def with_level(source: File, number: int, pass_number: int = 0, **changes: Any) -> File:
@@ -163,7 +165,11 @@ def grids() -> list[Valid]:
     tools = with_entry(seeded, 2, prior=(200 << 8, 24), row_steps=(0, 3, -2))
     tools = with_entry(tools, 3, prior=(180 << 8, 24))
     out = group("grid", ("9.6.1", "16.5", "GRD-1", "GRD-4"), recipes)
-    out = [v if v.name != "valid-grid-no-grid" else replace(v, size=(3, 3)) for v in out]
+    chosen: dict[str, dict[str, Any]] = {
+        "valid-grid-no-grid": {"size": (3, 3)},
+        "valid-grid-wrap": {"coords": points(3)},
+    }
+    out = [replace(vector, **chosen.get(vector.name, {})) for vector in out]
     return [*out, Valid("valid-grid-prior-rows", "a decoder with priors and row steps", ("9.6.1",), tools)]
 
 

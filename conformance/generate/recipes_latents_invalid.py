@@ -6,6 +6,7 @@ from typing import Any
 from conformance.generate.build import acc_crc, built_base, state_digest
 from conformance.generate.describe import (
     LATENTS,
+    LEVEL_ORDINAL,
     SHARED_BASE,
     TRELLIS,
     Entry,
@@ -28,7 +29,6 @@ from conformance.generate.recipes_latents import (
     CONTEXT,
     CONV,
     CONV_RELU,
-    FIRST_LEVEL,
     INTERLACED,
     MIXED,
     SERIAL,
@@ -223,7 +223,7 @@ def order_of_structure() -> list[Invalid]:
 
 def tensor(source: File, number: int, name: str, pass_number: int = 0) -> str:
     """The mark of a field of a level."""
-    return f"PASS{pass_number}.tensor{FIRST_LEVEL + number}.{name}"
+    return f"PASS{pass_number}.tensor{LEVEL_ORDINAL + number}.{name}"
 
 
 def tables() -> list[Invalid]:
@@ -235,11 +235,11 @@ def tables() -> list[Invalid]:
     def bits(name: str, title: str, clause: str, source: str, error: str, at: str, value: int, **more: Any) -> Invalid:
         return Invalid(f"invalid-latents-{name}", title, (clause,), source, error, at, (Bits(at, value),), **more)
 
-    form0 = f"PASS0.tensor{FIRST_LEVEL}.latent_form"
-    dim1 = f"PASS0.tensor{FIRST_LEVEL}.dim1.latent_form"
+    form0 = f"PASS0.tensor{LEVEL_ORDINAL}.latent_form"
+    dim1 = f"PASS0.tensor{LEVEL_ORDINAL}.dim1.latent_form"
     pyramid, table = PARENTS[PYRAMID].file, "valid-latents-table"
     packed = "valid-latents-packed-32"
-    at_table = f"PASS0.tensor{FIRST_LEVEL}."
+    at_table = f"PASS0.tensor{LEVEL_ORDINAL}."
     whole = PARENTS["valid-latents-passes"].file
     skipped = with_pass(whole, 1, entries=(*whole.passes[1].entries[:-2], Entry(), pass_entry(whole, 2)))
     gap = with_entry(pyramid, level(pyramid.head, 1), values=())
@@ -255,11 +255,11 @@ def tables() -> list[Invalid]:
         built("same-first", "SAME before any form of latents; the layers have one", "GRD-6", table, MODEL, form0,
               layer_model),
         built("same-later", "SAME first in a later pass", "GRD-6", LATE, MODEL,
-              f"PASS1.tensor{FIRST_LEVEL + 1}.dim0.latent_form", later_same, whole_passes=1),
+              f"PASS1.tensor{LEVEL_ORDINAL + 1}.dim0.latent_form", later_same, whole_passes=1),
         built("same-after-zero", "SAME after ZERO alone", "GRD-6", PYRAMID, MODEL,
-              f"PASS0.tensor{FIRST_LEVEL + 1}.latent_form", same_after(pyramid, Zero())),
+              f"PASS0.tensor{LEVEL_ORDINAL + 1}.latent_form", same_after(pyramid, Zero())),
         built("same-after-context", "SAME after CONTEXT alone", "GRD-6", CONTEXTS, MODEL,
-              f"PASS0.tensor{FIRST_LEVEL + 1}.latent_form", same_after(PARENTS[CONTEXTS].file, CONTEXT)),
+              f"PASS0.tensor{LEVEL_ORDINAL + 1}.latent_form", same_after(PARENTS[CONTEXTS].file, CONTEXT)),
         built("context-grid", "form CONTEXT of a GRID", "GRD-6", "valid-grid-min", MODEL, form0,
               with_level(context_grid, 0, latent_models=(CONTEXT,))),
         built("context-factorised", "form CONTEXT with context id 0", "GRD-6", PYRAMID, MODEL, form0,
@@ -267,9 +267,9 @@ def tables() -> list[Invalid]:
         built("short-scale", "a short form with more than 14 low bits", "GRD-6", PYRAMID, MODEL, at_table + "scale",
               scale),
         built("level-skipped", "level 2 without level 1, in the first pass", "GRD-5", PYRAMID, TABLE,
-              f"PASS0.tensor{FIRST_LEVEL + 2}.refined", gap),
+              f"PASS0.tensor{LEVEL_ORDINAL + 2}.refined", gap),
         built("level-skipped-later", "level 2 without level 1, in the second pass", "GRD-5", LATE, TABLE,
-              f"PASS1.tensor{FIRST_LEVEL + 2}.refined", skipped, whole_passes=1),
+              f"PASS1.tensor{LEVEL_ORDINAL + 2}.refined", skipped, whole_passes=1),
         bits("table-one", "a table of one symbol", "GRD-7", "valid-latents-table-two", MODEL,
              at_table + "table_above", 0),
         *long_form(),
@@ -306,7 +306,7 @@ def later_pass_same(whole: File) -> File:
 def long_form() -> list[Invalid]:
     """The fields of ENT-2 in a form of latents."""
     source = "valid-latents-long-escape"
-    at = f"PASS0.tensor{FIRST_LEVEL}."
+    at = f"PASS0.tensor{LEVEL_ORDINAL}."
     wrong = (("tail", 169), ("tail_change", 169), ("low_bits", 15))
     out = [
         Invalid(f"invalid-latents-long-{name.replace('_', '-')}", f"{name} is {value}", ("GRD-6", "ENT-2"), source,
@@ -321,7 +321,7 @@ def long_form() -> list[Invalid]:
 def differences() -> list[Invalid]:
     """Codes of a table below 0 and above 127."""
     source = "valid-latents-table-whole-codes"  # codes 0 127 0 127 120 112 120
-    at = f"PASS0.tensor{FIRST_LEVEL}.table_difference"
+    at = f"PASS0.tensor{LEVEL_ORDINAL}.table_difference"
     two = PARENTS["valid-latents-table-two"].file
     below = with_level(two, 0, latent_models=(Table(0, (5, 4), 1),))
     above = with_level(two, 0, latent_models=(Table(0, (122, 123), 1),))
@@ -348,9 +348,9 @@ def cuts() -> list[Invalid]:
     """The payload ends inside a field of the table."""
     out = []
     for source, name in (
-        (PYRAMID, f"{FIRST_LEVEL + 1}.scale"),
-        ("valid-latents-table", f"{FIRST_LEVEL}.table_code0"),
-        ("valid-latents-table-511", f"{FIRST_LEVEL}.table_difference100"),
+        (PYRAMID, f"{LEVEL_ORDINAL + 1}.scale"),
+        ("valid-latents-table", f"{LEVEL_ORDINAL}.table_code0"),
+        ("valid-latents-table-511", f"{LEVEL_ORDINAL}.table_difference100"),
         (CONTEXTS, "65553.context_step"),
     ):
         marks = built_base(PARENTS[source].file).marks

@@ -174,7 +174,18 @@ def _last_tie(codes: Sequence[int]) -> list[int]:
     return f
 
 
-Patch = tuple[ModuleType, str, Callable[[], object]]
+def _escape_as_two_sided(right: Callable[..., tuple[int, int | None]]) -> Callable[..., tuple[int, int | None]]:
+    """Escapes for |u| = R alone, as in clause 10.1, with R the larger one of A and B."""
+
+    def spoilt(model: latents.SiteModel, value: int) -> tuple[int, int | None]:
+        symbol, escape = right(model, value)
+        most = max(model.below, len(model.frequencies) - 1 - model.below)
+        return symbol, escape if abs(symbol) == most else None
+
+    return spoilt
+
+
+Patch = tuple[ModuleType | type, str, Callable[[], object]]
 
 RULES: dict[str, Patch | None] = {
     "right-rules": None,
@@ -210,6 +221,7 @@ RULES: dict[str, Patch | None] = {
     "phases-swapped": (latents, "INTERLACED_KINDS", _swapped_kinds),
     "kinds-of-stride-before": (latents, "offset_rows", lambda: _rows_of_earlier_stride),
     "escapes-low-then-high": (latents, "site_runs", lambda: _narrow_escapes),
+    "escape-as-two-sided": (latents.SiteModel, "split", lambda: _escape_as_two_sided(latents.SiteModel.split)),
     "hidden-not-clipped": (latents, "hidden_value", lambda: lambda total: max(0, total)),
     "inputs-not-clipped": (latents, "MOST_INPUT", lambda: 1 << 31),
     "causal-without-corner": (latents, "CAUSAL", lambda: (*latents.CAUSAL[:4], (0, -1), *latents.CAUSAL[5:])),

@@ -41,6 +41,7 @@ RULE_SAMPLE = (
     "valid-conv-repeat",
     "valid-latents-table-tie",
     "valid-latents-table-escape",
+    "valid-latents-table-above",
     "valid-context-interlaced-plain",
     "valid-context-interlaced-far",
     "valid-context-interlaced-halves",

@@ -82,8 +82,11 @@ def entry(tensor: Tensor, models: tuple[LatentModel, ...] = (PLAIN,), spread: in
         return Entry(values=numbers(tensor.size, 12, tensor.ordinal), model=Short("LAPLACE", 24), **fields)
     if tensor.is_sparse:
         return Entry(sparse=code_for(tensor, spread=3), step=step_code(-11))
-    found = entry_for(tensor, 12, step=FILTER_STEP if tensor.ordinal == ENCODING_ORDINAL else SMALL_STEP)
-    return replace(found, values=tuple(v or 7 for v in found.values))  # a zero would hide what comes before it
+    if tensor.layer.tool == RAW:
+        return entry_for(tensor, 12)
+    values = numbers(tensor.size, 12, tensor.ordinal + 1)  # of ordinal 0 the first and the third are equal
+    step = FILTER_STEP if tensor.ordinal == ENCODING_ORDINAL else SMALL_STEP
+    return Entry(values=tuple(v or 7 for v in values), step=step)  # a zero would hide what comes before it
 
 
 def coded(described: Head, *models: LatentModel, spread: int = 3, coding: int = RANS, lanes: int = 0) -> File:

@@ -13,16 +13,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from conformance.generate import field, rans
+from conformance.generate import field, latents, lattice, rans
 from conformance.generate.build import build
-from conformance.generate.describe import Input, Unit
+from conformance.generate.describe import Input, Pyramid, Unit
 from conformance.generate.primitives import npy_bytes
 from conformance.generate.recipe import Valid
 from conformance.generate.suite import every_valid, samples
 from conformance.mutants import REFUSAL, find_case
 from conformance.run import Answer, Call, Settings
 
-Number = field.Number
+Number = lattice.Number
 
 
 # --- wrong rules of the trellis (clause 9.4) ---------------------------------------------------------
@@ -108,7 +108,84 @@ def _first_axes(record: Input, point: tuple[float, ...]) -> list[Number]:
     return [(x, 0.0) for x in point[: record.count]]
 
 
-Patch = tuple[ModuleType, str, Callable[[], object]]
+# --- wrong rules of latents (clauses 9.6, 10.6, 16.5 and 16.6) -----------------------------------------
+
+
+def _filter_of_target(right: Callable[..., list[float]]) -> Callable[..., list[float]]:
+    """The last filter for the coarsest step, the first for the finest."""
+
+    def spoilt(pyramid: Pyramid, weights: Sequence[float], level: int) -> list[float]:
+        return right(pyramid, weights, pyramid.n_levels - level)
+
+    return spoilt
+
+
+def _by_dimension(grid: Any, features: list[list[Number]]) -> list[Number]:
+    """All levels of a feature, then those of the next."""
+    return [number for column in zip(*features, strict=True) for number in column]
+
+
+def _rows_of_earlier_stride(net: latents.Network, level: int, phase: int) -> list[int]:
+    return [level, net.n_levels + phase // 3] if net.context_id == latents.INTERLACED else [level]
+
+
+def _zero_outside(values: lattice.Lattice, index: lattice.Index, sizes: Sequence[int]) -> list[Number]:
+    inside = all(0 <= i < n for i, n in zip(index, sizes, strict=True))
+    return values[index] if inside else [(0.0, 0.0)] * len(next(iter(values.values())))
+
+
+def _wrapped(index: int, n: int) -> int:
+    return index % n
+
+
+def _corner_positions(head: Any, axis: int, x: float) -> float:
+    """The first and the last sample at the edges, whatever the coordinates are."""
+    return lattice.clipped((x + 1) / 2 * (head.grid[axis] - 1), head.grid[axis] - 1.0)
+
+
+def _nearest(at: Callable[[Any], list[Number]], positions: Sequence[float], *_: Any) -> list[Number]:
+    """No interpolation."""
+    return at(tuple(round(p) for p in positions))
+
+
+def _bilinear_by_default(taps: dict[int, tuple[float, ...]]) -> dict[int, tuple[float, ...]]:
+    return {t: (taps[2] + (0.0,) * t)[:t] for t in taps} | {1: taps[1]}
+
+
+def _swapped_kinds() -> tuple[tuple[int, int, int], ...]:
+    first, second, third = latents.INTERLACED_KINDS
+    return first, third, second
+
+
+def _narrow_escapes(values: Sequence[int], models: Sequence[latents.SiteModel]) -> list[rans.Run]:
+    """Escapes of the lowest symbols first, then those of the highest."""
+    pairs = [model.split(value) for value, model in zip(values, models, strict=True)]
+    low = [e for u, e in pairs if e is not None and u < 0]
+    high = [e for u, e in pairs if e is not None and u >= 0]
+    return [[m.symbol(v) for v, m in zip(values, models, strict=True)], *rans.escape_runs(low + high)]
+
+
+def _last_tie(codes: Sequence[int]) -> list[int]:
+    """The rest goes to the last of the greatest frequencies."""
+    weights = [(8 + (code & 7)) << (code >> 3) for code in codes]
+    avail = (1 << 14) - len(codes)
+    f = [1 + weight * avail // sum(weights) for weight in weights]
+    f[len(f) - 1 - f[::-1].index(max(f))] += (1 << 14) - sum(f)
+    return f
+
+
+def _escape_as_two_sided(right: Callable[..., tuple[int, int | None]]) -> Callable[..., tuple[int, int | None]]:
+    """Escapes for |u| = R alone, as in clause 10.1, with R the larger one of A and B."""
+
+    def spoilt(model: latents.SiteModel, value: int) -> tuple[int, int | None]:
+        symbol, escape = right(model, value)
+        most = max(model.below, len(model.frequencies) - 1 - model.below)
+        return symbol, escape if abs(symbol) == most else None
+
+    return spoilt
+
+
+Patch = tuple[ModuleType | type, str, Callable[[], object]]
 
 RULES: dict[str, Patch | None] = {
     "right-rules": None,
@@ -127,6 +204,28 @@ RULES: dict[str, Patch | None] = {
     "finer-omega-last": (field, "ACTIVATIONS", lambda: field.ACTIVATIONS | {"FINER": _scaled_last}),
     "input-before": (field, "joined", lambda: lambda values, appended: appended + values),
     "input-of-first-axes": (field, "appended_values", lambda: _first_axes),
+    "hash-primes-reversed": (latents, "PRIMES", lambda: latents.PRIMES[::-1]),
+    "levels-fine-to-coarse": (lattice, "in_order", lambda: lambda levels: levels[::-1]),
+    "features-by-dimension": (lattice, "joined_features", lambda: _by_dimension),
+    "filter-taps-swapped": (lattice, "STEPS_TO_TAPS", lambda: (0, -1, 1, -2, 2, -3, 3, -4)),
+    "filters-reversed": (lattice, "taps_of", lambda: _filter_of_target(lattice.taps_of)),
+    "filter-default-bilinear": (lattice, "DEFAULTS", lambda: _bilinear_by_default(lattice.DEFAULTS)),
+    "border-wrapped": (lattice, "clip", lambda: _wrapped),
+    "conv-border-zero": (lattice, "neighbour", lambda: _zero_outside),
+    "no-interpolation": (lattice, "interpolated", lambda: _nearest),
+    "lattice-at-corners": (lattice, "lattice_position", lambda: _corner_positions),
+    "mean-rounded-down": (latents, "mean_of", lambda: lambda out: max(-16384, min(16383, out)) >> 4),
+    "centre-halves-down": (latents, "centre_of", lambda: lambda mean: (mean + 7) >> 4),
+    "scale-one-off": (latents, "scale_of", lambda: lambda out: max(0, min(63, ((out + 16) >> 5) + 31))),
+    "parents-not-mirrored": (latents, "side", lambda: lambda place: 1),
+    "phases-swapped": (latents, "INTERLACED_KINDS", _swapped_kinds),
+    "kinds-of-stride-before": (latents, "offset_rows", lambda: _rows_of_earlier_stride),
+    "escapes-low-then-high": (latents, "site_runs", lambda: _narrow_escapes),
+    "escape-as-two-sided": (latents.SiteModel, "split", lambda: _escape_as_two_sided(latents.SiteModel.split)),
+    "hidden-not-clipped": (latents, "hidden_value", lambda: lambda total: max(0, total)),
+    "inputs-not-clipped": (latents, "MOST_INPUT", lambda: 1 << 31),
+    "causal-without-corner": (latents, "CAUSAL", lambda: (*latents.CAUSAL[:4], (0, -1), *latents.CAUSAL[5:])),
+    "table-last-of-ties": (latents, "table_frequencies", lambda: _last_tie),
 }
 
 

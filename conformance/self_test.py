@@ -33,6 +33,20 @@ RULE_SAMPLE = (
     "valid-filter-one",
     "valid-gabor-repeat",
     "valid-finer-repeat",
+    "valid-grid-levels",
+    "valid-grid-4-axes",
+    "valid-pyramid-taps-8",
+    "valid-pyramid-bicubic",
+    "valid-pyramid-points-centres",
+    "valid-conv-repeat",
+    "valid-latents-table-tie",
+    "valid-latents-table-escape",
+    "valid-latents-table-above",
+    "valid-context-interlaced-plain",
+    "valid-context-interlaced-far",
+    "valid-context-interlaced-halves",
+    "valid-context-interlaced-large",
+    "valid-context-serial-plain",
 )
 SETTINGS = Settings(timeout=20.0)
 HANGING = Settings(timeout=0.5)

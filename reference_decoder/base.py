@@ -21,7 +21,7 @@ def state_digest(states: list[State]) -> bytes:
     """
     digest = hashlib.sha256()
     for state in states:
-        if state.tensor.record.tool != RAW:
+        if state.tensor.tool != RAW:
             rows = np.zeros(1, np.int16) if state.row_steps is None else state.row_steps
             digest.update((rows + state.step).astype("<u2").data)
         for block in blocks(state.acc.size):
@@ -40,7 +40,7 @@ def rebase(head: Head, base: Head, states: list[State]) -> list[State]:
     if not is_named or network_form(base) != network_form(head):
         raise DecodeError("BASE_MISMATCH", head.base_digest_at)
     return [
-        State(tensor, state.acc, state.step, state.row_steps)
+        State(tensor, state.acc, state.step, state.row_steps, state.is_coded)
         for tensor, state in zip(head.tensors, states, strict=True)
     ]
 
@@ -54,13 +54,18 @@ def network_form(head: Head) -> tuple[Any, ...]:
     encoding = head.encoding
     seed = head.seed if encoding is not None and encoding.kind == FOURIER_SEEDED else None
     steps = [step_form(step) for step in head.steps]
-    return head.in_dims, head.out_channels, encoding and encoding_form(encoding), seed, steps
+    # the shapes of a pyramid's tensors follow from the native grid
+    shapes = [tensor.shape for tensor in head.tensors]
+    return head.in_dims, head.out_channels, encoding and encoding_form(encoding), seed, steps, shapes
 
 
 def encoding_form(record: Record) -> tuple[Any, ...]:
-    """The fields of an input encoding or an INPUT record."""
+    """The fields of an input encoding or an INPUT record; of tool_flags what counts for layers."""
     axes = record.first, record.count, record.encoding
-    return record.kind, *axes, record.flags, record.octaves, record.base, record.n_features, record.scale
+    fourier = record.flags, record.octaves, record.base, record.n_features, record.scale
+    grid = record.n_axes, record.n_levels, record.latent_dim, record.feature_dim, record.table_size, record.resolutions
+    pyramid = record.axes, record.taps, record.has_one_filter, record.context, record.n_hidden, record.hidden_width
+    return record.kind, *axes, *fourier, *grid, *pyramid, record.tool_flags & FLAG_BITS, record.tool == RAW
 
 
 def step_form(step: Step) -> tuple[Any, ...]:

@@ -58,6 +58,24 @@ class Model:
         return Table(one_sided_frequencies(self.R, self.p0, self.theta, self.rho, self.heavy))
 
 
+@dataclass(frozen=True)
+class TableModel:
+    """Latent form 4 of clause 9.6.3: symbols from -A, their frequencies, and whether the ends have escapes."""
+
+    A: int
+    table: Table
+    esc: bool
+
+
+def table_frequencies(codes: list[int]) -> list[int]:
+    """§9.6.3: "w = [(8 + (c & 7)) << (c >> 3) for c in codes]"; the remainder goes to the first of the largest."""
+    w = [(8 + (c & 7)) << (c >> 3) for c in codes]
+    avail, total = 2**14 - len(w), sum(w)
+    f = [1 + x * avail // total for x in w]
+    f[f.index(max(f))] += 2**14 - sum(f)
+    return f
+
+
 def mf8(c: int) -> int:
     """§10.2: "min((8 + (c & 7)) << (c >> 3), 2**24) if c > 0 else 0"."""
     return min((8 + (c & 7)) << (c >> 3), 1 << 24) if c > 0 else 0
@@ -202,6 +220,22 @@ class OneLane:
         states[0] = state
         return found
 
+    def context_symbols(
+        self, start: Integers, f: Integers, c: Integers, model: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int16]:
+        """As symbols, each with its own model; how the models lie is said in clause 10.6's module."""
+        found = np.zeros(len(model), np.int16)
+        numbers, totals = f.data, c.data  # whose items are Python's integers
+        first, end = start[model].tolist(), start[model + 1].tolist()
+        for i, m in enumerate(model.tolist()):
+            if self.x == 0:
+                break  # from here on all symbols are the first ones
+            slot = (self.x & 16383) + 16384 * m
+            place = bisect_right(totals, slot, first[i], end[i]) - 1
+            found[i] = place - first[i]
+            self.advance(numbers[place] * (self.x >> 14) + slot - totals[place])
+        return found
+
     def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
         """The next symbols of a run of raw fields of 1 to 14 bits.
 
@@ -316,6 +350,18 @@ class Lanes:
             state[:] = transitions[state, (symbol - model.R) & 1]
         return found
 
+    def context_symbols(
+        self, start: Integers, f: Integers, c: Integers, model: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int16]:
+        """As OneLane.context_symbols."""
+        found = np.empty(len(model), np.int16)
+        for part, x in self.rows(len(model)):
+            slot = (x & 16383) + 16384 * model[part]
+            place = np.searchsorted(c, slot, "right") - 1
+            found[part] = place - start[model[part]]
+            x[:] = f[place] * (x >> 14) + slot - c[place]
+        return found
+
     def fields(self, widths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
         """As OneLane.fields."""
         found = np.empty(len(widths), np.uint16)
@@ -343,7 +389,7 @@ class Values:
 
     count: int
     width: int = 0  # bits of a packed value or of a raw pattern; 0 for a model
-    model: Model | None = None  # None with width 0: form ZERO
+    model: Model | TableModel | None = None  # None with width 0: form ZERO
     raw: bool = False  # without sign: bit patterns of tool 0, indices of tool 3
     one_sided: bool = False  # gaps of tool 3
     trellis: bool = False  # values of tool 2
@@ -353,7 +399,7 @@ class Values:
         """Whether model symbols drive the trellis, not values. TRE-1 §9.4: "With b > 0 the frequencies of quantiser 0
         are used throughout."
         """
-        return self.trellis and self.model is not None and self.model.b == 0
+        return self.trellis and isinstance(self.model, Model) and self.model.b == 0
 
     @property
     def bits(self) -> int:
@@ -374,6 +420,8 @@ class RansBody:
             return raw_fields(self.coder, values.count, values.width).view(np.int32)
         if values.model is None:
             return np.zeros(values.count, np.int32)
+        if isinstance(values.model, TableModel):
+            return decode_table_values(self.coder, values.model, values.count)
         return decode_values(self.coder, values.model, values)
 
     def bitmaps(self, n_vectors: int, k2: int, s: int) -> Integers:
@@ -426,9 +474,8 @@ def add_escapes(coder: Coder, model: Model, v: Integers, half: int) -> None:
     for block in blocks(v.size):
         edge = at_edge(v[block], model, half)
         count = int(np.count_nonzero(edge))
-        # "`e = 2^p - 1 + x`"; "u becomes `u + e` if u > 0 and `u - e` if u < 0"
-        p, x = np.divmod(prefixes_and_fields[used : used + count].astype(np.int64), 1 << MAX_PREFIX)
-        e = (1 << p) - 1 + x
+        # "u becomes `u + e` if u > 0 and `u - e` if u < 0"
+        e = escape_values(prefixes_and_fields[used : used + count])
         old = v[block][edge].astype(np.int64)
         new = np.where(old + half >= 0, old + (e << model.b), old - (e << model.b))
         # ENT-1: "|v| MUST be below 2^31"
@@ -436,6 +483,44 @@ def add_escapes(coder: Coder, model: Model, v: Integers, half: int) -> None:
             raise DecodeError("ACC_OVERFLOW", coder.at)
         v[block][edge] = new
         used += count
+
+
+def decode_table_values(coder: Coder, model: TableModel, n: int) -> Integers:
+    """A list of n latents under latent form 4.
+
+    GRD-7 §9.6.3: "v = u; with table_escape = 1 an escape e follows (clause 10.1, step 3) for every symbol that is the
+    lowest, v = u - e, or the highest, v = u + e."
+    """
+    lowest, highest = -model.A, len(model.table.f) - 1 - model.A
+    v = np.empty(n, np.int32)
+    coder.begin_run()
+    for block in blocks(n):
+        v[block] = coder.symbols(model.table, block.stop - block.start)
+        v[block] += lowest
+    if not model.esc:
+        return v
+    k = sum(int(np.count_nonzero((v[block] == lowest) | (v[block] == highest))) for block in blocks(n))
+    prefixes_and_fields = escapes(coder, k)
+    used = 0
+    for block in blocks(n):
+        is_top = v[block] == highest
+        edge = is_top | (v[block] == lowest)
+        count = int(np.count_nonzero(edge))
+        e = escape_values(prefixes_and_fields[used : used + count])
+        new = v[block][edge] + np.where(is_top[edge], e, -e)
+        # ENT-1: "|v| MUST be below 2^31"
+        if count and np.abs(new).max() >= 1 << 31:
+            raise DecodeError("ACC_OVERFLOW", coder.at)
+        v[block][edge] = new
+        used += count
+    return v
+
+
+def escape_values(prefixes_and_fields: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+    """§10.1: "`e = 2^p - 1 + x`"."""
+    p, x = np.divmod(prefixes_and_fields.astype(np.int64), 1 << MAX_PREFIX)
+    e: npt.NDArray[np.int64] = (1 << p) - 1 + x
+    return e
 
 
 def escapes(coder: Coder, k: int) -> npt.NDArray[np.uint32]:

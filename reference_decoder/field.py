@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,12 @@ from reference_decoder.head import (
     FOURIER,
     GABOR,
     GAUSSIAN,
+    GRID,
     INPUT,
+    LATTICE_FILTERS,
     LINEAR,
     OUTPUT,
+    PYRAMID,
     RELU,
     SIGMOID,
     SINE,
@@ -26,6 +30,13 @@ from reference_decoder.head import (
     Head,
     Record,
     Step,
+)
+from reference_decoder.lattice import (
+    interpolated,
+    latent_grid,
+    lattice_filter,
+    lattice_positions,
+    pyramid_features,
 )
 from reference_decoder.limits import OUTPUT_VALUES
 
@@ -82,7 +93,8 @@ class Field:
         found = np.empty((n, self.head.out_channels), np.float32)
         network = Network(self.head, self.weights)
         for block in sample_blocks(n, self.head):
-            found[block] = network(grid_coordinates(self.head, shape, block))
+            is_native = shape == self.head.grid
+            found[block] = network.native(block) if is_native else network(grid_coordinates(self.head, shape, block))
         return found.reshape(*shape, self.head.out_channels)
 
     def samples_8bit(self, size: Sequence[int] | None = None) -> npt.NDArray[np.uint8]:
@@ -159,33 +171,112 @@ class Network:
     """
 
     def __init__(self, head: Head, weights: list[Floats]) -> None:
-        self.encode = input_encoding(head)
+        self.head = head
         self.steps: list[tuple[Step, Callable[[Floats], Floats]]] = []
         tensors = iter(weights)
         for step in head.steps:
             if step.record.kind == INPUT:
                 self.steps.append((step, coordinates_of(step.record)))
                 continue
-            matrix = next(tensors)
-            self.steps.append((step, layer(step, matrix, next(tensors) if step.record.has_bias else None)))
+            matrix, bias = next(tensors), next(tensors) if step.record.has_bias else None
+            self.steps.append((step, step_function(head, step, matrix, bias)))
+        rest = list(tensors)
+        self.features: Floats | None = None  # of a pyramid, on the lattice
+        self.values: Floats | None = None  # of lattice filters, on the lattice
+        if head.records[0].kind != PYRAMID:
+            self.encode = input_encoding(head, rest)
+        else:
+            check_lattice(head)
+            with np.errstate(all="ignore"):
+                self.features = pyramid_features(head.records[0], head, rest)
+            if any(step.record.kind in LATTICE_FILTERS for step in head.steps):
+                self.values = self.lattice_values()
 
     def __call__(self, coords: Floats) -> Floats:
         """Values (n, out_channels) at coordinates (n, in_dims)."""
-        outputs: list[Floats] = []
         # weights are finite, values need not be: what overflows is an infinity, as binary32 has it
         with np.errstate(all="ignore"):
-            h = self.encode(coords)
-            for step, apply in self.steps:
-                kind = step.record.kind
-                if kind == INPUT:
-                    h = np.concatenate([h, apply(coords)], axis=1)
-                elif kind == OUTPUT:
-                    outputs.append(apply(h))
-                elif kind == FILTER:
-                    h = h * apply(coords)
-                else:
+            if self.features is None:
+                return joined(*run(self.steps, coords, self.encode(coords)))
+            position = lattice_positions(self.head, coords)
+            # §16.6: "With them, the field's value is the multilinear interpolation of the values of the last layer on
+            # the lattice."
+            if self.values is not None:
+                return interpolated(self.values, position)
+            return joined(*run(self.steps, coords, interpolated(self.features, position)))
+
+    def native(self, block: slice) -> Floats:
+        """Values of some samples of the native grid. §16.6: "At the lattice points themselves both are the lattice's
+        values."
+        """
+        if self.values is not None:
+            return self.values.reshape(-1, self.values.shape[-1])[block]
+        coords = grid_coordinates(self.head, self.head.grid, block)
+        if self.features is None:
+            return self(coords)
+        with np.errstate(all="ignore"):
+            return joined(*run(self.steps, coords, self.features.reshape(-1, self.features.shape[-1])[block]))
+
+    def lattice_values(self) -> Floats:
+        """The values of all layers on the lattice, (grid…, out_channels): lattice filters one by one, what is between
+        them in blocks of samples.
+        """
+        assert self.features is not None
+        h, outputs = self.features, []
+        for is_filter, group in groupby(self.steps, lambda item: item[0].record.kind in LATTICE_FILTERS):
+            part = list(group)
+            with np.errstate(all="ignore"):
+                for _, apply in part if is_filter else ():
                     h = apply(h)
-        return np.concatenate([h, *outputs], axis=1) if outputs else h
+            if not is_filter:
+                h, more = self.pointwise(part, h)
+                outputs += more
+        return joined(h, outputs)
+
+    def pointwise(self, steps: list[tuple[Step, Callable[[Floats], Floats]]], h: Floats) -> tuple[Floats, list[Floats]]:
+        """What `run` gives for every point of the lattice."""
+        grid, flat = self.head.grid, h.reshape(-1, h.shape[-1])
+        parts = []
+        with np.errstate(all="ignore"):
+            for block in sample_blocks(len(flat), self.head):
+                parts.append(run(steps, grid_coordinates(self.head, grid, block), flat[block]))
+        whole = [np.concatenate(arrays).reshape(*grid, -1) for arrays in zip(*((h, *o) for h, o in parts), strict=True)]
+        return whole[0], whole[1:]
+
+
+def check_lattice(head: Head) -> None:
+    """LIM-3 §14: the values that are kept on the lattice are limited like those of the output."""
+    filters = [step.after for step in head.steps if step.record.kind in LATTICE_FILTERS]
+    if math.prod(head.grid) * max(head.first_values, head.out_channels, *filters) > OUTPUT_VALUES:
+        raise DecodeError("LIMIT_CALLER", None, "too many values on the lattice")
+
+
+def run(steps: list[tuple[Step, Callable[[Floats], Floats]]], coords: Floats, h: Floats) -> tuple[Floats, list[Floats]]:
+    """The current values after some steps, and the values of the OUTPUT records among them."""
+    outputs: list[Floats] = []
+    for step, apply in steps:
+        kind = step.record.kind
+        if kind == INPUT:
+            h = np.concatenate([h, apply(coords)], axis=1)
+        elif kind == OUTPUT:
+            outputs.append(apply(h))
+        elif kind == FILTER:
+            h = h * apply(coords)
+        else:
+            h = apply(h)
+    return h, outputs
+
+
+def joined(h: Floats, outputs: list[Floats]) -> Floats:
+    """The values of the field."""
+    return np.concatenate([h, *outputs], axis=-1) if outputs else h
+
+
+def step_function(head: Head, step: Step, matrix: Floats, bias: Floats | None) -> Callable[[Floats], Floats]:
+    """The function of a record with weights."""
+    if step.record.kind in LATTICE_FILTERS:
+        return lattice_filter(step, head.records[0].halved, matrix, bias)
+    return layer(step, matrix, bias)
 
 
 def layer(step: Step, matrix: Floats, bias: Floats | None) -> Callable[[Floats], Floats]:
@@ -242,11 +333,13 @@ def identity(x: Floats) -> Floats:
     return x
 
 
-def input_encoding(head: Head) -> Callable[[Floats], Floats]:
+def input_encoding(head: Head, weights: list[Floats]) -> Callable[[Floats], Floats]:
     """The function that gives the first current values of clause 6.7."""
     encoding = head.encoding
     if encoding is None:
         return identity if head.first_values else lambda x: x[:, :0]
+    if encoding.kind == GRID:
+        return latent_grid(encoding, head, weights)
     return fourier(encoding) if encoding.kind == FOURIER else fourier_seeded(encoding, head)
 
 

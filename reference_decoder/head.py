@@ -10,8 +10,8 @@ from reference_decoder.errors import DecodeError
 from reference_decoder.limits import LEVELS, Level
 
 CORE, MAIN = 1, 2
-WIDE, SEEDED, HAS_TRELLIS, HAS_SPARSE, SHARED_BASE = (1 << bit for bit in (0, 1, 2, 3, 7))
-KNOWN_FEATURES = WIDE | SEEDED | HAS_TRELLIS | HAS_SPARSE | SHARED_BASE  # the others of clause 6.1 are reserved
+WIDE, SEEDED, HAS_TRELLIS, HAS_SPARSE, HAS_GRID, SHARED_BASE = FEATURES = [1 << bit for bit in (0, 1, 2, 3, 4, 7)]
+KNOWN_FEATURES = sum(FEATURES)  # the others of clause 6.1 are reserved
 QUALITY = 0
 MODALITIES = range(1, 9)
 COORDS = (0, 1, 2, 3, 15)
@@ -21,13 +21,20 @@ GENERATORS = (1,)
 DICTIONARY_LAWS = (0, 1)
 LINEAR, SINE, RELU, GAUSSIAN, TANH, SIGMOID, ELU, GABOR, FINER = LAYER_KINDS = range(1, 10)
 HAS_OMEGA = (SINE, GAUSSIAN, GABOR, FINER)
-FOURIER, FOURIER_SEEDED = INPUT_ENCODINGS = (33, 34)
+CONV, CONV_RELU = LATTICE_FILTERS = (11, 12)
+FOURIER, FOURIER_SEEDED, GRID, PYRAMID = INPUT_ENCODINGS = (33, 34, 35, 36)
 INPUT, OUTPUT, FILTER = STRUCTURES = (64, 65, 66)
-RECORD_KINDS = (*LAYER_KINDS, *INPUT_ENCODINGS, *STRUCTURES)
+RECORD_KINDS = (*LAYER_KINDS, *LATTICE_FILTERS, *INPUT_ENCODINGS, *STRUCTURES)
 RAW, SCALAR, TRELLIS, SPARSE, LATENT = range(5)
 TOOL_FEATURES = {TRELLIS: HAS_TRELLIS, SPARSE: HAS_SPARSE}
 FLOAT_END = 2.0**64
 DIGEST_BYTES = 16  # of base_digest, clause 9.8
+FACTORISED, INTERLACED, SERIAL = CONTEXTS = range(3)
+# ordinals of clauses 9.6.1 and 9.6.2
+GRID_DECODER, PYRAMID_FILTER = 65536, 65536
+CONTEXT_TENSORS, CONTEXT_OUTPUTS, LATENT_LEVELS = 65552, 65584, 65792
+WEIGHTS, CONTEXT, LATENTS = range(3)  # how a tensor is coded
+COARSE_INPUTS = 11
 
 
 @dataclass
@@ -58,16 +65,44 @@ class Record:
     base_at: int = 0
     n_features: int = 0
     scale: float = 0.0
+    n_axes: int = 0
+    n_axes_at: int = 0
+    n_levels: int = 0
+    latent_dim: int = 0
+    feature_dim: int = 0
+    table_size: int = 0
+    resolutions: tuple[tuple[int, ...], ...] = ()
+    axes: int = 0
+    axes_at: int = 0
+    taps: int = 0  # t of clause 9.6.2
+    has_one_filter: bool = False
+    context: int = 0
+    context_at: int = 0
+    n_hidden: int = 0
+    hidden_width: int = 0
 
     @property
     def is_layer(self) -> bool:
-        """Whether the kind is of the group layer."""
-        return self.kind in LAYER_KINDS
+        """Whether the record is one of layers that follow each other."""
+        return self.kind in LAYER_KINDS or self.kind in LATTICE_FILTERS
 
     @property
-    def has_tensors(self) -> bool:
-        """Whether the record has tool_flags, and so weights."""
-        return self.is_layer or self.kind in (OUTPUT, FILTER)
+    def is_latent(self) -> bool:
+        return self.kind in (GRID, PYRAMID)
+
+    @property
+    def has_tool_flags(self) -> bool:
+        return self.is_layer or self.is_latent or self.kind in (OUTPUT, FILTER)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the record's layers count (HED-8)."""
+        return self.has_tool_flags and not self.is_latent
+
+    @property
+    def halved(self) -> list[int]:
+        """§9.6.2: "*halved* axes are those of the bits of `axes`"."""
+        return [axis for axis in range(8) if self.axes >> axis & 1]
 
     @property
     def is_fourier(self) -> bool:
@@ -107,6 +142,8 @@ class Tensor:
     shape: tuple[int, ...]
     record: Record
     has_base: bool = False
+    role: int = WEIGHTS
+    level: int = 0  # of latents
 
     @property
     def size(self) -> int:
@@ -118,15 +155,28 @@ class Tensor:
         return self.shape[0], math.prod(self.shape[1:])
 
     @property
+    def tool(self) -> int:
+        """The coding tool. Context tensors are plain values."""
+        return (self.record.tool, SCALAR, LATENT)[self.role]
+
+    @property
+    def is_half(self) -> bool:
+        return self.record.is_half
+
+    @property
+    def has_prior(self) -> bool:
+        return self.record.has_prior and self.role == WEIGHTS
+
+    @property
     def has_row_steps(self) -> bool:
-        return self.record.has_row_steps and len(self.shape) == 2
+        return self.record.has_row_steps and self.role == WEIGHTS and len(self.shape) == 2
 
     @property
     def is_sparse(self) -> bool:
         """§9.5: "Biases of a layer with tool 3 are coded with tool 1; but with SHARED_BASE they are sparse codes like
         the matrices, for which a bias is a matrix (out, 1)."
         """
-        return self.record.tool == SPARSE and (len(self.shape) == 2 or self.has_base)
+        return self.tool == SPARSE and (len(self.shape) == 2 or self.has_base)
 
 
 @dataclass
@@ -182,7 +232,7 @@ class Head:
         gabor = 0  # width of the GABOR layer whose outputs the current values are, if they are
         for record in self.records:
             for _ in range(0 if record is self.encoding else record.repeat):
-                step = next_step(record, values, gabor, self.in_dims)
+                step = next_step(record, values, gabor, self)
                 found.append(step)
                 values = step.after
                 # "nothing appended or multiplied in between (an OUTPUT between them does not matter)"
@@ -193,7 +243,7 @@ class Head:
     @property
     def layers(self) -> list[Step]:
         """§6.7: "Layer l, counted from 0 over all records"."""
-        return [step for step in self.steps if step.record.has_tensors]
+        return [step for step in self.steps if step.record.is_counted]
 
     @property
     def widths(self) -> list[int]:
@@ -210,17 +260,73 @@ class Head:
             tensors.append(Tensor(2 * index, (step.rows, step.columns), step.record, has_base))
             if step.record.has_bias:
                 tensors.append(Tensor(2 * index + 1, (step.rows,), step.record, has_base))
+        # "The tensors of a GRID or PYRAMID record follow those of the layers"
+        if self.records[0].kind == GRID:
+            tensors += grid_tensors(self.records[0], has_base)
+        if self.records[0].kind == PYRAMID:
+            tensors += pyramid_tensors(self.records[0], self.grid, has_base)
         return tensors
 
 
 def encoded_width(record: Record, dims: int) -> int:
-    """Outputs of an input encoding, or of an INPUT, for `dims` coordinates (clauses 16.2 and 16.3)."""
+    """Outputs of an input encoding, or of an INPUT, for `dims` coordinates (clauses 16.2, 16.3, 16.5 and 16.6)."""
     if record.is_fourier:
         return dims * (record.flags & 1) + 2 * record.octaves * dims
-    return 2 * record.n_features if record.kind == FOURIER_SEEDED else dims
+    if record.kind == FOURIER_SEEDED:
+        return 2 * record.n_features
+    if record.kind == GRID:
+        features = record.feature_dim * (1 if record.flags & 1 else record.n_levels)
+        return features + (dims if record.flags & 2 else dims - record.n_axes)
+    return record.n_levels if record.kind == PYRAMID else dims
 
 
-def next_step(record: Record, values: int, gabor: int, in_dims: int) -> Step:
+def grid_tensors(record: Record, has_base: bool) -> list[Tensor]:
+    """§9.6.1: "The tensors are, with D = n_levels if flags bit 3 is set and 1 if not"."""
+    rows = record.feature_dim * (record.n_levels if record.flags & 8 else 1)
+    tensors = [Tensor(GRID_DECODER, (rows, record.latent_dim), record, has_base)]
+    if record.has_bias:
+        tensors.append(Tensor(GRID_DECODER + 1, (rows,), record, has_base))
+    for level, resolution in enumerate(record.resolutions):
+        # "a level whose product of resolutions is at most T is *dense*: it has that many entries"; "Every other level
+        # is *hashed*: it has T entries"
+        shape = (min(math.prod(resolution), record.table_size), record.latent_dim)
+        tensors.append(Tensor(LATENT_LEVELS + level, shape, record, has_base, LATENTS, level))
+    return tensors
+
+
+def pyramid_tensors(record: Record, grid: tuple[int, ...], has_base: bool) -> list[Tensor]:
+    """§9.6.2: "F, the number of filters: 1 if bit 4 is set, n_levels - 1 if not." """
+    tensors = []
+    if record.n_levels > 1:
+        filters = 1 if record.has_one_filter else record.n_levels - 1
+        tensors.append(Tensor(PYRAMID_FILTER, (filters, record.taps), record, has_base))
+    if record.context != FACTORISED:
+        tensors += context_tensors(record, has_base)
+    for level in range(record.n_levels):
+        shape = level_shape(record, grid, level)
+        tensors.append(Tensor(LATENT_LEVELS + level, shape, record, has_base, LATENTS, level))
+    return tensors
+
+
+def context_tensors(record: Record, has_base: bool) -> list[Tensor]:
+    """§9.6.2: "c = 16 for context id 1 and 12 for 2; g = 10 and 1; o = 4 and 0." """
+    c, g, o = (16, 10, 4) if record.context == INTERLACED else (12, 1, 0)
+    w = record.hidden_width
+    shapes = [(w, COARSE_INPUTS), (w, c), (g, w), *[(w, w), (1, w)] * record.n_hidden]
+    outputs = [(2, w), (2, COARSE_INPUTS + c), (record.n_levels + o, 2)]
+    found = [*enumerate(shapes, CONTEXT_TENSORS), *enumerate(outputs, CONTEXT_OUTPUTS)]
+    return [Tensor(ordinal, shape, record, has_base, CONTEXT) for ordinal, shape in found]
+
+
+def level_shape(record: Record, grid: tuple[int, ...], level: int) -> tuple[int, ...]:
+    """§9.6.2: "Level l has ceil(N / 2^k) samples on a halved axis with N native samples, k = n_levels - 1 - l, and N
+    samples on the others."
+    """
+    k = record.n_levels - 1 - level
+    return tuple(-(-n >> k) if record.axes >> axis & 1 else n for axis, n in enumerate(grid))
+
+
+def next_step(record: Record, values: int, gabor: int, head: Head) -> Step:
     """The step of a record where there are `values` current values.
 
     §6.7: "INPUT appends to the current values. OUTPUT is one layer: it takes the current values and leaves them as they
@@ -232,7 +338,10 @@ def next_step(record: Record, values: int, gabor: int, in_dims: int) -> Step:
     if record.kind == OUTPUT:
         return Step(record, record.width, values, values)
     if record.kind == FILTER:
-        return Step(record, values, in_dims, values)
+        return Step(record, values, head.in_dims, values)
+    if record.kind in LATTICE_FILTERS:
+        # §16.6: "With h the halved axes, the weight matrix (out, in·3^h)"
+        return Step(record, record.width, values * 3 ** len(head.records[0].halved), record.width)
     if record.kind == GABOR and gabor:
         # "with n the width of that layer, its weights are (2m, n): the real parts, then the imaginary ones, and so is
         # its bias (2m)."
@@ -256,10 +365,15 @@ def read_head(p: Payload) -> Head:
     p.finish()
     check_grid(head)
     check_records(head)
+    # §9.6.2: "GRD-1 to GRD-3 are checked between HED-7 and HED-8, GRD-4 after HED-12."
+    check_grid_axes(head)
+    check_pyramid(head)
+    check_lattice_filters(head)
     check_limits(head)
     check_features(head)
     check_optional_blocks(head)
     check_frequencies(head)
+    check_grid_feature(head)
     check_inputs(head)
     check_outputs(head)
     check_relative(head)
@@ -330,15 +444,14 @@ def read_records(p: Payload, head: Head) -> None:
     head.records[-1].width = max(0, head.out_channels - sum(r.width for r in head.records if r.kind == OUTPUT))
 
 
-def read_tool_flags(p: Payload, record: Record) -> None:
+def read_tool_flags(p: Payload, record: Record, reserved: int = 0x80) -> None:
     """§6.4: "bits 0-2 coding tool; bit 3 prior; bit 4 row steps; bit 5 no bias; bit 6 binary16 (tool 0)"."""
     record.tool_flags = flags = p.unsigned(1)
     record.tool_flags_at = p.field
-    p.require(not flags & 0x80, "RESERVED_NOT_ZERO")
+    p.require(not flags & reserved, "RESERVED_NOT_ZERO")
     record.tool = flags & 7
     record.has_prior, record.has_row_steps = bool(flags & 0x08), bool(flags & 0x10)
     record.has_bias, record.is_half = not flags & 0x20, bool(flags & 0x40)
-    # CON-11: "A reserved tool is a known id: what it needs is its feature bit (HED-9)."
     p.require(record.tool <= LATENT, "UNKNOWN_ID")
 
 
@@ -433,10 +546,65 @@ def read_scale(p: Payload, record: Record) -> None:
     p.require(0 < record.scale < FLOAT_END, "BAD_FLOAT")
 
 
+def read_latent_grid(p: Payload, record: Record) -> None:
+    """§6.4, GRID_BODY."""
+    read_tool_flags(p, record)
+    record.n_axes = p.unsigned(1)
+    record.n_axes_at = p.field
+    p.require(1 <= record.n_axes <= 4, "BAD_RECORD")
+    record.n_levels = p.unsigned(1)
+    p.require(1 <= record.n_levels <= 64, "BAD_RECORD")
+    record.latent_dim = p.unsigned(1)
+    p.require(record.latent_dim >= 1, "BAD_RECORD")
+    record.feature_dim = p.unsigned(1)
+    p.require(record.feature_dim >= 1, "BAD_RECORD")
+    log2_table_size = p.unsigned(1)
+    p.require(log2_table_size <= 30, "BAD_RECORD")
+    record.table_size = 1 << log2_table_size
+    record.flags = p.unsigned(1)
+    p.require(not record.flags & 0xF0, "RESERVED_NOT_ZERO")
+    record.resolutions = tuple(read_resolution(p, record) for _ in range(record.n_levels))
+
+
+def read_resolution(p: Payload, record: Record) -> tuple[int, ...]:
+    """§9.6.1: "`resolutions` holds the vertices along each axis, level by level, in a level axis by axis (flags bit 2:
+    one number a level, for all axes)".
+    """
+    found = []
+    for _ in range(1 if record.flags & 4 else record.n_axes):
+        found.append(p.unsigned(2))
+        p.require(found[-1] >= 1, "BAD_RECORD")
+    return tuple(found * record.n_axes if record.flags & 4 else found)
+
+
+def read_pyramid(p: Payload, record: Record) -> None:
+    """§6.4, PYRAMID_BODY."""
+    read_tool_flags(p, record, reserved=0xA0)
+    record.n_levels = p.unsigned(1)
+    p.require(1 <= record.n_levels <= 16, "BAD_RECORD")
+    record.axes = p.unsigned(1)
+    record.axes_at = p.field
+    p.require(1 <= record.axes <= 15, "BAD_RECORD")
+    filter_ = p.unsigned(1)
+    p.require(not filter_ & 0xE0, "RESERVED_NOT_ZERO")
+    record.taps, record.has_one_filter = filter_ & 15, bool(filter_ & 16)
+    p.require(1 <= record.taps <= 8, "BAD_RECORD")
+    # "bits 0-1 context id; bits 2-3 hidden layers; bits 4-6 width / 4 - 1"
+    context = p.unsigned(1)
+    record.context_at = p.field
+    p.require(not context & 0x80, "RESERVED_NOT_ZERO")
+    record.context = context & 3
+    p.require(record.context in CONTEXTS, "UNKNOWN_ID")
+    p.require(record.context != FACTORISED or context == 0, "RESERVED_NOT_ZERO")
+    record.n_hidden, record.hidden_width = context >> 2 & 3, 4 * ((context >> 4) + 1)
+
+
 # §6.4: "its `body` depends on the kind"; all other kinds have that of a layer
 BODIES: dict[int, Callable[[Payload, Record], None]] = {
     FOURIER: read_fourier,
     FOURIER_SEEDED: read_fourier_seeded,
+    GRID: read_latent_grid,
+    PYRAMID: read_pyramid,
     INPUT: read_input,
     OUTPUT: read_output,
     FILTER: read_filter,
@@ -481,7 +649,8 @@ def check_records(head: Head) -> None:
     for record in head.records[1:]:
         if record.kind in INPUT_ENCODINGS:
             raise DecodeError("BAD_RECORD", record.kind_at)
-    # HED-6: "tool 4 is not a layer's; bits 3 and 4 go with tools 1 to 3 only; bit 6 with tool 0 only"
+    # HED-6: "tool_flags, those of GRID and PYRAMID included: tool 4 stands in none; bits 3 and 4 go with tools 1 to 3
+    # only; bit 6 with tool 0 only"
     for record in head.records:
         raw_only, others_only = record.is_half, record.has_prior or record.has_row_steps
         if record.tool == LATENT or (others_only if record.tool == RAW else raw_only):
@@ -493,11 +662,58 @@ def check_records(head: Head) -> None:
             raise DecodeError("BAD_RECORD", second.kind_at)
 
 
+def check_grid_axes(head: Head) -> None:
+    """GRD-1 §9.6.2: "GRID: n_axes is at most in_dims (`BAD_RECORD`, at n_axes)."."""
+    for record in head.records:
+        if record.n_axes > head.in_dims:
+            raise DecodeError("BAD_RECORD", record.n_axes_at)
+
+
+def check_pyramid(head: Head) -> None:
+    """GRD-2 §9.6.2: "there is a native grid and in_dims is at most 4 (`BAD_RECORD`, at its kind); `axes` has no bit at
+    or above in_dims (`BAD_RECORD`, at axes); with context id 1 or 2, in_dims is at least 2 and the halved axes are
+    exactly the last two (`BAD_RECORD`, at context)."
+    """
+    record = head.records[0]
+    if record.kind != PYRAMID:
+        return
+    if not any(head.grid) or head.in_dims > 4:
+        raise DecodeError("BAD_RECORD", record.kind_at)
+    if record.axes >> head.in_dims:
+        raise DecodeError("BAD_RECORD", record.axes_at)
+    last_two = [head.in_dims - 2, head.in_dims - 1]
+    if record.context != FACTORISED and (head.in_dims < 2 or record.halved != last_two):
+        raise DecodeError("BAD_RECORD", record.context_at)
+
+
+def check_lattice_filters(head: Head) -> None:
+    """GRD-3 §9.6.2: "A CONV or CONV_RELU record, the last one too, has a PYRAMID as input encoding; no layer of another
+    kind follows it; its outputs are as many as its inputs (`BAD_RECORD`, at its kind)."
+    """
+    inputs: dict[int, int] = {}  # of the first layer of the record at an offset
+    for before, step in zip(head.widths, head.steps, strict=False):
+        inputs.setdefault(step.record.kind_at, before)
+    for index, record in enumerate(head.records):
+        if record.kind in LATTICE_FILTERS:
+            others = any(r.is_counted and r.kind not in LATTICE_FILTERS for r in head.records[index:])
+            if head.records[0].kind != PYRAMID or others or record.width != inputs[record.kind_at]:
+                raise DecodeError("BAD_RECORD", record.kind_at)
+
+
+def check_grid_feature(head: Head) -> None:
+    """GRD-4 §9.6.2: "a GRID or PYRAMID record without the feature GRID, at its kind; the feature GRID without such a
+    record, at features_required."
+    """
+    has_record, has_feature = head.records[0].is_latent, bool(head.features & HAS_GRID)
+    if has_record != has_feature:
+        raise DecodeError("FEATURE_MISMATCH", head.records[0].kind_at if has_record else head.features_at)
+
+
 def check_limits(head: Head) -> None:
     """HED-8 §6.5: "At most the level's `layers` layers, repeats, OUTPUT and FILTER counted"; then width, "inputs are
     the current values of clause 6.7, outputs those of GABOR twice its width"; then parameters.
     """
-    if sum(record.repeat for record in head.records if record.has_tensors) > head.level.layers:
+    if sum(record.repeat for record in head.records if record.is_counted) > head.level.layers:
         raise DecodeError("LIMIT_LAYERS", head.n_records_at)
     if max(head.widths) > head.level.width:
         raise DecodeError("LIMIT_WIDTH", head.n_records_at)
@@ -516,7 +732,7 @@ def check_features(head: Head) -> None:
     for record in head.records:
         needed = TOOL_FEATURES.get(record.tool, 0) | (SEEDED if record.needs_seed else 0)
         if needed & ~head.features:
-            raise DecodeError("FEATURE_MISMATCH", record.tool_flags_at if record.has_tensors else record.kind_at)
+            raise DecodeError("FEATURE_MISMATCH", record.tool_flags_at if record.has_tool_flags else record.kind_at)
         used |= needed
     if head.dictionary_law != 0 and not head.features & HAS_SPARSE:
         raise DecodeError("FEATURE_MISMATCH", head.rng_dictionary_at)

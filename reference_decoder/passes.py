@@ -5,9 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from reference_decoder.container import Chunk, Payload
-from reference_decoder.entropy import Integers, Model, RansBody, Values, long_model, short_model
+from reference_decoder.entropy import (
+    Integers,
+    Model,
+    RansBody,
+    Table,
+    TableModel,
+    Values,
+    long_model,
+    short_model,
+    table_frequencies,
+)
 from reference_decoder.errors import DecodeError
-from reference_decoder.head import CORE, RAW, TRELLIS, Head, Tensor
+from reference_decoder.head import CONTEXT, CORE, FACTORISED, GRID, LATENTS, RAW, TRELLIS, Head, Tensor
+from reference_decoder.latents import LATENT_STEP, Known, LatentCode, check_context, read_latents, uncoded
 from reference_decoder.packed import Decompress, Packed, load_codec, open_compressed, open_packed
 from reference_decoder.sparse import (
     BITMAP,
@@ -25,7 +36,7 @@ from reference_decoder.weights import State, acc_crc, add_prior, check_finite, c
 PACKED, RANS = 0, 1
 CODINGS = range(5)
 CORE_CODINGS = range(3)
-ZERO, SHORT, LONG, SAME = range(4)
+ZERO, SHORT, LONG, SAME, TABLE, NETWORK = range(6)  # the last two for latents only
 REPEATED = 3  # of `vectors`
 
 
@@ -54,7 +65,7 @@ class Entry:
     """An entry of the tensor table of a tensor that the pass codes."""
 
     tensor: Tensor
-    values: Values | SparseCode
+    values: Values | SparseCode | LatentCode
     step: int = 0
     row_steps: Values | None = None
     prior: tuple[int, int] | None = None  # m and E of clause 9.7
@@ -86,16 +97,19 @@ def decode_pass(data: memoryview, chunk: Chunk, head: Head, decoded: Decoded, nu
     if decoded.symbols > head.level.symbols:
         raise DecodeError("LIMIT_SYMBOLS", bits.start)
     body = open_body(data[body_at : p.end], body_at, sub, entries)
-    lists = [read_lists(body, entry, body_at) for entry in entries]
+    lists = read_body(body, entries, head, decoded.states, body_at)
     body.finish()
     # the lists of an entry go as its integers come, so that both are not there in full
     lists.reverse()
     lanes = 1 << sub.log2_lanes
     coded = [finish_entry(entry, *lists.pop(), head, lanes, body_at) for entry in entries]
-    # PAS-5: "in pass 0 all tensors, later those with refined = 1"
+    # PAS-5: "in pass 0 all tensors, later those with refined = 1"; §9.6.3: "`acc_crc` covers the latents of the levels
+    # that the chunk codes."
     if acc_crc(coded) != sub.acc_crc:
         raise DecodeError("ACC_CRC_MISMATCH", sub.acc_crc_at)
-    decoded.states = decoded.states or coded
+    if not decoded.states:
+        found = {state.tensor.ordinal: state for state in coded}
+        decoded.states = [found.get(tensor.ordinal) or uncoded(tensor) for tensor in head.tensors]
     decoded.changed = bool(coded)
     return sub.acc_crc
 
@@ -165,18 +179,28 @@ class EntryReader:
         self.log2_lanes = log2_lanes
         self.last_model: Model | None = None  # given by form 1 or 2 in this table
         self.last_code: SparseCode | None = None  # in this table
+        self.last_latent_model: Model | TableModel | None = None  # given for latents in this table
+        self.is_level_coded = False  # the level of latents before
 
     def first_pass(self, tensors: list[Tensor]) -> list[Entry]:
         """`entry in pass 0`, and `entry of a tensor with tool 0: nothing`."""
-        entries = []
+        entries: list[Entry] = []
         for tensor in tensors:
-            if tensor.record.tool == RAW:
-                width = 16 if tensor.record.is_half else 32
+            if tensor.role == LATENTS:
+                entries += self.latents(tensor, None)
+                continue
+            if tensor.role == CONTEXT:
+                # §9.6.3: "Its step code is s = 800 - 8·context_step"
+                step = LATENT_STEP - 8 * self.bits.take(4)
+                entries.append(Entry(tensor, self.values(tensor.size), step))
+                continue
+            if tensor.tool == RAW:
+                width = 16 if tensor.is_half else 32
                 entries.append(Entry(tensor, Values(tensor.size, width, raw=True)))
                 continue
             step = self.step()
             row_steps = self.row_steps(tensor.shape[0]) if tensor.has_row_steps else None
-            prior = self.prior() if tensor.record.has_prior else None
+            prior = self.prior() if tensor.has_prior else None
             entries.append(Entry(tensor, self.tool_values(tensor), step, row_steps, prior))
         return entries
 
@@ -185,9 +209,12 @@ class EntryReader:
 
         Of a matrix with tool 3, §9.5: "refined [refined = 1: add_bits, then a sparse code]".
         """
-        entries = []
+        entries: list[Entry] = []
         for state in states:
-            if state.tensor.record.tool == RAW or not self.bits.take(1):
+            if state.tensor.role == LATENTS:
+                entries += self.latents(state.tensor, state)
+                continue
+            if state.tensor.role == CONTEXT or state.tensor.tool == RAW or not self.bits.take(1):
                 continue
             is_sparse = state.tensor.is_sparse
             n = self.add_bits() if is_sparse else self.bits.take(3) + 1
@@ -203,7 +230,62 @@ class EntryReader:
         if tensor.is_sparse:
             self.last_code = self.sparse_code(tensor)
             return self.last_code
-        return self.values(tensor.size, trellis=tensor.record.tool == TRELLIS)
+        return self.values(tensor.size, trellis=tensor.tool == TRELLIS)
+
+    def latents(self, tensor: Tensor, state: State | None) -> list[Entry]:
+        """§9.6.3: "entry of latents that an earlier pass coded: nothing entry of other latents: refined [refined = 1:
+        latents]".
+        """
+        if state is not None and state.is_coded:
+            self.is_level_coded = True
+            return []
+        is_coded = bool(self.bits.take(1))
+        # GRD-5: "refined = 1 for level l > 0: level l - 1 is coded, in this chunk or an earlier pass (`BAD_TABLE`, at
+        # refined)."
+        self.bits.require(not is_coded or tensor.level == 0 or self.is_level_coded, "BAD_TABLE")
+        self.is_level_coded = is_coded
+        return [Entry(tensor, self.latent_code(tensor), LATENT_STEP, state=state)] if is_coded else []
+
+    def latent_code(self, tensor: Tensor) -> LatentCode:
+        """§9.6.3: "for each of the latent_dim dimensions (PYRAMID: once): latent_form"; the other codings: width."""
+        if self.coding != RANS:
+            return LatentCode([self.values(tensor.size)])
+        dimensions = tensor.record.latent_dim if tensor.record.kind == GRID else 1
+        lists = []
+        for _ in range(dimensions):
+            form = self.bits.take(3)
+            if form == NETWORK:
+                self.bits.require(tensor.record.context != FACTORISED, "BAD_MODEL")
+                return LatentCode(None)
+            lists.append(Values(tensor.size // dimensions, model=self.latent_model(form)))
+        return LatentCode(lists)
+
+    def latent_model(self, form: int) -> Model | TableModel | None:
+        """GRD-6 §9.6.3: "`BAD_MODEL`, at latent_form: 6 or 7; 3 before a form 1, 2 or 4 of latents in this table (forms
+        of other values do not count); 5 with GRID or context id 0."
+        """
+        self.bits.require(form <= NETWORK and (form != SAME or self.last_latent_model is not None), "BAD_MODEL")
+        if form == ZERO:
+            return None
+        if form != SAME:
+            self.last_latent_model = {SHORT: self.short, LONG: self.long, TABLE: self.table_model}[form]()
+        return self.last_latent_model
+
+    def table_model(self) -> TableModel:
+        """GRD-7 §9.6.3: "Latent form 4 has the symbols u = -table_below … table_above, at least two (`BAD_MODEL`, at
+        table_above)."
+        """
+        below, above = self.bits.take(8), self.bits.take(8)
+        self.bits.require(below + above >= 1, "BAD_MODEL")
+        esc = bool(self.bits.take(1))
+        codes = [self.bits.take(7)]
+        for _ in range(below + above):
+            # "code of every other symbol: table_difference [table_difference = 15: table_code]"
+            difference = self.bits.take(4)
+            code = codes[-1] + difference - 7
+            self.bits.require(difference == 15 or 0 <= code <= 127, "BAD_MODEL")
+            codes.append(self.bits.take(7) if difference == 15 else code)
+        return TableModel(below, Table(table_frequencies(codes)), esc)
 
     def step(self) -> int:
         """`step: step_form, then step_short or step_long`."""
@@ -341,14 +423,43 @@ def open_body(body: memoryview, at: int, sub: SubHeader, entries: list[Entry]) -
     return open_compressed(body, at, bits, sub.decompress)
 
 
-def read_lists(body: RansBody | Packed, entry: Entry, at: int) -> tuple[Integers | None, Integers | Codes]:
+def read_body(
+    body: RansBody | Packed, entries: list[Entry], head: Head, states: list[State], at: int
+) -> list[tuple[Integers | None, Integers | Codes]]:
+    """The lists of all entries. §10.6: "levels are decoded in table order, so that the levels below are known whichever
+    form or pass they have."
+    """
+    known = Known(head.records[0])
+    before = {state.tensor.ordinal: state for state in states if state.is_coded}
+    coded = {entry.tensor.ordinal: entry for entry in entries}
+    lists = []
+    for tensor in head.tensors:
+        entry, state = coded.get(tensor.ordinal), before.get(tensor.ordinal)
+        if entry is not None:
+            lists.append(read_lists(body, entry, known, at))
+            found = lists[-1][1]
+            if isinstance(found, np.ndarray):
+                known.add(tensor, found, entry.step)
+        elif state is not None:
+            known.add(tensor, state.acc, state.step)
+    return lists
+
+
+def read_lists(
+    body: RansBody | Packed, entry: Entry, known: Known, at: int
+) -> tuple[Integers | None, Integers | Codes]:
     """§7.4: "For each entry: first its row step differences, one for each row, if it has them; then its values in C
     order."
     """
     differences = body.read(entry.row_steps) if entry.row_steps else None
     if isinstance(entry.values, SparseCode):
         return differences, read_codes(body, entry.values, at)
-    return differences, body.read(entry.values)
+    if isinstance(entry.values, LatentCode):
+        return differences, read_latents(body, entry.tensor, entry.values, known)
+    found = body.read(entry.values)
+    if entry.tensor.role == CONTEXT:
+        check_context(found, at)
+    return differences, found
 
 
 def finish_entry(
@@ -361,22 +472,29 @@ def finish_entry(
     row_steps = None if differences is None else check_row_steps(entry.step, differences, at)
     values = found if isinstance(found, np.ndarray) else expand(entry, found, head, at)
     trellis = trellis_of(entry.values, lanes)
+    if entry.tensor.role == LATENTS:
+        # "WGT-2 does not concern latents: r = y, acc = r."
+        add_prior(values, None, entry.tensor.ordinal, head.seed, None, at)
+        state = entry.state or uncoded(entry.tensor)
+        state.acc, state.is_coded = values, True
+        return state
     if entry.state is not None:
         refine(values, trellis, entry.state.acc, entry.refine, at)
         entry.state.acc, entry.state.step = values, entry.step
         return entry.state
-    if entry.tensor.record.tool == RAW:
+    if entry.tensor.tool == RAW:
         check_finite(entry.tensor, values, at)
     else:
         add_prior(values, trellis, entry.tensor.ordinal, head.seed, entry.prior, at)
     return State(entry.tensor, values, entry.step, row_steps)
 
 
-def trellis_of(values: Values | SparseCode, lanes: int) -> Trellis | None:
+def trellis_of(values: Values | SparseCode | LatentCode, lanes: int) -> Trellis | None:
     """The trellis of a list of tool 2 (clause 9.4)."""
-    if isinstance(values, SparseCode) or not values.trellis:
+    if not isinstance(values, Values) or not values.trellis:
         return None
-    return Trellis(lanes, values.model.R if values.model and values.symbols_drive else None)
+    R = values.model.R if isinstance(values.model, Model) and values.symbols_drive else None
+    return Trellis(lanes, R)
 
 
 def expand(entry: Entry, codes: Codes, head: Head, at: int) -> Integers:

@@ -29,6 +29,7 @@ class State:
     acc: Integers  # flat, C order
     step: int = 0  # step code s
     row_steps: npt.NDArray[np.int16] | None = None  # d_r
+    is_coded: bool = True  # false for latents that no pass has coded
 
 
 def step(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -51,7 +52,7 @@ def check_row_steps(code: int, differences: Integers, at: int) -> npt.NDArray[np
 
 def check_finite(tensor: Tensor, patterns: Integers, at: int) -> None:
     """WGT-5 §9.2: "An infinity or a NaN is `NON_FINITE_WEIGHT`." """
-    exponent = 0x7C00 if tensor.record.is_half else 0x7F800000
+    exponent = 0x7C00 if tensor.is_half else 0x7F800000
     for block in blocks(patterns.size):
         if ((patterns[block] & exponent) == exponent).any():
             raise DecodeError("NON_FINITE_WEIGHT", at)
@@ -112,9 +113,9 @@ def weight_blocks(state: State) -> Iterator[tuple[slice, npt.NDArray[np.float32]
     columns = state.tensor.shape[-1]
     for block in blocks(state.acc.size):
         acc = state.acc[block]
-        if state.tensor.record.tool == RAW:
+        if state.tensor.tool == RAW:
             # §9.2: "w is that number, as binary32"
-            is_half = state.tensor.record.is_half
+            is_half = state.tensor.is_half
             yield block, acc.astype(np.uint16).view(np.float16).astype(np.float32) if is_half else acc.view(np.float32)
             continue
         codes = np.array([state.step])

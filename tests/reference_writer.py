@@ -13,7 +13,7 @@ SIGNATURE = b"SIN\xd2"
 HEAD, PASS, INDX, META, HASH = 0x01, 0x02, 0x83, 0xA4, 0x85
 LAST = 0x10
 CORE1, MAIN1 = 0x11, 0x21
-WIDE, SEEDED, TRELLIS, SPARSE, SHARED_BASE = 1, 2, 4, 8, 128
+WIDE, SEEDED, TRELLIS, SPARSE, GRID, SHARED_BASE = 1, 2, 4, 8, 16, 128
 
 
 def crc8(data: bytes) -> int:
@@ -71,6 +71,19 @@ def output(width: int, kind: int = 1, flags: int = 1, omega: bytes = b"") -> byt
 
 def filter_(flags: int = 1, omega: bytes = b"\3") -> bytes:
     return bytes([66, flags]) + omega
+
+
+def grid_record(
+    resolutions: list[int], n_axes: int = 2, latents: int = 1, features: int = 1, size: int = 8, flags: int = 0
+) -> bytes:
+    """A GRID record of tool 0; `resolutions` as they stand in the record."""
+    n_levels = len(resolutions) // (1 if flags & 4 else n_axes)
+    fields = bytes([35, 0x20, n_axes, n_levels, latents, features, size, flags])
+    return fields + struct.pack(f"<{len(resolutions)}H", *resolutions)
+
+
+def pyramid(n_levels: int, axes: int = 3, filter_: int = 4, context: int = 0, flags: int = 0) -> bytes:
+    return bytes([36, flags, n_levels, axes, filter_, context])
 
 
 def last(kind: int = 1, flags: int = 1, omega: bytes = b"") -> bytes:

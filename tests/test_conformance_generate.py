@@ -7,11 +7,12 @@ import struct
 import tomllib
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
 
-from conformance.generate import philox, rans
+from conformance.generate import latents, philox, rans
 from conformance.generate.__main__ import everything, present
 from conformance.generate.primitives import crc8, signed_width, zlib_fixed, zlib_stored
 
@@ -159,6 +160,97 @@ def test_known_answers_of_the_trellis_follow_the_text():
             sign = (k[i] > 0) - (k[i] < 0)
             assert (states[i], r[i]) == (state, 2 * k[i] - (state & 1) * sign)
             lanes[i % len(lanes)] = T[state][p[i]]
+
+
+@pytest.fixture(scope="module")
+def blocks() -> dict:
+    """Every `python` block of clauses 9.6 and 10.6, run."""
+    text = (ROOT / "spec" / "sinr-1.md").read_text("utf-8")
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", text[text.index("### 9.6 ") : text.index("## 11 ")], re.DOTALL):
+        exec(block, names)
+    return names
+
+
+def answers_of(name: str) -> list[dict]:
+    return json.loads((SUITE / "known-answers.json").read_text("utf-8"))[name]
+
+
+def integers(text: str) -> list[int]:
+    return [int(word) for word in text.split()]
+
+
+def test_known_answers_of_hashing_follow_the_text(blocks):
+    for answer in answers_of("hashed_entry"):
+        entries = [blocks["hashed_entry"](integers(answer["vertex"]), n) for n in integers(answer["n_entries"])]
+        assert entries == integers(answer["entry"])
+
+
+def test_known_answers_of_tables_follow_the_text(blocks):
+    for answer in answers_of("table_frequencies"):
+        assert blocks["table_frequencies"](integers(answer["codes"])) == integers(answer["frequencies"])
+
+
+def test_known_answers_of_context_frequencies_follow_the_text(blocks):
+    for answer in answers_of("context_frequencies"):
+        below, f = blocks["context_frequencies"](answer["scale"], answer["fraction"])
+        assert (below, f) == (answer["A"], integers(answer["frequencies"]))
+
+
+def test_all_context_frequencies_are_those_of_the_text(blocks):
+    for scale in range(64):
+        for fraction in (-8, -3, 0, 7):
+            below, f = latents.context_frequencies(scale, fraction)
+            assert (below, list(f)) == blocks["context_frequencies"](scale, fraction)
+
+
+def test_known_answers_of_the_order_of_sites_follow_the_text(blocks):
+    for answer in answers_of("context_order"):
+        order = blocks[{1: "interlaced", 2: "wavefronts"}[answer["context_id"]]](answer["height"], answer["width"])
+        runs = [[i for site in sites for i in site] for *_, sites in order]
+        assert runs == [integers(run) for run in answer["runs"]]
+
+
+def test_known_answers_of_the_context_network_follow_the_text(blocks):
+    def tensor(answer: dict, name: str) -> SimpleNamespace:
+        found = answer["tensors"][name]
+        return SimpleNamespace(q=found["q"], acc=[integers(row) for row in found["acc"]])
+
+    for answer in answers_of("context_network"):
+        named = {name: tensor(answer, name) for name in answer["tensors"]}
+        net = SimpleNamespace(hidden=[(named.pop("weight0"), named.pop("bias0"))], **named)
+        inputs = (integers(answer["coarse"]), integers(answer["near"]), answer["column"], answer["n_levels"])
+        out = blocks["context_network"](net, answer["level"], answer["phase"], *inputs)
+        assert out == integers(answer["outputs"])
+        assert blocks["context_model"](out) == (answer["centre"], answer["scale"], answer["fraction"])
+
+
+@pytest.mark.parametrize("context_id", [1, 2])
+def test_inputs_of_every_site_are_those_of_the_text(blocks, context_id):
+    plane = [[(7 * y + 3 * x) % 140 - 70 for x in range(6)] for y in range(5)]
+    below = [[row[:3] for row in plane[:3]], [row[2:4] for row in plane[1:3]], None]
+    order = blocks[{1: "interlaced", 2: "wavefronts"}[context_id]](5, 6)
+    assert list(latents.ORDERS[context_id](5, 6)) == list(
+        blocks["interlaced" if context_id == 1 else "wavefronts"](5, 6)
+    )
+    for _, kind, stride, sites in order:
+        for y, x in sites:
+            assert latents.coarse_inputs(below, y, x) == blocks["coarse_inputs"](below, y, x)
+            near = blocks["near_inputs"](context_id, plane, kind, stride, y, x)
+            assert latents.near_inputs(context_id, plane, kind, stride, y, x) == near
+
+
+def test_known_answers_of_up_sampling_follow_the_text():
+    default = {1: (128,), 2: (96, 32), 3: (96, 32, 0)}
+    steps = (0, 1, -1, 2, -2, 3, -3, 4)
+    for answer in answers_of("up_sampling"):
+        weights, before, after = (integers(answer[name]) for name in ("weights", "before", "after"))
+        t = len(weights)
+        base = default.get(t, (111, 29, -9, -3, 0, 0, 0, 0)[:t])
+        for i, value in enumerate(after):
+            s = 1 if i % 2 else -1
+            taps = [(base[j] + weights[j], min(max((i >> 1) + s * steps[j], 0), len(before) - 1)) for j in range(t)]
+            assert value * 128 == sum(a * before[at] for a, at in taps)
 
 
 @pytest.mark.parametrize("write", [zlib_fixed, zlib_stored])

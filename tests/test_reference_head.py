@@ -61,7 +61,7 @@ def f32(x: float) -> bytes:
         ({"profile_level": 0x37}, "UNSUPPORTED_PROFILE", 1),
         ({"profile_level": 0x10}, "UNSUPPORTED_LEVEL", 1),
         ({"profile_level": 0x16}, "UNSUPPORTED_LEVEL", 1),
-        *[({"features": 1 << bit}, "UNSUPPORTED_FEATURE", 2) for bit in (4, 5, 6, *range(8, 16))],
+        *[({"features": 1 << bit}, "UNSUPPORTED_FEATURE", 2) for bit in (5, 6, *range(8, 16))],
         ({"modality": 0}, "UNKNOWN_ID", 5),
         ({"modality": 9}, "UNKNOWN_ID", 5),
         ({"in_dims": 0}, "BAD_DIMENSIONS", 6),
@@ -117,7 +117,7 @@ def test_box_is_finite_and_not_empty(box: tuple[float, ...]) -> None:
     assert (good.low, good.high) == ([-1, 0], [1, 0.5])
 
 
-@pytest.mark.parametrize("kind", [0, 10, 32, 35, 63, 67, 255])
+@pytest.mark.parametrize("kind", [0, 10, 13, 32, 37, 63, 67, 255])
 def test_record_kind_that_is_unknown_or_reserved(kind: int) -> None:
     assert failure(records=(bytes([kind]), last())) == ("UNKNOWN_ID", RECORDS)
     assert failure(records=(bytes([kind]),)) == ("UNKNOWN_ID", RECORDS)
@@ -149,8 +149,8 @@ def test_record_kind_that_is_unknown_or_reserved(kind: int) -> None:
         (input_(0, 1, b"\0\41\2"), "BAD_RECORD", 5),
         (input_(0, 1, b"\0\1\1"), "BAD_RECORD", 6),
         (input_(0, 1, b"\0\1\0" + f32(1)), "BAD_FLOAT", 7),
-        *[(output(1, kind), "UNKNOWN_ID", 1) for kind in (0, 10, 35, 67)],
-        *[(output(1, kind), "BAD_RECORD", 1) for kind in (8, 33, 34, 64, 65, 66)],
+        *[(output(1, kind), "UNKNOWN_ID", 1) for kind in (0, 10, 13, 37, 67)],
+        *[(output(1, kind), "BAD_RECORD", 1) for kind in (8, 11, 12, 33, 34, 35, 36, 64, 65, 66)],
         (output(1, flags=0x80), "RESERVED_NOT_ZERO", 2),
         (output(1, flags=5), "UNKNOWN_ID", 2),
         (output(0), "BAD_RECORD", 3),
@@ -174,7 +174,7 @@ def test_floats_without_a_shorter_form() -> None:
 def test_last_record_is_a_layer_and_has_no_width() -> None:
     assert failure(records=(fourier(),)) == ("BAD_RECORD", RECORDS)
     assert failure(records=(layer(), fourier())) == ("BAD_RECORD", RECORDS + 5)
-    for kind in (8, 33, 34, 64, 65, 66):
+    for kind in (8, 33, 34, 35, 36, 64, 65, 66):
         assert failure(records=(layer(), bytes([kind]))) == ("BAD_RECORD", RECORDS + 5)
     head = read(HeadFields(records=(fourier(1), layer(width=5, repeat=2), last()), out_channels=3))
     assert head.widths == [2 + 2 * 4 * 2, 5, 5, 3]

@@ -5,9 +5,10 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
+from itertools import pairwise
 
-from conformance.generate import philox, rans
+from conformance.generate import latents, philox, rans
 from conformance.generate.describe import (
     BOX,
     COLUMNS,
@@ -15,10 +16,13 @@ from conformance.generate.describe import (
     FOURIER,
     FOURIER_SEEDED,
     GAPS,
+    GRID,
     INPUT,
     KINDS,
+    LEVEL_ORDINAL,
     OUTPUT,
     PACKED,
+    PYRAMID,
     RANS,
     RAW,
     ROWS,
@@ -28,22 +32,27 @@ from conformance.generate.describe import (
     WITH_OMEGA,
     ZLIB,
     Ancillary,
+    Context,
     Entry,
     File,
     Filter,
     Fourier,
     FourierSeeded,
+    Grid,
     Head,
     Input,
+    LatentModel,
     Layer,
     Long,
     Model,
     Output,
     Pass,
+    Pyramid,
     Record,
     Same,
     Short,
     SparseCode,
+    Table,
     Tensor,
     Zero,
 )
@@ -68,6 +77,8 @@ HEAD_TYPE, PASS_TYPE, LAST_CHUNK = 1, 2, 0x10
 STEP_MANTISSAS = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)
 STEP_EXPONENT = -123
 SHORT_STEPS = range(680, 808)
+LONG_DIFFERENCE = 15  # table_difference: the code follows
+UNIT_STEP = 800  # the step code of latents
 DIGEST_BYTES = 16  # of base_digest
 AS_BEFORE = 3  # the field vectors of a sparse code that repeats the fields of the one before
 
@@ -80,6 +91,7 @@ class TensorState:
     acc: list[int]
     step: int = 0
     row_steps: tuple[int, ...] | None = None
+    is_coded: bool = False  # latents that a pass has coded
 
     def weights(self) -> list[float]:
         """All weights as binary32 numbers (clauses 9.1 and 9.2)."""
@@ -173,6 +185,10 @@ def record_section(record: Record, *, last: bool) -> Section:
         out.put("kind", "B", FOURIER_SEEDED)
         out.put("n_features", "H", record.force.get("n_features", record.n_features))
         out.put("scale", "f", record.scale)
+    elif isinstance(record, Grid):
+        _put_grid(out, record)
+    elif isinstance(record, Pyramid):
+        _put_pyramid(out, record)
     elif isinstance(record, Input):
         out.put("kind", "B", INPUT)
         out.put("first", "B", record.first)
@@ -192,6 +208,29 @@ def record_section(record: Record, *, last: bool) -> Section:
         _put_tool_flags(out, layer)
         _put_layer(out, layer, "B" if isinstance(record, Output) else "" if last else "H")
     return out
+
+
+def _put_grid(out: Section, record: Grid) -> None:
+    out.put("kind", "B", GRID)
+    _put_tool_flags(out, record.layer)
+    for name in ("n_axes", "n_levels", "latent_dim", "feature_dim", "log2_table_size", "flags"):
+        out.put(name, "B", record.force.get(name, getattr(record, name)))
+    for level, sizes in enumerate(record.resolutions):
+        for axis, n in enumerate(sizes):
+            out.put(f"resolution{level}_{axis}", "H", n)
+
+
+def _put_pyramid(out: Section, record: Pyramid) -> None:
+    out.put("kind", "B", PYRAMID)
+    _put_tool_flags(out, record.layer)
+    fields = {
+        "n_levels": record.n_levels,
+        "axes": record.halved,
+        "filter": record.n_taps | record.one_filter << 4,
+        "context": record.context,
+    }
+    for name, value in fields.items():
+        out.put(name, "B", record.force.get(name, value))
 
 
 def _put_tool_flags(out: Section, layer: Layer) -> None:
@@ -249,6 +288,10 @@ class TableWriter:
         """Values parameters of coding 1."""
         forms = {Zero: 0, Short: 1, Long: 2, Same: 3}
         self.put(entry, prefix, "form", forms[type(model)], 2)
+        self.put_parameters(entry, prefix, model)
+
+    def put_parameters(self, entry: Entry, prefix: str, model: LatentModel) -> None:
+        """The fields of a short or a long form."""
         if isinstance(model, Short):
             self.put(entry, prefix, "law", rans.LAWS.index(model.law), 2)
             self.put(entry, prefix, "scale", model.scale, 8)
@@ -260,6 +303,27 @@ class TableWriter:
             self.put(entry, prefix, "heavy", model.heavy, 1)
             self.put(entry, prefix, "low_bits", model.low_bits, 4)
             self.put(entry, prefix, "escape", model.escape, 1)
+
+    def put_latent_model(self, entry: Entry, prefix: str, model: LatentModel) -> None:
+        """A latent form and its fields (clause 9.6.3)."""
+        forms = {Zero: 0, Short: 1, Long: 2, Same: 3, Table: 4, Context: 5}
+        self.put(entry, prefix, "latent_form", forms[type(model)], 3)
+        self.put_parameters(entry, prefix, model)
+        if isinstance(model, Table):
+            self.put_table(entry, prefix, model)
+
+    def put_table(self, entry: Entry, prefix: str, model: Table) -> None:
+        """The fields of a table of frequencies (GRD-7)."""
+        self.put(entry, prefix, "table_below", model.below, 8)
+        self.put(entry, prefix, "table_above", len(model.codes) - 1 - model.below, 8)
+        self.put(entry, prefix, "table_escape", model.escape, 1)
+        self.put(entry, prefix, "table_code0", model.codes[0], 7)
+        for i, (before, code) in enumerate(pairwise(model.codes), 1):
+            difference = code - before + 7
+            is_long = i in model.long or not 0 <= difference < LONG_DIFFERENCE
+            self.put(entry, prefix, f"table_difference{i}", LONG_DIFFERENCE if is_long else difference, 4)
+            if is_long:
+                self.put(entry, prefix, f"table_code{i}", code, 7)
 
     def put_step(self, entry: Entry, prefix: str) -> None:
         """Step code, short where it can be."""
@@ -304,6 +368,7 @@ class PassWriter:
         self.lists: list[ValueList] = []
         self.states: dict[int, list[int]] = {}  # of the values of tool 2, by tensor ordinal
         self._models: list[rans.Parameters] = []
+        self._latent_model: LatentModel | None = None  # the last of the forms 1, 2 and 4
 
     def put_values(
         self,
@@ -323,11 +388,8 @@ class PassWriter:
         self.table.put_model(entry, prefix, model)
         if isinstance(model, Zero):
             return
-        if isinstance(model, Short) and "scale" not in entry.force:
-            self._models.append(rans.short_parameters(model.law, model.scale))
-        if isinstance(model, Long):
-            fields = (model.max_symbol, model.zero_probability, model.tail, model.tail_change, model.heavy)
-            self._models.append(rans.long_parameters((*fields, model.low_bits, model.escape)))
+        if isinstance(model, (Short, Long)) and "scale" not in entry.force:
+            self._models.append(parameters_of(model))
         self.lists.append(ValueList(values, 0, runs_of(values, self._models[-1]) if self._models else []))
 
     def put_trellis(self, tensor: Tensor, entry: Entry, prefix: str) -> None:
@@ -365,6 +427,29 @@ class PassWriter:
         coefficients = tuple(x for row in code.coefficients for x in row)
         self.put_values(entry, prefix, coefficients, entry.model, entry.width)
 
+    def put_latents(self, tensor: Tensor, entry: Entry, prefix: str, context: Callable[[], list[rans.Run]]) -> None:
+        """Latents of a level; `context` gives the runs of form 5."""
+        if self.coding != RANS:
+            self.put_values(entry, prefix, entry.values, Zero(), entry.width)
+            return
+        n_dims = tensor.columns
+        models = entry.latent_models if len(entry.latent_models) == n_dims else entry.latent_models * n_dims
+        for d, model in enumerate(models):
+            values = entry.values[d::n_dims]
+            self.table.put_latent_model(entry, f"{prefix}dim{d}." if n_dims > 1 else prefix, model)
+            if isinstance(model, (Short, Long, Table)):
+                self._latent_model = model
+            if isinstance(model, Context):
+                self.lists.append(ValueList(values, 0, context()))
+            elif not isinstance(model, Zero):
+                self.lists.append(ValueList(values, 0, self._latent_runs(values)))
+
+    def _latent_runs(self, values: Sequence[int]) -> list[rans.Run]:
+        model = self._latent_model
+        if isinstance(model, Table):
+            return latents.table_runs(values, model.below, model.codes, model.escape)
+        return rans.value_runs(values, parameters_of(model)) if isinstance(model, (Short, Long)) else []
+
     def put_raw(self, tensor: Tensor, entry: Entry) -> None:
         """Bit patterns of tool 0, which has no entry in the table."""
         n_bits = 16 if tensor.layer.half else 32
@@ -389,14 +474,81 @@ class PassWriter:
             self.table.put(entry, prefix, "refine_bits", entry.refine - 1, 3)
 
 
-def written_pass(coded: Pass, tensors: list[Tensor], *, is_first: bool) -> PassWriter:
+def parameters_of(model: Short | Long) -> rans.Parameters:
+    """Parameters of model GL."""
+    if isinstance(model, Short):
+        return rans.short_parameters(model.law, model.scale)
+    fields = (model.max_symbol, model.zero_probability, model.tail, model.tail_change, model.heavy)
+    return rans.long_parameters((*fields, model.low_bits, model.escape))
+
+
+@dataclass
+class Pyramids:
+    """What the context network needs of the tensors before a level: their integers by ordinal, and their steps."""
+
+    head: Head
+    accs: dict[int, tuple[int, ...]]
+    steps: dict[int, int]
+
+    def runs(self, tensor: Tensor) -> list[rans.Run]:
+        """Runs of a level of latent form 5."""
+        record = self.head.records[0]
+        if not isinstance(record, Pyramid) or not record.context_id:
+            return []
+        level = tensor.ordinal - LEVEL_ORDINAL
+        planes = []
+        for n in range(level + 1):
+            sizes = record.sizes(n, self.head.grid)
+            planes.append(latents.planes_of(self.accs[LEVEL_ORDINAL + n], sizes))
+        return latents.context_runs(planes, level, self._network(record))
+
+    def _network(self, record: Pyramid) -> latents.Network:
+        def tensor(name: str) -> latents.ContextTensor:
+            ordinal, rows, columns = record.context_shapes()[name]
+            flat = self.accs[ordinal]
+            cut = tuple(flat[r * columns : (r + 1) * columns] for r in range(rows))
+            return latents.ContextTensor(cut, self.steps[ordinal])
+
+        hidden = tuple((tensor(f"weight{i}"), tensor(f"bias{i}")) for i in range(record.n_hidden))
+        first = tensor("coarse"), tensor("near"), tensor("phase")
+        last = tensor("output"), tensor("linear"), tensor("offset")
+        return latents.Network(record.context_id, record.n_levels, *first, hidden, *last)
+
+
+def context_step(state: TensorState) -> int:
+    """q of a context tensor."""
+    return (UNIT_STEP - state.step) // 8
+
+
+def written_pass(coded: Pass, states: list[TensorState], head: Head, *, is_first: bool) -> PassWriter:
     """The tensor table of a pass and the values of its body in order; `is_first`: coded as a pass 0."""
     out = PassWriter(coded.coding, coded.log2_lanes)
+    tensors = [state.tensor for state in states]
+    before = {state.tensor.ordinal for state in states if state.is_coded}
+    pyramids = Pyramids(
+        head,
+        {state.tensor.ordinal: tuple(state.acc) for state in states},
+        {state.tensor.ordinal: context_step(state) for state in states},
+    )
     for tensor, entry in zip(tensors, coded.entries, strict=True):
         prefix = f"tensor{tensor.ordinal}."
         if tensor.layer.tool == RAW:
             if is_first:
                 out.put_raw(tensor, entry)
+            continue
+        if tensor.is_context:
+            if is_first:
+                out.table.put(entry, prefix, "context_step", entry.context_step, 4)
+                out.put_values(entry, prefix, entry.values, entry.model, entry.width)
+                pyramids.accs[tensor.ordinal] = entry.values
+                pyramids.steps[tensor.ordinal] = entry.context_step
+            continue
+        if tensor.is_latent:
+            if tensor.ordinal not in before:
+                out.table.put(entry, prefix, "refined", int(bool(entry.values)), 1)
+            if entry.values:
+                pyramids.accs[tensor.ordinal] = entry.values
+                out.put_latents(tensor, entry, prefix, partial(pyramids.runs, tensor))
             continue
         put_fields = out.put_first if is_first else out.put_later
         put_fields(tensor, entry, prefix)
@@ -477,6 +629,17 @@ def apply_pass(written: PassWriter, coded: Pass, states: list[TensorState], head
     covered: list[int] = []
     for state, entry in zip(states, coded.entries, strict=True):
         values = entry.values
+        if state.tensor.is_latent:
+            state.step = UNIT_STEP
+            state.acc = list(values) or state.acc or [0] * state.tensor.size
+            state.is_coded |= bool(values)
+            covered += values
+            continue
+        if state.tensor.is_context:
+            if is_first:
+                state.acc, state.step = list(values), UNIT_STEP - 8 * entry.context_step
+                covered += values
+            continue
         if entry.sparse is not None:
             values = sparse_sums(state.tensor, entry.sparse, head)
         elif state.tensor.ordinal in written.states:
@@ -604,7 +767,7 @@ def build(file: File, *, weights_from: int = 0) -> Built:
     payloads = {"HEAD": head_section(head)}
     for number, coded in enumerate(file.passes):
         is_first = number == 0 and file.base is None
-        written = written_pass(coded, tensors, is_first=is_first)
+        written = written_pass(coded, states, head, is_first=is_first)
         crc = acc_crc(apply_pass(written, coded, states, head, is_first=is_first))
         built.acc_crcs.append(crc)
         payloads[f"PASS{number}"] = pass_section(number, coded, written, crc)

@@ -18,13 +18,16 @@ KINDS = {
     "ELU": 7,
     "GABOR": 8,
     "FINER": 9,
+    "CONV": 11,
+    "CONV_RELU": 12,
 }
+LATTICE_FILTERS = {"CONV", "CONV_RELU"}
 WITH_OMEGA = {"SINE", "GAUSSIAN", "GABOR", "FINER"}
-FOURIER, FOURIER_SEEDED, INPUT, OUTPUT, FILTER = 33, 34, 64, 65, 66
-WIDE, SEEDED, TRELLIS, SPARSE, SHARED_BASE = 1, 2, 4, 8, 128  # bits of features_required
+FOURIER, FOURIER_SEEDED, GRID, PYRAMID, INPUT, OUTPUT, FILTER = 33, 34, 35, 36, 64, 65, 66
+WIDE, SEEDED, TRELLIS, SPARSE, LATENTS, SHARED_BASE = 1, 2, 4, 8, 16, 128  # bits of features_required
 CENTRES, CORNERS, CORNERS_PROPORTIONAL, CENTRES_UNIT, BOX = 0, 1, 2, 3, 15
 PACKED, RANS, ZLIB, BROTLI, ZSTANDARD = 0, 1, 2, 3, 4
-RAW, SCALAR, TRELLIS_CODE, SPARSE_CODE = 0, 1, 2, 3  # coding tools
+RAW, SCALAR, TRELLIS_CODE, SPARSE_CODE, LATENT = 0, 1, 2, 3, 4  # coding tools
 COLUMNS, ROWS, FLATTENED = 0, 1, 2  # vectors of a sparse code
 BITMAP, GAPS = 0, 1  # supports of a sparse code
 NOTHING: Mapping[str, int] = {}
@@ -101,7 +104,117 @@ class Filter:
     layer: Layer
 
 
-Record = Layer | Fourier | FourierSeeded | Input | Output | Filter
+@dataclass(frozen=True)
+class Grid:
+    """A GRID record: tool_flags are those of `layer`; resolutions by level, of every axis or of all."""
+
+    layer: Layer = field(default_factory=Layer)
+    n_axes: int = 2
+    latent_dim: int = 1
+    feature_dim: int = 1
+    log2_table_size: int = 4
+    summed: bool = False
+    append_input: bool = False
+    decoder_each: bool = False
+    resolutions: tuple[tuple[int, ...], ...] = ((3, 3),)
+    force: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels."""
+        return len(self.resolutions)
+
+    @property
+    def is_isotropic(self) -> bool:
+        """Whether a level has one resolution for all axes."""
+        return len(self.resolutions[0]) < self.n_axes
+
+    @property
+    def flags(self) -> int:
+        """The byte of clause 6.4."""
+        return self.summed | self.append_input << 1 | self.is_isotropic << 2 | self.decoder_each << 3
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of all levels."""
+        return self.feature_dim * (1 if self.summed else self.n_levels)
+
+    def vertices(self, level: int) -> tuple[int, ...]:
+        """Vertices along every axis."""
+        found = self.resolutions[level]
+        return found * self.n_axes if self.is_isotropic else found
+
+    def n_entries(self, level: int) -> int:
+        """Entries of a level, dense or hashed."""
+        return min(math.prod(self.vertices(level)), 1 << self.log2_table_size)
+
+    def is_hashed(self, level: int) -> bool:
+        """Whether a level has fewer entries than vertices."""
+        return math.prod(self.vertices(level)) > 1 << self.log2_table_size
+
+    def tensors(self) -> list["Tensor"]:
+        """Tensors of clause 9.6.1."""
+        rows = self.feature_dim * (self.n_levels if self.decoder_each else 1)
+        out = [Tensor(ENCODING_ORDINAL, rows, self.latent_dim, self.layer)]
+        if self.layer.bias:
+            out.append(Tensor(ENCODING_ORDINAL + 1, rows, 0, self.layer))
+        return out + [latent_tensor(level, self.n_entries(level), self.latent_dim) for level in range(self.n_levels)]
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """A PYRAMID record over the axes of a native grid: tool_flags are those of `layer`; `halved` is the field axes."""
+
+    layer: Layer = field(default_factory=Layer)
+    n_levels: int = 2
+    halved: int = 3
+    n_taps: int = 1
+    one_filter: bool = False
+    context_id: int = 0
+    n_hidden: int = 0
+    width: int = 4
+    force: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def context(self) -> int:
+        """The byte of clause 6.4."""
+        return self.context_id and self.context_id | self.n_hidden << 2 | (self.width // 4 - 1) << 4
+
+    @property
+    def n_filters(self) -> int:
+        """F, the number of up-sampling filters."""
+        return 1 if self.one_filter else self.n_levels - 1
+
+    def sizes(self, level: int, grid: tuple[int, ...]) -> tuple[int, ...]:
+        """Samples of a level along every axis."""
+        k = self.n_levels - 1 - level
+        return tuple(-(-n >> k) if self.halved >> axis & 1 else n for axis, n in enumerate(grid))
+
+    def context_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """Ordinal, rows and columns of every context tensor (clause 9.6.2)."""
+        near, phases, kinds = {1: (16, 10, 4), 2: (12, 1, 0)}[self.context_id]
+        w, first = self.width, CONTEXT_ORDINAL
+        shapes = {"coarse": (first, w, 11), "near": (first + 1, w, near), "phase": (first + 2, phases, w)}
+        for i in range(self.n_hidden):
+            shapes[f"weight{i}"] = (first + 3 + 2 * i, w, w)
+            shapes[f"bias{i}"] = (first + 4 + 2 * i, 1, w)
+        end = CONTEXT_END_ORDINAL
+        shapes |= {"output": (end, 2, w), "linear": (end + 1, 2, 11 + near)}
+        return shapes | {"offset": (end + 2, self.n_levels + kinds, 2)}
+
+    def tensors(self, grid: tuple[int, ...]) -> list["Tensor"]:
+        """Tensors of clause 9.6.2."""
+        out = []
+        if self.n_levels > 1:
+            out.append(Tensor(ENCODING_ORDINAL, self.n_filters, self.n_taps, self.layer))
+        if self.context_id:
+            out += [Tensor(*shape, CONTEXT_LAYER) for shape in self.context_shapes().values()]
+        return out + [latent_tensor(level, math.prod(self.sizes(level, grid)), 1) for level in range(self.n_levels)]
+
+
+Record = Layer | Fourier | FourierSeeded | Grid | Pyramid | Input | Output | Filter
+ENCODING_ORDINAL, CONTEXT_ORDINAL, CONTEXT_END_ORDINAL, LEVEL_ORDINAL = 65536, 65552, 65584, 65792
+LATENT_LAYER, CONTEXT_LAYER = Layer(tool=LATENT), Layer()
 
 
 def encoded_width(encoding: Fourier, n_axes: int) -> int:
@@ -138,6 +251,21 @@ class Tensor(NamedTuple):
     def is_sparse(self) -> bool:
         """Whether the tensor is a sparse code: a matrix of tool 3, or its bias where there is a base."""
         return self.layer.tool == SPARSE_CODE and (self.columns > 0 or self.has_base)
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether the tensor is a level of latents."""
+        return self.layer.tool == LATENT
+
+    @property
+    def is_context(self) -> bool:
+        """Whether the tensor is one of the context network."""
+        return CONTEXT_ORDINAL <= self.ordinal <= CONTEXT_END_ORDINAL + 2
+
+
+def latent_tensor(level: int, n_entries: int, latent_dim: int) -> Tensor:
+    """The tensor of a level."""
+    return Tensor(LEVEL_ORDINAL + level, n_entries, latent_dim, LATENT_LAYER)
 
 
 @dataclass(frozen=True)
@@ -176,6 +304,10 @@ class Head:
             return encoded_width(first, self.in_dims)
         if isinstance(first, FourierSeeded):
             return 2 * first.n_features
+        if isinstance(first, Grid):
+            return first.n_features + self.in_dims - (0 if first.append_input else first.n_axes)
+        if isinstance(first, Pyramid):
+            return first.n_levels
         return 0 if isinstance(first, Input) else self.in_dims
 
     def steps(self) -> list[Input | Unit]:
@@ -197,12 +329,20 @@ class Head:
             elif isinstance(record, Layer):
                 width = n_last if i == len(self.records) - 1 else record.width
                 is_gabor = record.kind == "GABOR"
+                taps = self.taps_of(record)
                 for _ in range(record.repeat):
                     is_complex = is_gabor and gabor > 0
-                    rows, columns = (2 * width, gabor) if is_complex else (width, current)
+                    rows, columns = (2 * width, gabor) if is_complex else (width, current * taps)
                     out.append(Unit(number, Layer, record, rows, columns, is_complex))
                     number, current, gabor = number + 1, 2 * width if is_gabor else width, width if is_gabor else 0
         return out
+
+    def taps_of(self, layer: Layer) -> int:
+        """Weights of an input of a layer: one, or those of a lattice filter."""
+        first = self.records[0]
+        if layer.kind not in LATTICE_FILTERS or not isinstance(first, Pyramid):
+            return 1
+        return int(3 ** first.halved.bit_count())
 
     def units(self) -> list[Unit]:
         """Every layer."""
@@ -215,6 +355,11 @@ class Head:
             out.append(Tensor(2 * unit.number, unit.rows, unit.columns, unit.layer, self.has_base))
             if unit.layer.bias:
                 out.append(Tensor(2 * unit.number + 1, unit.rows, 0, unit.layer, self.has_base))
+        first = self.records[0]
+        if isinstance(first, Grid):
+            out += first.tensors()
+        if isinstance(first, Pyramid):
+            out += first.tensors(self.grid)
         return out
 
     def n_samples(self) -> int:
@@ -257,6 +402,24 @@ Model = Zero | Short | Long | Same
 
 
 @dataclass(frozen=True)
+class Table:
+    """Latent form 4: symbols from -below on, one for each code; `escape`; `long`: which codes are written whole."""
+
+    below: int
+    codes: tuple[int, ...]
+    escape: int = 0
+    long: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Context:
+    """Latent form 5."""
+
+
+LatentModel = Model | Table | Context
+
+
+@dataclass(frozen=True)
 class SparseCode:
     """Atoms and coefficients of a matrix of tool 3 (clause 9.5), both one tuple for each vector; k2 is `n_atoms`.
 
@@ -285,7 +448,8 @@ class Entry:
 
     `values`: the integers r, or k of tool 2, or the bit patterns of tool 0. `prior`: (m, E). `refine`: bits gained
     in a later pass, None for a tensor that stays. `width`, `row_width`: bits of packed values, None for the least.
-    `sparse`: what a matrix of tool 3 has in place of values.
+    `sparse`: what a matrix of tool 3 has in place of values. Latents that the pass codes have values; their models
+    stand in `latent_models`, one for each dimension. `context_step`: q of a context tensor.
     """
 
     values: tuple[int, ...] = ()
@@ -300,6 +464,8 @@ class Entry:
     width: int | None = None
     refine: int | None = None
     sparse: SparseCode | None = None
+    latent_models: tuple[LatentModel, ...] = (Short(),)
+    context_step: int = 4
     force: Mapping[str, int] = field(default_factory=dict)
 
 

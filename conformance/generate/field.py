@@ -5,28 +5,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from conformance.generate import philox
+from conformance.generate import lattice, philox
 from conformance.generate.describe import (
     BOX,
     CENTRES,
     CENTRES_UNIT,
     CORNERS,
     CORNERS_PROPORTIONAL,
+    LATTICE_FILTERS,
     Filter,
     Fourier,
     FourierSeeded,
+    Grid,
     Head,
     Input,
     Output,
+    Pyramid,
     Unit,
 )
+from conformance.generate.lattice import UNIT_ROUNDOFF, Lattice, Number, dot
 from conformance.generate.primitives import rne32
 
-UNIT_ROUNDOFF = 2.0**-24
 FLOOR = 1e-7  # least tolerance stated
 FUNCTION_ULPS = 4  # error allowed to sin, exp, tanh of a binary32 library, in units of UNIT_ROUNDOFF
 
-Number = tuple[float, float]  # value, bound of its error
+Point = tuple[float, ...]
+Encoding = Callable[[Point], list[Number]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def evaluate(
     head: Head, weights: list[list[float]], points: list[tuple[float, ...]], shape: tuple[int, ...]
 ) -> Samples:
     """Field values at points (n, in_dims), to be written in `shape`."""
-    results = [number for point in points for number in _network(head, weights, point)]
+    at = field_of(head, weights)
+    results = [number for point in points for number in at(point)]
     bounds = [bound for _, bound in results]
     peak = max(*bounds, FLOOR)
     rms = max(math.sqrt(sum(b * b for b in bounds) / len(bounds)), FLOOR)
@@ -76,9 +81,29 @@ def _round_up(number: float) -> float:
     return float(f"{math.ceil(number / unit) * unit:.1e}")
 
 
-def _network(head: Head, weights: list[list[float]], point: tuple[float, ...]) -> list[Number]:
+def field_of(head: Head, weights: list[list[float]]) -> Encoding:
+    """The field as a function of a point."""
+    first = head.records[0]
+    own = weights[n_layer_tensors(head) :]
+    if isinstance(first, Grid):
+        return lambda point: _network(head, weights, point, lattice.grid_values(head, first, own, point))
+    if isinstance(first, Pyramid):
+        features = lattice.pyramid_features(head, first, own)
+        if any(unit.layer.kind in LATTICE_FILTERS for unit in head.units()):
+            values = _on_lattice(head, first, weights, features)
+            return lambda point: lattice.lattice_values(head, values, point)
+        return lambda point: _network(head, weights, point, lattice.lattice_values(head, features, point))
+    return lambda point: _network(head, weights, point, _encoded(head, point))
+
+
+def n_layer_tensors(head: Head) -> int:
+    """Tensors of the layers, which stand before those of an input encoding."""
+    return sum(1 + unit.layer.bias for unit in head.units())
+
+
+def _network(head: Head, weights: list[list[float]], point: Point, values: list[Number]) -> list[Number]:
+    """The layers at a point."""
     coordinates = _exact(point)
-    values = _encoded(head, point)
     extra: list[Number] = []
     matrices = iter(weights)
     for step in head.steps():
@@ -93,6 +118,20 @@ def _network(head: Head, weights: list[list[float]], point: tuple[float, ...]) -
         else:
             values = _activated(step, sums)
     return field_values(values, extra)
+
+
+def _on_lattice(head: Head, pyramid: Pyramid, weights: list[list[float]], values: Lattice) -> Lattice:
+    """A chain of layers with lattice filters, on the whole native lattice."""
+    matrices = iter(weights)
+    for unit in head.units():
+        entries = next(matrices)
+        bias = next(matrices) if unit.layer.bias else [0.0] * unit.rows
+        if unit.layer.kind in LATTICE_FILTERS:
+            sums = lattice.conv_sums(head, pyramid, entries, bias, values)
+        else:
+            sums = {p: layer_sums(unit, iter((entries, bias)), numbers) for p, numbers in values.items()}
+        values = {p: _activated(unit, numbers) for p, numbers in sums.items()}
+    return values
 
 
 def field_values(last: list[Number], extra: list[Number]) -> list[Number]:
@@ -119,14 +158,7 @@ def layer_sums(unit: Unit, matrices: Iterator[list[float]], inputs: list[Number]
         real, imaginary = rows[:width], rows[width:]
         rows = [[*w1, *(-w for w in w2)] for w1, w2 in zip(real, imaginary, strict=True)]
         rows += [[*w2, *w1] for w1, w2 in zip(real, imaginary, strict=True)]
-    return [_sum(row, b, inputs) for row, b in zip(rows, bias, strict=True)]
-
-
-def _sum(row: Sequence[float], bias: float, inputs: list[Number]) -> Number:
-    total = math.fsum([w * x for w, (x, _) in zip(row, inputs, strict=True)] + [bias])
-    size = sum(abs(w * x) for w, (x, _) in zip(row, inputs, strict=True)) + abs(bias)
-    error = sum(abs(w) * e for w, (_, e) in zip(row, inputs, strict=True))
-    return total, error + (len(row) + 3) * UNIT_ROUNDOFF * size
+    return [dot(row, inputs, (b, 0.0)) for row, b in zip(rows, bias, strict=True)]
 
 
 def _activated(unit: Unit, sums: list[Number]) -> list[Number]:
@@ -165,6 +197,8 @@ ACTIVATIONS: dict[str, Callable[[Number, float], Number]] = {
     "SIGMOID": _of_slope_1(lambda t: 1 / (1 + math.exp(-t)), FUNCTION_ULPS),
     "ELU": _of_slope_1(lambda t: t if t > 0 else math.exp(t) - 1, FUNCTION_ULPS),
     "FINER": finer,
+    "CONV": _of_slope_1(lambda t: t, 0),
+    "CONV_RELU": _of_slope_1(lambda t: max(t, 0.0), 0),
 }
 
 

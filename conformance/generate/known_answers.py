@@ -1,11 +1,11 @@
-"""Numbers to build a decoder with: the dictionary of clause 8.3, the trellis of 9.4, the state digest of 9.8."""
+"""Numbers to build a decoder with: dictionary (clause 8.3), trellis (9.4), latents (9.6, 10.6), state digest (9.8)."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from conformance.generate import philox, rans
+from conformance.generate import latents, lattice, philox, rans
 from conformance.generate.build import TensorState, state_digest
-from conformance.generate.describe import RAW, Layer, Tensor
+from conformance.generate.describe import RAW, Layer, Pyramid, Tensor
 from conformance.generate.recipe import numbers
 
 SEEDS = (0, 0xA4093822299F31D0)
@@ -23,8 +23,133 @@ SPREADS = (4, 4, 7, 30)
 
 
 def known_answers() -> dict[str, Any]:
-    """`dictionary`, `trellis` and `state_digest`; each says its clause."""
-    return {"dictionary": dictionary(), "trellis": trellis(), "state_digest": digests()}
+    """Every table of answers by its name; each says its clause."""
+    return {
+        "dictionary": dictionary(),
+        "trellis": trellis(),
+        "state_digest": digests(),
+        "hashed_entry": hashed_entries(),
+        "table_frequencies": tables(),
+        "context_order": orders(),
+        "context_network": networks(),
+        "context_frequencies": frequencies(),
+        "up_sampling": up_sampling(),
+    }
+
+
+VERTICES = ((0, 0), (1, 2), (65534, 65534), (3,), (7, 5, 3), (1, 1, 1, 1), (65534, 1, 65534, 2))
+CODES = ((64, 64), (20, 27, 60, 61, 40, 12, 11), (50, 60, 60, 61, 61, 61, 3), (0, 127, 0))
+SCALES = ((0, 0), (0, -8), (16, 3), (16, -3), (32, 7), (40, -1), (63, 0))
+
+
+def hashed_entries() -> list[dict[str, Any]]:
+    """For a vertex, its entry in tables of several sizes."""
+    return [
+        {
+            "clause": "9.6.1",
+            "vertex": _text(vertex),
+            "n_entries": _text(sizes),
+            "entry": _text(latents.hashed_entry(vertex, n) for n in sizes),
+        }
+        for vertex in VERTICES
+        for sizes in ((1, 8, 1 << 14, 1 << 30),)
+    ]
+
+
+def tables() -> list[dict[str, Any]]:
+    """Frequencies of latent form 4 from codes."""
+    return [
+        {"clause": "GRD-7", "codes": _text(codes), "frequencies": _text(latents.table_frequencies(codes))}
+        for codes in CODES
+    ]
+
+
+def orders() -> list[dict[str, Any]]:
+    """The sites of a small plane, run by run: y and x in turn."""
+    return [
+        {
+            "clause": "10.6",
+            "context_id": context_id,
+            "height": 4,
+            "width": 5,
+            "runs": [_text(i for site in sites for i in site) for *_, sites in latents.ORDERS[context_id](4, 5)],
+        }
+        for context_id in latents.ORDERS
+    ]
+
+
+def networks() -> list[dict[str, Any]]:
+    """One site of both networks (w = 4, H = 1, two levels): inputs, tensors with their q, outputs, model."""
+    out = []
+    for context_id, phase, column, n_near in ((1, 9, 8, 8), (1, 5, 4, 4), (1, 0, 0, 0), (2, 0, 0, 12)):
+        shapes = Pyramid(context_id=context_id, n_hidden=1).context_shapes()
+        found = {
+            name: latents.ContextTensor(_rows(numbers(rows * columns, 40, ordinal), columns), 3 + ordinal % 5)
+            for name, (ordinal, rows, columns) in shapes.items()
+        }
+        net = latents.Network(
+            context_id=context_id,
+            n_levels=2,
+            coarse=found["coarse"],
+            near=found["near"],
+            phase=found["phase"],
+            hidden=((found["weight0"], found["bias0"]),),
+            output=found["output"],
+            linear=found["linear"],
+            offset=found["offset"],
+        )
+        coarse, near = numbers(11, 20, 1), numbers(n_near, 20, 2)
+        outputs = latents.evaluate(net, 1, phase, coarse, near, column)
+        mean, scale = latents.mean_of(outputs[0]), latents.scale_of(outputs[1])
+        centre = latents.centre_of(mean)
+        out.append(
+            {
+                "clause": "10.6",
+                "context_id": context_id,
+                "n_levels": 2,
+                "level": 1,
+                "phase": phase,
+                "column": column,
+                "coarse": _text(coarse),
+                "near": _text(near),
+                "tensors": {name: {"q": t.q, "acc": [_text(row) for row in t.rows]} for name, t in found.items()},
+                "outputs": _text(outputs),
+                "centre": centre,
+                "scale": scale,
+                "fraction": mean - 16 * centre,
+            }
+        )
+    return out
+
+
+def _rows(values: tuple[int, ...], columns: int) -> tuple[tuple[int, ...], ...]:
+    return tuple(values[i : i + columns] for i in range(0, len(values), columns))
+
+
+def frequencies() -> list[dict[str, Any]]:
+    """The symbols -A to B of a scale and a fraction."""
+    out = []
+    for scale, fraction in SCALES:
+        below, f = latents.context_frequencies(scale, fraction)
+        row = {"clause": "10.6", "scale": scale, "fraction": fraction, "A": below, "frequencies": _text(f)}
+        out.append(row)
+    return out
+
+
+def up_sampling() -> list[dict[str, Any]]:
+    """A level of one axis on the lattice of the next one; the filter's weights are in 1/128."""
+    before = (128, 0, -256, 384)
+    out = []
+    for n_taps in range(1, 9):
+        pyramid = Pyramid(halved=1, n_taps=n_taps)
+        weights = numbers(n_taps, 9, n_taps)
+        taps = lattice.taps_of(pyramid, [w / 128 for w in weights], 1)
+        plane: dict[lattice.Index, list[lattice.Number]] = {(i,): [(float(v), 0.0)] for i, v in enumerate(before)}
+        for n in (7, 8):
+            fine = lattice.up_sampled(plane, pyramid, taps, (len(before),), (n,))
+            after = _text(int(fine[(i,)][0][0]) for i in range(n))
+            out.append({"clause": "16.6", "weights": _text(weights), "before": _text(before), "after": after})
+    return out
 
 
 def trellis() -> list[dict[str, Any]]:

@@ -175,11 +175,15 @@ def symbol_runs(values: Sequence[int], model: Parameters, tables: Sequence[dict[
     if model.low_bits:
         runs += raw_runs([(v & ((1 << model.low_bits) - 1), model.low_bits) for v in values])
     if model.escape:
-        escapes = [abs(u) - model.max_symbol for u in full if abs(u) >= model.max_symbol]
-        prefixes = [(e + 1).bit_length() - 1 for e in escapes]
-        runs.append([(PREFIX_FREQUENCIES[p], sum(PREFIX_FREQUENCIES[:p])) for p in prefixes])
-        runs += raw_runs([(e + 1 - (1 << p), p) for e, p in zip(escapes, prefixes, strict=True)])
+        runs += escape_runs([abs(u) - model.max_symbol for u in full if abs(u) >= model.max_symbol])
     return runs
+
+
+def escape_runs(escapes: Sequence[int]) -> list[Run]:
+    """Runs of prefixes and of their raw fields (clause 10.1)."""
+    prefixes = [(e + 1).bit_length() - 1 for e in escapes]
+    raw = raw_runs([(e + 1 - (1 << p), p) for e, p in zip(escapes, prefixes, strict=True)])
+    return [[(PREFIX_FREQUENCIES[p], sum(PREFIX_FREQUENCIES[:p])) for p in prefixes], *raw]
 
 
 def _clipped(u: int, model: Parameters) -> int:

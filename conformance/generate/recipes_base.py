@@ -274,6 +274,7 @@ def others() -> list[Valid]:
             "a base of two passes with row steps, a prior and all tools; its tool 0 stays",
             ("9.8", "9.2"),
             relative_file(RICH, *rich_tools),
+            each_pass=True,
             base=B + "rich",
         ),
         Valid(
@@ -503,6 +504,24 @@ def mismatches() -> list[Invalid]:
             "an INPUT of other axes",
             "valid-shared-records",
             records=(*first, Input(2, 1, Fourier(2)), *rest),
+        ),
+        network(
+            "input-first",
+            "an INPUT of other axes, as many",
+            "valid-shared-records",
+            records=(*first, Input(0, 2, Fourier(2)), *rest),
+        ),
+        network(
+            "input-pi",
+            "an INPUT with frequencies times pi",
+            "valid-shared-records",
+            records=(*first, Input(1, 2, Fourier(2, times_pi=True)), *rest),
+        ),
+        network(
+            "input-base",
+            "an INPUT with base 3 for 2",
+            "valid-shared-records",
+            records=(*first, Input(1, 2, Fourier(2, base=3)), *rest),
         ),
     ]
 
@@ -779,11 +798,28 @@ def base_calls() -> list[Call]:
     def required(name: str, title: str, parent: str, *args: str) -> Call:
         return Call(f"call-base-{name}", title, ("BAS-1",), parent, args, error="BASE_REQUIRED", at=AT)
 
+    def usage(name: str, title: str, given: str, *args: str) -> Call:
+        return Call(f"call-base-{name}", title, ("9.8", "DEC-4"), "valid-shared-passes", args, base=given or None)
+
     return [
         required("none", "no --base", SCALARS),
         required("none-sparse", "no --base, tool 3", SPARSES),
         required("none-passes", "no --base, --passes 1", "valid-shared-passes", "--passes", "1"),
         required("none-partial", "no --base, --partial", "valid-shared-passes", "--partial"),
+        usage("none-passes-above", "no --base, and --passes above n_passes", "", "--passes", "4"),
+        usage("none-size", "no --base, and a size of one axis", "", "--size", "3"),
+        usage("other-passes-above", "another base, and --passes above n_passes", "valid-base-rich", "--passes", "4"),
+        usage("other-size", "another base, and a size of three axes", "valid-base-rich", "--size", "3x3x3"),
+        Call(
+            "call-base-cut-partial",
+            "--partial, and the right base without its last byte",
+            ("9.8", "DEC-5"),
+            SCALARS,
+            ("--partial",),
+            base="invalid-base-file-cut",
+            error="BASE_MISMATCH",
+            at=AT,
+        ),
         mismatch("other", "another base", "valid-base-rich"),
         mismatch("other-network", "a base of the same network and of other integers", "valid-shared-not-used"),
         mismatch("itself", "the file itself as its base", SCALARS),

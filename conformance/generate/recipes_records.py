@@ -376,8 +376,11 @@ def fields() -> list[Invalid]:
         *(field(ENCODED, "record1.octaves", u8(octaves), "BAD_RECORD", "6.4") for octaves in (0, 33)),
         field(ENCODED, "record1.base", u8(1), "BAD_RECORD", "6.4"),
         *(field(BASE, "record1.base_binary32", f32(value), "BAD_FLOAT", "6.4", title) for value, title in bases),
-        *(field(TWO, kind, u8(k), "UNKNOWN_ID", "CON-11", f"an OUTPUT of kind {k}") for k in (0, 10, 35, 67)),
-        *(field(TWO, kind, u8(k), "BAD_RECORD", "6.4", f"an OUTPUT of kind {k}") for k in (8, 33, 34, 64, 65, 66)),
+        *(field(TWO, kind, u8(k), "UNKNOWN_ID", "CON-11", f"an OUTPUT of kind {k}") for k in (0, 10, 13, 37, 67)),
+        *(
+            field(TWO, kind, u8(k), "BAD_RECORD", "6.4", f"an OUTPUT of kind {k}")
+            for k in (8, 11, 12, 33, 34, 35, 36, 64, 65, 66)
+        ),
         field(TWO, "record1.width", u8(0), "BAD_RECORD", "6.4"),
     ]
 

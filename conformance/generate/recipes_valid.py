@@ -11,6 +11,7 @@ from conformance.generate.describe import (
     CORNERS,
     CORNERS_PROPORTIONAL,
     KINDS,
+    LATTICE_FILTERS,
     PACKED,
     RANS,
     RAW,
@@ -226,7 +227,7 @@ def heads() -> list[Valid]:
 def records() -> list[Valid]:
     """Layer kinds and input encodings."""
     out = []
-    for kind in (kind for kind in KINDS if kind != "GABOR"):  # which is no last layer
+    for kind in (kind for kind in KINDS if kind not in {"GABOR", *LATTICE_FILTERS}):  # these are no such layers
         omega = 2.5 if kind in WITH_OMEGA else 1
         head = Head(records=(Layer(kind, 5, omega=omega), Layer(kind, omega=omega)), grid=(3, 4), values=2)
         out.append(Valid(f"valid-kind-{kind.lower()}", f"layers of kind {kind}", ("6.4", "16.3"), base(head)))

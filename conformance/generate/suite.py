@@ -15,6 +15,8 @@ from conformance.generate.primitives import Mark, npy_bytes
 from conformance.generate.recipe import Call, Invalid, Valid
 from conformance.generate.recipes_base import base_calls, base_invalid, base_valid
 from conformance.generate.recipes_invalid import calls, invalid
+from conformance.generate.recipes_latents import latents_valid
+from conformance.generate.recipes_latents_invalid import latents_invalid
 from conformance.generate.recipes_records import records_invalid, records_valid
 from conformance.generate.recipes_sparse import sparse_valid
 from conformance.generate.recipes_sparse_invalid import sparse_invalid
@@ -64,12 +66,12 @@ def make() -> tuple[Files, Record]:
 
 def every_valid() -> list[Valid]:
     """Every valid vector in the order of the ladder."""
-    return [*valid(), *sparse_valid(), *trellis_valid(), *records_valid(), *base_valid()]
+    return [*valid(), *sparse_valid(), *trellis_valid(), *records_valid(), *base_valid(), *latents_valid()]
 
 
 def every_invalid() -> list[Invalid]:
     """Every invalid vector."""
-    return [*invalid(), *sparse_invalid(), *trellis_invalid(), *records_invalid(), *base_invalid()]
+    return [*invalid(), *sparse_invalid(), *trellis_invalid(), *records_invalid(), *base_invalid(), *latents_invalid()]
 
 
 def _first_state(recipe: Valid) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from reference_decoder.errors import DecodeError
-from reference_decoder.head import DIGEST_BYTES, FOURIER_SEEDED, INPUT, RAW, SHARED_BASE, Head, Record, Step
+from reference_decoder.head import DIGEST_BYTES, FOURIER_SEEDED, HAS_GRID, INPUT, RAW, SHARED_BASE, Head, Record, Step
 from reference_decoder.limits import blocks
 from reference_decoder.weights import State
 
@@ -36,7 +36,9 @@ def rebase(head: Head, base: Head, states: list[State]) -> list[State]:
 
     BAS-2 §9.8: "it has SHARED_BASE itself; `base_digest` is not its state digest after its last pass".
     """
-    is_named = not base.features & SHARED_BASE and state_digest(states) == head.base_digest
+    # "either file has a GRID or PYRAMID"
+    is_plain = not base.features & (SHARED_BASE | HAS_GRID) and not head.features & HAS_GRID
+    is_named = is_plain and state_digest(states) == head.base_digest
     if not is_named or network_form(base) != network_form(head):
         raise DecodeError("BASE_MISMATCH", head.base_digest_at)
     return [
@@ -48,24 +50,20 @@ def rebase(head: Head, base: Head, states: list[State]) -> list[State]:
 def network_form(head: Head) -> tuple[Any, ...]:
     """What the two files have in common.
 
-    §9.8: "in_dims, out_channels or the input encoding differ"; "there is a FOURIER_SEEDED record, and seed or generator
-    differ." There is one generator.
+    §9.8: "in_dims or out_channels differ"; "there is a FOURIER_SEEDED record, and seed or generator differ." There is
+    one generator.
     """
     encoding = head.encoding
     seed = head.seed if encoding is not None and encoding.kind == FOURIER_SEEDED else None
     steps = [step_form(step) for step in head.steps]
-    # the shapes of a pyramid's tensors follow from the native grid
-    shapes = [tensor.shape for tensor in head.tensors]
-    return head.in_dims, head.out_channels, encoding and encoding_form(encoding), seed, steps, shapes
+    return head.in_dims, head.out_channels, encoding and encoding_form(encoding), seed, steps
 
 
 def encoding_form(record: Record) -> tuple[Any, ...]:
-    """The fields of an input encoding or an INPUT record; of tool_flags what counts for layers."""
+    """§9.8: "the input encoding or an INPUT record differs in any field but tool_flags"."""
     axes = record.first, record.count, record.encoding
     fourier = record.flags, record.octaves, record.base, record.n_features, record.scale
-    grid = record.n_axes, record.n_levels, record.latent_dim, record.feature_dim, record.table_size, record.resolutions
-    pyramid = record.axes, record.taps, record.has_one_filter, record.context, record.n_hidden, record.hidden_width
-    return record.kind, *axes, *fourier, *grid, *pyramid, record.tool_flags & FLAG_BITS, record.tool == RAW
+    return record.kind, *axes, *fourier
 
 
 def step_form(step: Step) -> tuple[Any, ...]:

@@ -352,8 +352,8 @@ def next_step(record: Record, values: int, gabor: int, head: Head) -> Step:
 def read_head(p: Payload) -> Head:
     """Read HEAD; every number in it is within the level's limits afterwards.
 
-    §5.5: "Then CON-10 is applied to the end, and then the rules that span fields in the order of their numbers, each to
-    all records in order before the next rule."
+    §5.5: "Then CON-10 is applied to the end, and then the rules that span fields in the order of their numbers (of
+    clause 6: HED-13, HED-14 and GRD-1 to GRD-3 before HED-8), each to all records in order before the next rule."
     """
     head = Head()
     read_fixed_fields(p, head)
@@ -365,7 +365,9 @@ def read_head(p: Payload) -> Head:
     p.finish()
     check_grid(head)
     check_records(head)
-    # §9.6.2: "GRD-1 to GRD-3 are checked between HED-7 and HED-8, GRD-4 after HED-12."
+    # "HED-13, HED-14 and GRD-1 to GRD-3 before HED-8"; §9.6.2: "GRD-4 after HED-12."
+    check_inputs(head)
+    check_outputs(head)
     check_grid_axes(head)
     check_pyramid(head)
     check_lattice_filters(head)
@@ -374,8 +376,6 @@ def read_head(p: Payload) -> Head:
     check_optional_blocks(head)
     check_frequencies(head)
     check_grid_feature(head)
-    check_inputs(head)
-    check_outputs(head)
     check_relative(head)
     return head
 
@@ -687,15 +687,16 @@ def check_pyramid(head: Head) -> None:
 
 
 def check_lattice_filters(head: Head) -> None:
-    """GRD-3 §9.6.2: "A CONV or CONV_RELU record, the last one too, has a PYRAMID as input encoding; no layer of another
-    kind follows it; its outputs are as many as its inputs (`BAD_RECORD`, at its kind)."
+    """GRD-3 §9.6.2: "A CONV or CONV_RELU record, the last one too, has a PYRAMID as input encoding; no record of another
+    kind follows it (INPUT, OUTPUT and FILTER are other kinds); its outputs are as many as its inputs (`BAD_RECORD`, at
+    its kind)."
     """
     inputs: dict[int, int] = {}  # of the first layer of the record at an offset
     for before, step in zip(head.widths, head.steps, strict=False):
         inputs.setdefault(step.record.kind_at, before)
     for index, record in enumerate(head.records):
         if record.kind in LATTICE_FILTERS:
-            others = any(r.is_counted and r.kind not in LATTICE_FILTERS for r in head.records[index:])
+            others = any(r.kind not in LATTICE_FILTERS for r in head.records[index:])
             if head.records[0].kind != PYRAMID or others or record.width != inputs[record.kind_at]:
                 raise DecodeError("BAD_RECORD", record.kind_at)
 

@@ -79,7 +79,7 @@ def decode_pass(data: memoryview, chunk: Chunk, head: Head, decoded: Decoded, nu
     §7.5: "The order of checks in a PASS chunk: 7.1; the table, entry by entry; padding; TAB-5 with SPA-3; the body's
     values, entry by entry, with ACC_OVERFLOW of ENT-1 and, after the last list of an entry, SPA-6; the end of the body
     (ENT-4 to ENT-6 as they arise, or clause 11); then for each entry in table order STEP_OUT_OF_RANGE of its rows,
-    SPA-5, NON_FINITE_WEIGHT, ACC_OVERFLOW of clause 9.1; then PAS-5."
+    SPA-5 or TRE-3, NON_FINITE_WEIGHT, ACC_OVERFLOW of clause 9.1; then PAS-5."
     """
     p = Payload(data, chunk.start, chunk.end)
     sub = read_sub_header(p, head, number)

@@ -58,10 +58,14 @@ def check_finite(tensor: Tensor, patterns: Integers, at: int) -> None:
             raise DecodeError("NON_FINITE_WEIGHT", at)
 
 
-def contributions(values: Integers, trellis: Trellis | None) -> Iterator[tuple[slice, npt.NDArray[np.int64]]]:
+def contributions(values: Integers, trellis: Trellis | None, at: int) -> Iterator[tuple[slice, npt.NDArray[np.int64]]]:
     """ "The value the tool gives" in blocks: §9.3: "r = v: the decoded value."; for tool 2 that of the trellis."""
     for block in blocks(values.size):
-        yield block, values[block].astype(np.int64) if trellis is None else trellis.contributions(values[block])
+        r = values[block].astype(np.int64) if trellis is None else trellis.contributions(values[block])
+        # TRE-3 §9.4: "|r| is below 2^31 (`ACC_OVERFLOW`, at the body's first byte), checked where SPA-5 is."
+        if trellis is not None and np.abs(r).max() >= 1 << 31:
+            raise DecodeError("ACC_OVERFLOW", at)
+        yield block, r
 
 
 def add_prior(
@@ -72,7 +76,7 @@ def add_prior(
     WGT-1 §9.1: "In pass 0, acc = r + P, where r is the value the tool gives (clauses 9.3 to 9.5) and P the prior
     (clause 9.7), or 0."
     """
-    for block, r in contributions(values, trellis):
+    for block, r in contributions(values, trellis, at):
         if prior is not None:
             m, e = prior
             # §9.7: "return U * m + 2 ** (E - 1) >> E"
@@ -85,7 +89,7 @@ def refine(values: Integers, trellis: Trellis | None, old: Integers, n: int, at:
 
     WGT-2 §9.1: "A later pass with n = refine_bits + 1 (tool 3: SPA-4) replaces acc by acc·2^n + r".
     """
-    for block, r in contributions(values, trellis):
+    for block, r in contributions(values, trellis, at):
         store((old[block].astype(np.int64) << n) + r, values, block, at)
 
 

@@ -349,23 +349,22 @@ def _pyramid_fits(raw: Container, header: Header) -> None:
 def _lattice_filters_fit(raw: Container, header: Header) -> None:
     """GRD-3."""
     network = header.network
-    n_values, follows_filter = network.input_width, False
-    described = [record for record in raw.records if record.kind not in layout.ENCODING_KINDS]
-    for place, record in zip((*described, raw.last_record), network.records, strict=True):
+    n_values = network.input_width
+    described = [record for record in (*raw.records, raw.last_record) if record.kind not in layout.ENCODING_KINDS]
+    for place, behind, record in zip(described, (*described[1:], None), network.records, strict=True):
         if isinstance(record, InputRecord):
             n_values += record.n_out
             continue
         is_filter = record.kind in LATTICE_KINDS
         if is_filter and not isinstance(network.input_encoding, PyramidEncoding):
             raise Fault("BAD_RECORD", "a lattice filter without a pyramid", offset=place.offset, path="records")
-        if follows_filter and not is_filter:
-            raise Fault("BAD_RECORD", "a layer behind a lattice filter", offset=place.offset, path="records")
+        if is_filter and behind is not None and behind.kind not in LATTICE_KINDS:
+            raise Fault("BAD_RECORD", "another record behind a lattice filter", offset=place.offset, path="records")
         if is_filter and record.width != n_values:
             message = f"a lattice filter of {n_values} inputs with {record.width} outputs"
             raise Fault("BAD_RECORD", message, offset=place.offset, path="records")
         if not record.is_output and record.kind is not RecordKind.FILTER:
             n_values = record.width * (2 if record.kind is RecordKind.GABOR else 1)
-        follows_filter = is_filter
 
 
 def _network_is_bounded(raw: Container, header: Header) -> None:

@@ -272,7 +272,7 @@ def pyramid_network(grid: tuple[int, int], channels: int, preset: PyramidPreset,
     has_context = context is not ContextId.FACTORISED
     encoding = PyramidEncoding(
         grid,
-        min(MAX_LEVELS, max(1, int(math.log2(min(grid))))),
+        min(MAX_LEVELS, max(1, int(math.log2(min(grid))) - 2)),
         filter_numbers=FILTER_NUMBERS,
         context=context,
         context_width=preset.context_width if has_context else 4,

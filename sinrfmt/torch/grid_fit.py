@@ -57,11 +57,11 @@ class GridFitOptions:
     n_steps: int
     rate_weight: float
     latent_rate: float = 0.3
-    network_rate: float = 0.01
+    network_rate: float = 0.02
     warm_share: float = 0.3
     hard_share: float = 0.02
     coded_share: float = 0.08
-    price_share: float = 0.5
+    price_share: float = 0.7
     temperatures: tuple[float, float] = (0.35, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     level_dropout: float = 0.0

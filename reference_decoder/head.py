@@ -687,9 +687,9 @@ def check_pyramid(head: Head) -> None:
 
 
 def check_lattice_filters(head: Head) -> None:
-    """GRD-3 §9.6.2: "A CONV or CONV_RELU record, the last one too, has a PYRAMID as input encoding; no record of another
-    kind follows it (INPUT, OUTPUT and FILTER are other kinds); its outputs are as many as its inputs (`BAD_RECORD`, at
-    its kind)."
+    """GRD-3 §9.6.2: "A CONV or CONV_RELU record, the last one too, has a PYRAMID as input encoding; no record of
+    another kind follows it (INPUT, OUTPUT and FILTER are other kinds); its outputs are as many as its inputs
+    (`BAD_RECORD`, at its kind)."
     """
     inputs: dict[int, int] = {}  # of the first layer of the record at an offset
     for before, step in zip(head.widths, head.steps, strict=False):

@@ -17,6 +17,7 @@ from sinrfmt.models import ShortModel
 from sinrfmt.network import LayerRecord, Network
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Coding, Law, Modality, RecordKind, Tool, Values
+from sinrfmt.torch import search
 from sinrfmt.torch.compress import WeightTarget, compress_weights
 from sinrfmt.torch.files import build
 from sinrfmt.torch.fit import FitOptions, fit, measure, outputs
@@ -194,6 +195,17 @@ def test_a_model_is_shared_where_that_is_shorter(trained: FieldModule) -> None:
 
 def header_of(module: FieldModule, signal: Signal) -> Header:
     return Header(module.network, Modality.IMAGE, grid=signal.grid, values=Values.SIGNED, seed=module.seed)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_one_thread_is_taken_only_where_it_is_wanted_and_given_back(wanted: bool) -> None:
+    torch.set_num_threads(2)
+    try:
+        with search.one_thread(wanted):
+            assert torch.get_num_threads() == (1 if wanted else 2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_a_drop_is_kept_on_the_signal(trained: FieldModule, signal: Signal) -> None:

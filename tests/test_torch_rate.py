@@ -218,6 +218,22 @@ def test_the_search_stops_just_above_a_psnr(c_start: float) -> None:
     assert trial is not None and 33.3 <= trial.psnr <= 33.35
 
 
+@pytest.mark.parametrize("tolerance", [1 / 8, 1 / 32, 1 / 128])
+def test_the_search_ends_within_its_tolerance_and_no_later(tolerance: float) -> None:
+    knobs = []
+
+    def bent_trial(c: float) -> Trial:
+        knobs.append(c)
+        return Trial(c, (), round(1e6 / c), -10.0 * math.log10(1.0 + c * c))
+
+    c_best = math.sqrt(10.0**0.03 - 1.0)
+    trial = search_psnr(bent_trial, -0.3, c_start=0.1, n_trials=40, tolerance=tolerance)
+    assert trial is not None and c_best * 2.0**-tolerance <= trial.c <= c_best
+    n_rough = len(knobs)
+    search_psnr(bent_trial, -0.3, c_start=0.1, n_trials=40, tolerance=tolerance / 64)
+    assert n_rough < len(knobs) - n_rough < 40
+
+
 def test_a_target_out_of_reach_gives_nothing() -> None:
     assert search_bytes(lambda c: Trial(c, (), 500, 30.0), 499, c_start=1.0, n_trials=10) is None
     assert search_psnr(lambda c: Trial(c, (), 500, 30.0), 30.1, c_start=1.0, n_trials=10) is None

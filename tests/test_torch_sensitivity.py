@@ -6,6 +6,7 @@ import torch
 
 from sinrfmt.network import LayerRecord, Network
 from sinrfmt.registry import RecordKind
+from sinrfmt.torch import sensitivity
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.rate import round_with_feedback
 from sinrfmt.torch.sensitivity import DAMPING, IDLE_DAMPING, Curvature, curvature_of, feedback_factor, split_vector
@@ -83,6 +84,24 @@ def test_a_network_within_the_limit_is_one_block(module: FieldModule) -> None:
     assert curvature(module, NETWORK.n_parameters).is_whole
     assert not curvature(module, NETWORK.n_parameters - 1).is_whole
     assert not curvature(module, 0).is_whole
+
+
+def test_the_precision_of_other_products_is_left_alone(module: FieldModule) -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        curvature(module, 1000)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_a_jacobian_rounded_to_bfloat16_can_be_factored(module: FieldModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact, add = curvature(module, 1000).blocks[0].conditional, sensitivity._add_upper_half
+    monkeypatch.setattr(sensitivity, "_add_upper_half", lambda sums, rows: add(sums, rows.bfloat16().float()))
+    rounded = curvature(module, 1000).blocks[0].conditional
+    assert not np.array_equal(rounded, exact)
+    np.testing.assert_allclose(rounded, exact, rtol=0.02)
 
 
 def test_spread_moves_later_entries_to_the_minimum() -> None:

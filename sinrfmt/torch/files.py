@@ -3,8 +3,8 @@
 The last stage of encoding. Everything that is written is parsed back before it is given to the caller.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from sinrfmt.registry import LEVELS, ChunkKind, Coding, Dictionary, Profile, Too
 from sinrfmt.torch.encoder import StageProgress, Target, WeightCoding, encode_signal, quantise_module
 from sinrfmt.torch.presets import Preset, bits_per_parameter, preset_of
 from sinrfmt.torch.rate import LAW
+from sinrfmt.torch.search import one_thread
 from sinrfmt.torch.signals import Signal, image_signal
 from sinrfmt.torch.sparse_codes import published_bits, quantise_as_published, quantise_sparse, sparse_bits
 from sinrfmt.wire import Fault
@@ -103,16 +104,9 @@ def encode(
     return Encoding(sinrfmt.loads(data), chosen.psnr, chosen.float_psnr, chosen.float_arrays)
 
 
-@contextmanager
-def one_thread_if_small(n_samples: int) -> Iterator[None]:
-    """One torch thread for a small picture: its products are so small that two threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    if n_samples <= SMALL_SIGNAL:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def one_thread_if_small(n_samples: int) -> AbstractContextManager[None]:
+    """One torch thread for a small picture."""
+    return one_thread(n_samples <= SMALL_SIGNAL)
 
 
 def weight_coding_of(name: str) -> WeightCoding:

@@ -417,30 +417,62 @@ def start_knob(psnr: float, drop: float, value_scale: float, n_parameters: int) 
     return math.sqrt(12.0 * mean_square * (10.0 ** (drop / 10.0) - 1.0) / n_parameters)
 
 
-def search_bytes(run: RunTrial, max_bytes: int, *, c_start: float, n_trials: int, stride: float = 0.5) -> Trial | None:
+def search_bytes(
+    run: RunTrial,
+    max_bytes: int,
+    *,
+    c_start: float,
+    n_trials: int,
+    stride: float = 0.5,
+    tolerance: float = FINEST_STRIDE,
+) -> Trial | None:
     """The best quality found in at most ``max_bytes``; None if none of the trials was small enough.
 
     Args:
         run: one trial.
         max_bytes: the budget.
         c_start: first knob; the second is ``stride`` octaves away.
-        n_trials: number of trials.
+        n_trials: number of trials at most.
+        tolerance: octaves of the knob from the best one at which the search ends.
     """
-    trials = _close_in(run, lambda trial: trial.n_bytes - max_bytes - 0.5, c_start, n_trials, stride, good_sign=-1)
+
+    def surplus(trial: Trial) -> float:
+        return trial.n_bytes - max_bytes - 0.5
+
+    trials = _close_in(run, surplus, c_start, n_trials, stride, tolerance, good_sign=-1)
     return max((t for t in trials if t.n_bytes <= max_bytes), key=lambda t: t.psnr, default=None)
 
 
-def search_psnr(run: RunTrial, min_psnr: float, *, c_start: float, n_trials: int, stride: float = 0.5) -> Trial | None:
+def search_psnr(
+    run: RunTrial,
+    min_psnr: float,
+    *,
+    c_start: float,
+    n_trials: int,
+    stride: float = 0.5,
+    tolerance: float = FINEST_STRIDE,
+) -> Trial | None:
     """The fewest bytes found at ``min_psnr`` dB or better; None if none of the trials was good enough.
 
     Arguments as for ``search_bytes``.
     """
-    trials = _close_in(run, lambda trial: trial.psnr - min_psnr + 1e-9, c_start, n_trials, stride, good_sign=1)
+
+    def surplus(trial: Trial) -> float:
+        return trial.psnr - min_psnr + 1e-9
+
+    trials = _close_in(run, surplus, c_start, n_trials, stride, tolerance, good_sign=1)
     return min((t for t in trials if t.psnr >= min_psnr), key=lambda t: t.n_bytes, default=None)
 
 
 def _close_in(
-    run: RunTrial, surplus: Callable[[Trial], float], c_start: float, n_trials: int, stride: float, *, good_sign: int
+    run: RunTrial,
+    surplus: Callable[[Trial], float],
+    c_start: float,
+    n_trials: int,
+    stride: float,
+    tolerance: float,
+    *,
+    good_sign: int,
 ) -> list[Trial]:
     """Close in on the knob where ``surplus`` falls below 0: growing strides until both sides are known, then inwards.
 
@@ -464,8 +496,8 @@ def _close_in(
             continue
         width, drop = coarse[0] - fine[0], fine[1] - coarse[1]
         zero = fine[0] + (width * fine[1] / drop if math.isfinite(drop) else width / 2)
-        if abs(zero - (fine if good_sign > 0 else coarse)[0]) < FINEST_STRIDE:
+        if abs(zero - (fine if good_sign > 0 else coarse)[0]) < tolerance:
             break
         # Every other trial halves: a straight line alone may come nearer from one side for ever.
-        log_c = zero - good_sign * FINEST_STRIDE / 2 if len(trials) % 2 else fine[0] + width / 2
+        log_c = zero - good_sign * tolerance / 2 if len(trials) % 2 else fine[0] + width / 2
     return trials

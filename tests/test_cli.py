@@ -152,8 +152,8 @@ USAGE_ERRORS = {
     "unknown option": ("decode", WAVE, "{tmp}/x.npy", "--colour"),
     "two targets": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--bytes", "500", "--psnr", "30"),
     "too few bytes": ("encode", "{tmp}/tiny.png", "-o", "{tmp}/x.sinr", "--bytes", "40", "--preset", "fast"),
-    "grids come later": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid"),
-    "trellis comes later": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--coding", "tcq"),
+    "a grid on a base": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid", "--base", WAVE),
+    "no such coding": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--coding", "tcq"),
     "deep image": ("encode", "{tmp}/deep.png", "-o", "{tmp}/x.sinr"),
 }
 

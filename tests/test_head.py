@@ -241,9 +241,9 @@ RULES = [
     ({"last": b"\x0c\x01"}, "BAD_RECORD", "last", 0),
     ({"features_required": GRID, "records": [grid(), layer(width=3)], "last": b"\x0b\x01"}, "BAD_RECORD", "last", 0),
     ({"features_required": GRID, "records": [pyramid(), layer(11, width=4)]}, "BAD_RECORD", "records1", 0),
-    ({"features_required": GRID, "records": [pyramid(), layer(11, width=3)]}, "BAD_RECORD", "last", 0),
+    ({"features_required": GRID, "records": [pyramid(), layer(11, width=3)]}, "BAD_RECORD", "records1", 0),
     ({"features_required": GRID, "records": [pyramid(n_levels=4)], "last": b"\x0b\x01"}, "BAD_RECORD", "last", 0),
-    *[({"features_required": GRID, "records": [pyramid(), layer(11, width=3), record]}, "BAD_RECORD", "records2", 0)
+    *[({"features_required": GRID, "records": [pyramid(), layer(11, width=3), record]}, "BAD_RECORD", "records1", 0)
       for record in (output(), filter_of())],
     ({"features_required": GRID, "records": [pyramid(), input_of(), layer(11, width=3)]}, "BAD_RECORD", "records2", 0),
     ({"features_required": GRID, "records": [pyramid(), gabor(width=3), layer(11, width=3)]},
@@ -350,9 +350,6 @@ ACCEPTED = [
     {"features_required": b"\x14\x00", "records": [pyramid(flags=2)]},
     {"features_required": b"\x14\x00", "records": [grid()[:1] + b"\x02" + grid()[2:]]},
     {"features_required": b"\x90\x00", "base_digest": bytes(16), "records": [pyramid()]},
-    {"features_required": GRID, "records": [pyramid(), output(), filter_of(), input_of(), layer(1, width=2),
-                                            layer(11, width=2), input_of(1, 1), layer(12, width=3)],
-     "last": b"\x0b\x01", "out_channels": 4},
     {"records": [layer(flags=0x40)], "last": b"\x03\x20"},
     {"features_optional": 1, "blocks": b"\x02\x10\x27"},
     {"features_optional": 0xFF, "blocks": b"\x02\x10\x27" + b"\x00" * 6 + b"\xff" + bytes(255)},

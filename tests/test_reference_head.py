@@ -319,7 +319,7 @@ def test_equal_layers_are_written_once() -> None:
         ((layer(width=4097), last()), 1, "LIMIT_WIDTH"),
         ((fourier(octaves=32), layer(repeat=7, width=200), last()), 1, "LIMIT_PARAMETERS"),
         ((layer(width=4097, repeat=8), last()), 1, "LIMIT_LAYERS"),
-        ((layer(repeat=5), output(1), filter_(), output(1), last()), 1, "LIMIT_LAYERS"),
+        ((layer(repeat=6), filter_(), filter_(), last()), 1, "LIMIT_LAYERS"),
         ((gabor(2049), last()), 1, "LIMIT_WIDTH"),
         ((layer(width=4095), input_(0, 2), last()), 1, "LIMIT_WIDTH"),
         ((gabor(89, repeat=2), last()), 1, "LIMIT_PARAMETERS"),

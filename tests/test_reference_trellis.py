@@ -219,16 +219,18 @@ def test_row_step_differences_of_tool_2_are_plain_values() -> None:
     assert decode(file([data], head)).weights[0].ravel().tolist() == expected
 
 
-def test_contribution_beyond_32_bits_is_added_to_the_prior_before_it_is_checked() -> None:
+def test_contribution_beyond_32_bits_is_an_error_whatever_the_prior_is() -> None:
+    """TRE-3."""
     head = head_of(features=TRELLIS | SEEDED, records=(last(1, 0x2A),), out_channels=2)
     m, e = 255 << 8, 8
     prior = [(u * m + 2 ** (e - 1)) >> e for u in signed_numbers(0, 2, 0, 1, 7).tolist()]
     values = [2**30 if p < 0 else -(2**30) for p in prior]  # even: both in quantiser 0, r = ±2^31
     acc = [r + p for r, p in zip(trellis_r(values), prior, strict=True)]
     table = bits(*START, (1, 1), (0, 1), (127, 7), (0, 5), (31, 5))
-    assert decode(file([pass_payload(table, bits(*[(v, 32) for v in values]), int32_crc(acc))], head)).passes == 1
-    wrong = pass_payload(table, bits(*[(-v, 32) for v in values]), 0)
-    fails([wrong], "ACC_OVERFLOW", 6 + len(table), head)
+    assert all(abs(a) < 2**31 for a in acc)
+    for sign in (1, -1):
+        coded = pass_payload(table, bits(*[(sign * v, 32) for v in values]), int32_crc(acc) if sign == 1 else 0)
+        fails([coded], "ACC_OVERFLOW", 6 + len(table), head)
 
 
 def test_contribution_beyond_32_bits_without_a_prior_overflows() -> None:

@@ -34,6 +34,7 @@ from sinrfmt.weights import nearest_step_code
 Picture = NDArray[np.uint8] | NDArray[np.uint16]
 
 MAX_LEVELS = 7
+FEWEST_LEVELS = 3
 FILTER_NUMBERS = 4
 # A search for a size or a quality: exponent of bytes over lambda, decibels that an octave of lambda costs.
 BYTES_EXPONENT = -0.6
@@ -267,12 +268,18 @@ def sample_psnr(samples: Picture, values: NDArray[np.float32]) -> float:
     return math.inf if mse == 0 else float(10.0 * np.log10(top * top / mse))
 
 
+def n_levels_of(grid: tuple[int, int]) -> int:
+    """Levels of a pyramid: the coarsest has about six samples on its short side; a small picture has three."""
+    octaves = max(1, int(math.log2(min(grid))))
+    return min(MAX_LEVELS, max(octaves - 2, min(octaves, FEWEST_LEVELS)))
+
+
 def pyramid_network(grid: tuple[int, int], channels: int, preset: PyramidPreset, context: ContextId) -> Network:
     """The network of a preset for a picture."""
     has_context = context is not ContextId.FACTORISED
     encoding = PyramidEncoding(
         grid,
-        min(MAX_LEVELS, max(1, int(math.log2(min(grid))) - 2)),
+        n_levels_of(grid),
         filter_numbers=FILTER_NUMBERS,
         context=context,
         context_width=preset.context_width if has_context else 4,

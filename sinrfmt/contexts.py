@@ -40,8 +40,8 @@ BLOCK = 1 << 12
 Integers = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
-N_COARSE = 11
 N_STRIDES = 4
+"""Groups of phases: the base, then the strides 4, 2, 1."""
 
 
 def _offsets(*pairs: tuple[int, int]) -> Integers:
@@ -50,14 +50,14 @@ def _offsets(*pairs: tuple[int, int]) -> Integers:
 
 _DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 _DIRECT = ((-1, 0), (0, -1), (0, 1), (1, 0))
-_NEAR = (  # by kind of phase: neighbours in units of the stride, columns of the matrices
+NEAR = (  # by kind of phase: neighbours in units of the stride, columns of the matrices
     (_offsets(), slice(0, 0)),
     (_offsets(*_DIAGONAL), slice(0, 4)),
     (_offsets(*_DIRECT), slice(4, 8)),
     (_offsets(*_DIRECT, *_DIAGONAL), slice(8, 16)),
 )
 _PARENTS = _offsets(*((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)))
-_CAUSAL = _offsets(*((i, j) for i in (-2, -1) for j in range(-2, 3)), (0, -2), (0, -1))
+CAUSAL = _offsets(*((i, j) for i in (-2, -1) for j in range(-2, 3)), (0, -2), (0, -1))
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -293,10 +293,10 @@ class LevelContext:
         n_planes, height, width = self._own.shape
         offsets = self._network.offset
         strides = offsets[-N_STRIDES:]
-        for number, (kind, y0, x0, step, stride) in enumerate(_interlaced_cosets()):
+        for number, (kind, y0, x0, step, stride) in enumerate(interlaced_cosets()):
             n_y, n_x = len(range(y0, height, step)), len(range(x0, width, step))
-            neighbours, columns = _NEAR[kind]
-            offset = offsets[self._level] + strides[(number + 2) // 3]
+            neighbours, columns = NEAR[kind]
+            offset = offsets[self._level] + strides[group_of(number)]
             phase = _Phase(number, neighbours * np.int32(stride), columns, offset[:, None])
             pieces = []
             for k in _blocks(n_planes * n_y * n_x):
@@ -307,7 +307,7 @@ class LevelContext:
                 yield _joined(pieces)
 
     def _serial(self) -> Iterator[Run]:
-        phase = _Phase(0, _CAUSAL, slice(0, len(_CAUSAL)), self._network.offset[self._level][:, None])
+        phase = _Phase(0, CAUSAL, slice(0, len(CAUSAL)), self._network.offset[self._level][:, None])
         for waves in self._batches():
             if len(waves) == 1:
                 yield _joined([self._piece(phase, _wave_sites(waves, k)) for k in _blocks(waves[0].n)])
@@ -358,7 +358,7 @@ class LevelContext:
 
     def _coarse_inputs(self, sites: Sites) -> Floats:
         """float64[11, n]."""
-        x = np.zeros((N_COARSE, sites.y.size))
+        x = np.zeros((len(_PARENTS) + 2, sites.y.size))
         rows = (slice(0, 9), slice(9, 10), slice(10, 11))
         for row, plane, generations in zip(rows, self._coarser, (1, 2, 3), strict=True):
             if plane is not None:
@@ -405,11 +405,16 @@ def _joined(pieces: Sequence[Run]) -> Run:
     )
 
 
-def _interlaced_cosets() -> Iterator[tuple[int, int, int, int, int]]:
+def interlaced_cosets() -> Iterator[tuple[int, int, int, int, int]]:
     """Kind, first row, first column, step and distance of the neighbours of the ten phases."""
     yield 0, 0, 0, 8, 8
     for s in (4, 2, 1):
         yield from ((1, s, s, 2 * s, s), (2, 0, s, 2 * s, s), (3, s, 0, 2 * s, s))
+
+
+def group_of(phase: int) -> int:
+    """0 for the base, 1 to 3 for the strides 4, 2, 1."""
+    return (phase + 2) // 3
 
 
 # --- lists -----------------------------------------------------------------------------------------------------------

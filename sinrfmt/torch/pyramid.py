@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor as Values
 from torch import nn
 
+from sinrfmt.contexts import N_STRIDES
 from sinrfmt.grids import CUBIC_DEFAULT, FILTER_DEFAULTS, TAP_OFFSETS
 from sinrfmt.network import LATTICE_KINDS, N_COARSE, Network, PyramidEncoding, Tensor, TensorRole
 from sinrfmt.registry import RecordKind
 from sinrfmt.torch.modules import ACTIVATIONS
-from sinrfmt.torch.sites import N_GROUPS, N_PHASES, ContextSites, context_sites
+from sinrfmt.torch.sites import N_PHASES, ContextSites, context_sites
 
 Arrays = Mapping[str, Values]
 
@@ -79,7 +80,7 @@ class PyramidModule(nn.Module):
     def _make_site_buffers(self, sites: ContextSites) -> None:
         encoding = self.encoding
         levels = _one_hot(sites.level, encoding.n_levels)
-        offsets = levels if sites.group is None else torch.cat([levels, _one_hot(sites.group, N_GROUPS)])
+        offsets = levels if sites.group is None else torch.cat([levels, _one_hot(sites.group, N_STRIDES)])
         phases = _one_hot(sites.phase, 1 if sites.group is None else N_PHASES)
         buffers = {
             "order": torch.from_numpy(sites.order),

@@ -53,6 +53,8 @@ def states_from(base: Base, header: Header) -> States:
         raise _mismatch("it has a base itself")
     if (digest := state_digest(base.states)) != header.base_digest:
         raise _mismatch(f"its state digest is {digest.hex()}")
+    if base.header.network.active_widths:
+        raise _mismatch("it grows")
     if base.header.network.latents is not None or header.network.latents is not None:
         raise _mismatch("latent grids have no base")
     if _identity(base.header) != _identity(header):

@@ -18,6 +18,7 @@ from sinrfmt.head import Header
 from sinrfmt.lattice import Lattice
 from sinrfmt.network import PyramidEncoding
 from sinrfmt.payload import States
+from sinrfmt.weights import whole_weights
 
 OUTPUT_VALUES_LIMIT = 1 << 30  # LIMIT_CALLER: 4 GiB of float32
 
@@ -60,8 +61,8 @@ class Field:
 
     @cached_property
     def weights(self) -> tuple[NDArray[np.float32], ...]:
-        """float32 tensors in table order, read-only."""
-        weights = tuple(state.weights() for state in self.states)
+        """float32 tensors of ``header.network.whole`` in table order, read-only."""
+        weights = whole_weights(self.header.network, self.states)
         for tensor in weights:
             tensor.flags.writeable = False
         return weights
@@ -69,7 +70,7 @@ class Field:
     @property
     def state_dict(self) -> dict[str, NDArray[np.float32]]:
         """Tensor name (``layers.0.weight``) to float32 array."""
-        return {state.tensor.name: w for state, w in zip(self.states, self.weights, strict=True)}
+        return evaluate.named_tensors(self.header.network.whole, self.weights)
 
     @cached_property
     def state_digest(self) -> bytes:
@@ -104,7 +105,7 @@ class Field:
         """Values at float32[n, in_dims] coordinates."""
         if self._lattice is not None:
             return self._lattice.sample(x)
-        return evaluate.evaluate(self.header.network, self.weights, x, self.header.seed, self._frame)
+        return evaluate.evaluate(self.header.network.whole, self.weights, x, self.header.seed, self._frame)
 
     def sample(self, coords: ArrayLike) -> NDArray[np.float32]:
         """Values at coordinates.

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -82,6 +82,10 @@ class Header:
         is_relative = self.base_digest is not None
         return tuple(replace(tensor, is_relative=is_relative) for tensor in self.network.tensors)
 
+    def tensors_of(self, index: int) -> tuple[Tensor, ...]:
+        """Those that may have an entry in the table of a pass: the ones that begin in it or before it."""
+        return tuple(tensor for tensor in self.tensors if tensor.begins <= index)
+
 
 def parse_head(payload: bytes) -> Header:
     """Clause 6.
@@ -112,6 +116,7 @@ def _header(raw: Container) -> Header:
         out_channels=raw.out_channels,
         records=(*records, last),
         input_encoding=_encoding(encodings[0], tuple(raw.grid)) if encodings else None,
+        active_widths=_active_widths(raw),
     )
     return Header(
         network=network,
@@ -128,6 +133,15 @@ def _header(raw: Container) -> Header:
         level=LEVELS[raw.profile_level & 15],
         version_minor=raw.version & 15,
     )
+
+
+def _active_widths(raw: Container) -> tuple[tuple[int, ...], ...]:
+    """Pass by pass; WID-1 and WID-2 are not checked yet."""
+    n_passes = raw.n_passes - 1
+    if not raw.active_width:
+        return ()
+    n = len(raw.active_width) // n_passes
+    return tuple(tuple(raw.active_width[index * n : (index + 1) * n]) for index in range(n_passes))
 
 
 def _record(raw: Container) -> Record:
@@ -367,6 +381,44 @@ def _lattice_filters_fit(raw: Container, header: Header) -> None:
             n_values = record.width * (2 if record.kind is RecordKind.GABOR else 1)
 
 
+CHAIN_KINDS = (layout.LAYER_KINDS | layout.ENCODING_KINDS) - LATTICE_KINDS - layout.LATENT_KINDS - {RecordKind.GABOR}
+"""Records of a network that may grow."""
+
+
+def _growth_is_possible(raw: Container, header: Header) -> None:
+    """WID-1."""
+    if raw.active_width is None:
+        return
+    widths = _growing_widths(raw)
+    rules = (
+        (raw.n_passes > 1, "one pass"),
+        (raw.base_digest is None, "SHARED_BASE"),
+        (all(r.kind in CHAIN_KINDS for r in (*raw.records, raw.last_record)), "a record that is not of a chain"),
+        (any(active < width for active, width in zip(raw.active_width, cycle(widths), strict=False)), "no growth"),
+    )
+    for holds, what in rules:
+        if not holds:
+            raise Fault("FEATURE_MISMATCH", f"WIDTHS with {what}", offset=2, path="features_required")
+
+
+def _widths_do_not_fall(raw: Container, header: Header) -> None:
+    """WID-2."""
+    widths = _growing_widths(raw)
+    least = [1] * len(widths)
+    for index, active in enumerate(header.network.active_widths):
+        for place, (found, low, high) in enumerate(zip(active, least, widths, strict=True)):
+            if not low <= found <= high:
+                message = f"{found} units after pass {index}, expected {low} to {high}"
+                offset = raw.widths_offset + 2 * (index * len(widths) + place)
+                raise Fault("BAD_RECORD", message, offset=offset, path="active_width")
+        least = list(active)
+
+
+def _growing_widths(raw: Container) -> list[int]:
+    """Widths of the records that have an active_width."""
+    return [record.body.width for record in raw.records if record.kind in layout.LAYER_KINDS]
+
+
 def _network_is_bounded(raw: Container, header: Header) -> None:
     """HED-8."""
     network, level = header.network, header.level
@@ -464,6 +516,8 @@ HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
     _grid_fits,
     _pyramid_fits,
     _lattice_filters_fit,
+    _growth_is_possible,
+    _widths_do_not_fall,
     _network_is_bounded,
     _used_features_are_set,
     _set_features_are_used,
@@ -486,6 +540,8 @@ def _required_features(header: Header) -> int:
         needed.add(Feature.WIDE)
     if header.base_digest is not None:
         needed.add(Feature.SHARED_BASE)
+    if network.active_widths:
+        needed.add(Feature.WIDTHS)
     return sum(1 << feature for feature in needed)
 
 
@@ -518,6 +574,8 @@ def build_head(header: Header) -> bytes:
         "n_records": len(encoding) + len(records) + 1,
         "records": encoding + [_raw_record(record) for record in records],
         "last_record": _raw_last_record(network.records[-1]),
+        "parts": None,
+        "active_width": [width for active in network.active_widths for width in active] or None,
         "base_digest": header.base_digest,
         "optional_blocks": optional,
     }

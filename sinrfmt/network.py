@@ -21,6 +21,8 @@ GRID_ORDINAL = 1 << 16
 CONTEXT_ORDINAL = GRID_ORDINAL + 16
 CONTEXT_OUTPUT_ORDINAL = GRID_ORDINAL + 48
 LEVEL_ORDINAL = GRID_ORDINAL + 256
+GROWTH_ORDINAL = 1 << 20
+"""Added for each pass to the ordinals of the tensors that begin in it (clause 13.2)."""
 N_COARSE = 11
 """Inputs of the context network from coarser levels."""
 
@@ -85,7 +87,9 @@ class Tensor:
     """One tensor of the table: its ordinal, name, C-order shape, (out, in) or (out,) in layers, and layer record.
 
     Latents are coded as ``n_lists`` lists, one for each column; ``has_context`` if a context network may predict them.
-    ``is_relative``: its integers are relative to those of a base (clause 9.8).
+    ``is_relative``: its integers are relative to those of a base (clause 9.8). ``begins`` is the pass that codes it
+    first; ``origin`` is the row and the column of its first entry in ``whole_name``, the matrix or bias that it is a
+    block of: (0, 0) and its own name, but in networks that grow (clause 13.2).
     """
 
     ordinal: int
@@ -96,6 +100,12 @@ class Tensor:
     n_lists: int = 1
     has_context: bool = False
     is_relative: bool = False
+    begins: int = 0
+    origin: tuple[int, int] = (0, 0)
+
+    @property
+    def whole_name(self) -> str:
+        return self.name.rsplit(".", 1)[0] if self.begins else self.name
 
     @property
     def is_bias(self) -> bool:
@@ -296,12 +306,22 @@ Step = Layer | InputRecord
 
 @dataclass(frozen=True)
 class Network:
-    """A network without its numbers."""
+    """A network without its numbers.
+
+    ``active_widths`` is for a network that grows: for each pass but the last, the units of each layer record but the
+    last that are there after it (clause 13.2); such a network has no records of other kinds.
+    """
 
     in_dims: int
     out_channels: int
     records: tuple[Record, ...]
     input_encoding: InputEncoding | None = None
+    active_widths: tuple[tuple[int, ...], ...] = ()
+
+    @cached_property
+    def whole(self) -> "Network":
+        """The network after its last pass, its tensors in one piece."""
+        return replace(self, active_widths=()) if self.active_widths else self
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -391,6 +411,9 @@ class Network:
         return Layer(index, kind, n_values, record.width, omega, record, n_taps=n_taps)
 
     def _list_tensors(self) -> Iterator[Tensor]:
+        if self.active_widths:
+            yield from self._list_blocks()
+            return
         for layer in self.layers:
             rows, columns = layer.weight_shape
             yield Tensor(2 * layer.index, layer.weight_name, (rows, columns), layer.record)
@@ -399,6 +422,39 @@ class Network:
         if self.latents is not None:
             yield from self.latents.tensors()
 
+    def _list_blocks(self) -> Iterator[Tensor]:
+        """The tensors of a network that grows (clause 13.2)."""
+        before = [0] * self.n_layers
+        n_inputs = 0  # of the first layer, before pass 0
+        for index, units in enumerate((*map(self._units, self.active_widths), self._units(None))):
+            for layer, old, new, old_in, new_in in zip(
+                self.layers, before, units, (n_inputs, *before), (self.input_width, *units), strict=False
+            ):
+                yield from _blocks(layer, index, (old, new), (old_in, new_in), is_last=layer is self.layers[-1])
+            before, n_inputs = units, self.input_width
+
+    def _units(self, active: tuple[int, ...] | None) -> list[int]:
+        """Units of each layer where those of each record but the last are ``active``, or all of them."""
+        *records, last = self.layer_records
+        widths = [record.width for record in records] if active is None else active
+        each = [width for width, record in zip(widths, records, strict=True) for _ in range(record.repeat)]
+        return [*each, last.width]
+
     @property
     def n_parameters(self) -> int:
         return sum(tensor.size for tensor in self.tensors)
+
+
+def _blocks(
+    layer: Layer, index: int, units: tuple[int, int], inputs: tuple[int, int], *, is_last: bool
+) -> Iterator[Tensor]:
+    """What a layer gains in a pass in which its units and its inputs grow from the first number to the second."""
+    rows, columns = ((0, units[1]), inputs) if is_last else (units, (0, inputs[1]))
+    shape = (rows[1] - rows[0], columns[1] - columns[0])
+    origin = (rows[0], columns[0])
+    ordinal, suffix = index * GROWTH_ORDINAL + 2 * layer.index, f".{index}" if index else ""
+    if min(shape) > 0:
+        yield Tensor(ordinal, layer.weight_name + suffix, shape, layer.record, begins=index, origin=origin)
+    if layer.record.bias and shape[0] > 0 and not (is_last and index):
+        bias = layer.bias_name + suffix
+        yield Tensor(ordinal + 1, bias, shape[:1], layer.record, begins=index, origin=(rows[0], 0))

@@ -114,12 +114,12 @@ def _uncoded(tensor: Tensor) -> TensorState:
 
 
 def _parse_table(
-    payload: bytes, pass_header: PassHeader, header: Header, lowest_steps: LowestSteps | None
+    payload: bytes, pass_header: PassHeader, header: Header, lowest_steps: LowestSteps
 ) -> tuple[list[Entry], int]:
     return tables.parse(
         payload,
         PASS_HEADER_BYTES,
-        header.tensors,
+        header.tensors_of(pass_header.index),
         pass_header.coding,
         lowest_steps,
         log2_lanes=pass_header.log2_lanes,
@@ -127,7 +127,7 @@ def _parse_table(
 
 
 def coded_bits(
-    payload: bytes, pass_header: PassHeader, header: Header, states: States, coded: Collection[int] | None
+    payload: bytes, pass_header: PassHeader, header: Header, states: States, coded: Collection[int]
 ) -> Iterator[tuple[Entry, float]]:
     """(entry, bits of the coded values) of every tensor of a PASS chunk that was decoded before.
 
@@ -138,10 +138,9 @@ def coded_bits(
         pass_header: its sub-header.
         header: of the file.
         states: the tensors after this pass or a later one.
-        coded: ordinals of the latents that earlier passes coded; None in pass 0 of a file that has no base.
+        coded: ordinals of the tensors that earlier passes coded, or the base.
     """
-    lowest_steps = None if coded is None else tables.checked_steps(header.tensors, coded)
-    entries, body = _parse_table(payload, pass_header, header, lowest_steps)
+    entries, body = _parse_table(payload, pass_header, header, tables.checked_steps(coded))
     known = _Known(header, states)
     for entry, (rows, values) in zip(entries, _values(payload, body, entries, pass_header, known), strict=True):
         row_bits = 0.0 if rows is None or entry.row_steps is None else _list_bits(entry.row_steps, rows)
@@ -257,8 +256,8 @@ def _list_bits(parameters: ValueParameters, values: Acc) -> float:
     return values_cost_bits(values, parameters.model())
 
 
-def _lowest_steps(before: States | None) -> LowestSteps | None:
-    return None if before is None else {state.tensor.ordinal: state.lowest_step for state in before if state.is_coded}
+def _lowest_steps(before: States | None) -> LowestSteps:
+    return {state.tensor.ordinal: state.lowest_step for state in before or () if state.is_coded}
 
 
 Lists = tuple[Acc | None, Acc | SparseCode]  # row step differences, values as they are coded
@@ -422,8 +421,8 @@ def _apply(entry: Entry, lists: Lists, header: Header, before: States | None, lo
     values = _integers(entry, coded, header, log2_lanes)
     if entry.tensor.role is TensorRole.LATENT:
         return TensorState(entry.tensor, _in_range(values), UNIT_STEP)
-    if before is not None:
-        state = next(state for state in before if state.tensor.ordinal == entry.tensor.ordinal)
+    state = next((s for s in before or () if s.tensor.ordinal == entry.tensor.ordinal), None)
+    if state is not None and state.is_coded:
         acc = refine(state.acc, entry.refine_bits, values)
         return replace(state, acc=acc, step=state.step - 8 * entry.refine_bits)
     if entry.tensor.record.tool is Tool.RAW:
@@ -462,8 +461,8 @@ def _row_codes(entry: Entry, rows: Acc) -> NDArray[np.int16]:
 class TensorCode:
     """Integers of one tensor to write: ``values`` is int32, flat, C order; bit patterns for tool RAW.
 
-    In pass 0 ``step`` is its step code and ``prior`` what ``values`` is the difference from; in a later pass
-    ``refine_bits`` is 1 to 8 and the rest is not used. A weight matrix with tool SPARSE has ``sparse`` in place of
+    In the pass in which the tensor begins ``step`` is its step code and ``prior`` what ``values`` is the difference
+    from; in a later pass ``refine_bits`` is 1 to 8 and the rest is not used. A weight matrix with tool SPARSE has ``sparse`` in place of
     ``values``, and ``refine_bits`` 0 to 8. Packed values, indices and coefficients have at least ``least_width`` bits.
     With tool TRELLIS ``values`` are the k of clause 9.4; in coding RANS their weights depend on the range of the model,
     so whoever chose the path gives its model as ``parameters``; without, a model is taken in which escapes are even.
@@ -498,7 +497,7 @@ def pack(
     """The payload of one PASS chunk, and the tensors after it.
 
     Args:
-        codes: in table order; for pass 0 all tensors of the network, but for a file that has a base, and of the latents
+        codes: in table order; all tensors that begin in the pass, but for a file that has a base, and of the latents
             only those to be coded.
         index: number of the pass.
         before: as for ``unpack``.
@@ -508,7 +507,7 @@ def pack(
     """
     known = _Known(header, before or ())
     entries, levels = _entries(codes, coding, log2_lanes, known)
-    table = tables.build(entries, header.tensors, _lowest_steps(before))
+    table = tables.build(entries, header.tensors_of(index), _lowest_steps(before))
     if coding is Coding.RANS:
         body = _rans_body(codes, entries, log2_lanes, levels)
     else:

@@ -5,7 +5,7 @@ are ``overhead_bytes``.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from sinrfmt.container import (
 from sinrfmt.field import Field
 from sinrfmt.head import Header
 from sinrfmt.network import (
+    GROWTH_ORDINAL,
     FourierEncoding,
     GridEncoding,
     InputEncoding,
@@ -144,8 +145,12 @@ def _inputs(network: Network) -> list[dict[str, Any]]:
 
 
 def _layers(field: Field, coded: "_Coded") -> list[dict[str, Any]]:
-    sizes = {tensor.ordinal: tensor.size for tensor in field.header.tensors}
-    return [_layer(layer, sizes, coded) for layer in field.header.network.layers]
+    """The layers as they are after the last pass; of a network that grows, the bits of all blocks."""
+    sizes = {tensor.ordinal: tensor.size for tensor in field.header.network.whole.tensors}
+    bits = dict.fromkeys(sizes, 0.0)
+    for ordinal, n_bits in coded.bits.items():
+        bits[ordinal % GROWTH_ORDINAL] += n_bits
+    return [_layer(layer, sizes, replace(coded, bits=bits)) for layer in field.header.network.layers]
 
 
 def _layer(layer: Layer, sizes: dict[int, int], coded: "_Coded") -> dict[str, Any]:
@@ -201,7 +206,8 @@ def _sparse(table: SparseTable) -> dict[str, Any]:
 class _Coded:
     """What the passes decoded so far code, by tensor ordinal.
 
-    ``bits`` over all of them; ``sparse`` of pass 0; ``passes`` and ``forms`` of the levels of latents.
+    ``bits`` over all of them; ``sparse`` of the pass in which a tensor begins; ``passes``: the first to code a tensor,
+    0 for those of a base; ``forms`` of the levels of latents.
     """
 
     bits: dict[int, float]
@@ -211,12 +217,13 @@ class _Coded:
 
     @classmethod
     def of(cls, field: Field) -> "_Coded":
-        coded = cls({tensor.ordinal: 0.0 for tensor in field.header.tensors}, {}, {}, {})
+        ordinals = [tensor.ordinal for tensor in field.header.tensors]
+        begun = ordinals if field.header.base_digest is not None else []
+        coded = cls(dict.fromkeys(ordinals, 0.0), {}, dict.fromkeys(begun, 0), {})
         chunks = (chunk for chunk in _chunks(field.data) if chunk.kind is ChunkKind.PASS)
         for index, chunk in zip(range(field.n_passes), chunks, strict=False):
             pass_header = parse_pass_header(chunk, field.header)
-            known = None if index == 0 and field.header.base_digest is None else coded.passes
-            entries = list(payload.coded_bits(chunk.payload, pass_header, field.header, field.states, known))
+            entries = list(payload.coded_bits(chunk.payload, pass_header, field.header, field.states, coded.passes))
             for entry, n_bits in entries:
                 coded._add(entry, n_bits, index)
         return coded
@@ -224,8 +231,8 @@ class _Coded:
     def _add(self, entry: Entry, n_bits: float, index: int) -> None:
         ordinal = entry.tensor.ordinal
         self.bits[ordinal] += n_bits
-        if index == 0 and entry.sparse is not None:
+        if index == entry.tensor.begins and entry.sparse is not None:
             self.sparse[ordinal] = entry.sparse
+        self.passes.setdefault(ordinal, index)
         if entry.tensor.role is TensorRole.LATENT:
-            self.passes[ordinal] = index
             self.forms[ordinal] = " ".join(parameters.form.name for parameters in entry.latents) or "packed"

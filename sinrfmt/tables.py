@@ -116,16 +116,12 @@ class Entry:
 
 
 LowestSteps = Mapping[int, int]
-"""Tensor ordinal to the lowest step code of its rows, before a later pass; latents only if a pass coded them."""
+"""Ordinal of each tensor that an earlier pass or the base coded to the lowest step code of its rows."""
 
 
-def checked_steps(tensors: Sequence[Tensor], coded: Collection[int]) -> LowestSteps:
-    """For a table of a later pass that was checked before: the highest code everywhere, so that TAB-4 holds.
-
-    ``coded`` has the ordinals of the latents that earlier passes coded.
-    """
-    known = (t.ordinal for t in tensors if t.role is not TensorRole.LATENT or t.ordinal in coded)
-    return dict.fromkeys(known, STEP_LAST)
+def checked_steps(coded: Collection[int]) -> LowestSteps:
+    """For a table that was checked before: the highest code for all tensors ``coded`` earlier, so that TAB-4 holds."""
+    return dict.fromkeys(coded, STEP_LAST)
 
 
 def _lacks_octaves(lowest_step: int, refine_bits: int) -> str | None:
@@ -141,7 +137,7 @@ def _too_many_atoms(tensor: Tensor, vectors: int, n_atoms: int, n_nonzero: int) 
 
 
 class _Parser:
-    def __init__(self, reader: BitReader, coding: Coding, log2_lanes: int, lowest_steps: LowestSteps | None) -> None:
+    def __init__(self, reader: BitReader, coding: Coding, log2_lanes: int, lowest_steps: LowestSteps) -> None:
         self._reader = reader
         self._coding = coding
         self._log2_lanes = log2_lanes
@@ -149,20 +145,20 @@ class _Parser:
         self._last: ModelParameters | None = None
         self._last_sparse: SparseTable | None = None
         self._last_latents: LatentParameters | None = None
-        self._coded = set(lowest_steps or ())
+        self._coded = set(lowest_steps)
 
     def _fail(self, name: str, message: str, path: str) -> Fault:
         return Fault(name, message, offset=self._reader.field_offset, path=path)
 
     def entry(self, tensor: Tensor) -> Entry | None:
+        if tensor.ordinal in self._coded:
+            is_refinable = tensor.role is TensorRole.LAYER and tensor.record.tool is not Tool.RAW
+            return self._refinement(tensor, self._lowest_steps[tensor.ordinal]) if is_refinable else None
         if tensor.role is TensorRole.LATENT:
-            return None if tensor.ordinal in self._coded else self._level(tensor)
+            return self._level(tensor)
         if tensor.role is TensorRole.CONTEXT:
-            return self._context_tensor(tensor) if self._lowest_steps is None else None
-        is_raw = tensor.record.tool is Tool.RAW
-        if self._lowest_steps is None:
-            return Entry(tensor) if is_raw else self._base(tensor)
-        return None if is_raw else self._refinement(tensor, self._lowest_steps[tensor.ordinal])
+            return self._context_tensor(tensor)
+        return Entry(tensor) if tensor.record.tool is Tool.RAW else self._base(tensor)
 
     def _context_tensor(self, tensor: Tensor) -> Entry:
         step = UNIT_STEP - 8 * self._reader.read("context_step")
@@ -349,7 +345,7 @@ def parse(
     start: int,
     tensors: Sequence[Tensor],
     coding: Coding,
-    lowest_steps: LowestSteps | None,
+    lowest_steps: LowestSteps,
     *,
     log2_lanes: int = 0,
 ) -> tuple[list[Entry], int]:
@@ -358,9 +354,9 @@ def parse(
     Args:
         payload: of the PASS chunk.
         start: where the table starts in it.
-        tensors: of the network, in table order.
+        tensors: that begin in this pass or before it, in table order.
         coding: of the chunk.
-        lowest_steps: None in pass 0.
+        lowest_steps: of the tensors coded before.
         log2_lanes: of the chunk.
 
     Raises:
@@ -530,8 +526,8 @@ def _model_fields(parameters: ShortModel | LongModel) -> list[tuple[str, int]]:
     return list(zip(names, (p.R, p.p0, p.tb, p.rb, int(p.heavy), p.b, int(p.esc)), strict=True))
 
 
-def build(entries: Sequence[Entry], tensors: Sequence[Tensor], lowest_steps: LowestSteps | None) -> bytes:
-    """The table of a chunk that codes ``entries``: all of ``tensors`` in pass 0, some of them later.
+def build(entries: Sequence[Entry], tensors: Sequence[Tensor], lowest_steps: LowestSteps) -> bytes:
+    """The table of a chunk that codes ``entries``: of ``tensors`` all that begin in it, and some of the others.
 
     Raises:
         Fault: STEP_OUT_OF_RANGE, BAD_TABLE (SPA-1).
@@ -540,14 +536,13 @@ def build(entries: Sequence[Entry], tensors: Sequence[Tensor], lowest_steps: Low
     builder = _Builder(writer)
     by_ordinal = {entry.tensor.ordinal: entry for entry in entries}
     for tensor in tensors:
-        if tensor.role is TensorRole.LATENT:
-            if lowest_steps is None or tensor.ordinal not in lowest_steps:
-                builder.level(by_ordinal.get(tensor.ordinal))
+        if tensor.ordinal in lowest_steps:
+            if tensor.role is TensorRole.LAYER and tensor.record.tool is not Tool.RAW:
+                builder.refinement(by_ordinal.get(tensor.ordinal), lowest_steps[tensor.ordinal])
+        elif tensor.role is TensorRole.LATENT:
+            builder.level(by_ordinal.get(tensor.ordinal))
         elif tensor.role is TensorRole.CONTEXT:
-            if lowest_steps is None:
-                builder.context_tensor(by_ordinal[tensor.ordinal])
-        elif lowest_steps is None:
+            builder.context_tensor(by_ordinal[tensor.ordinal])
+        else:
             builder.base(by_ordinal[tensor.ordinal])
-        elif tensor.record.tool is not Tool.RAW:
-            builder.refinement(by_ordinal.get(tensor.ordinal), lowest_steps[tensor.ordinal])
     return writer.getvalue()

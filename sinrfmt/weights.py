@@ -6,13 +6,13 @@ Everything works in blocks, so that a tensor costs its int32 and its float32 and
 
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.network import Tensor
+from sinrfmt.network import Network, Tensor
 from sinrfmt.philox import signed_numbers
 from sinrfmt.registry import Tool
 from sinrfmt.tables import STEP_LAST, Prior
@@ -29,7 +29,7 @@ Acc = NDArray[np.int32]
 class TensorState:
     """One tensor after a pass: integers (C order, flat), step code, row differences (int16, or None).
 
-    ``is_coded`` is False for latents that no pass has coded yet; they are zeros.
+    ``is_coded`` is False for what no pass has coded yet; it is all zeros.
     """
 
     tensor: Tensor
@@ -111,6 +111,19 @@ def to_weights(state: TensorState) -> NDArray[np.float32]:
     else:
         weights *= np.array([[step_value(state.step + int(d))] for d in state.row_steps], dtype=np.float32)
     return weights
+
+
+def whole_weights(network: Network, states: Sequence[TensorState]) -> tuple[NDArray[np.float32], ...]:
+    """float32 tensors of ``network.whole`` in table order; zeros where no block of clause 13.2 is."""
+    if not network.active_widths:
+        return tuple(state.weights() for state in states)
+    whole = {tensor.name: np.zeros(tensor.shape, dtype=np.float32) for tensor in network.whole.tensors}
+    for state in states:
+        row, column = state.tensor.origin
+        block = state.weights()
+        places = tuple(slice(at, at + n) for at, n in zip((row, column), block.shape, strict=False))
+        whole[state.tensor.whole_name][places] = block
+    return tuple(whole.values())
 
 
 def acc_crc(accs: Iterable[Acc]) -> int:

@@ -13,9 +13,17 @@ from typing import Any
 
 import sinrfmt
 from sinrfmt import bits, layout, wire
-from sinrfmt.container import FRAMING_BYTES, PASS_HEADER_BYTES, TRAILER_BYTES, Chunk, ChunkReader, parse_pass_header
+from sinrfmt.container import (
+    FRAMING_BYTES,
+    PASS_HEADER_BYTES,
+    TRAILER_BYTES,
+    Chunk,
+    ChunkReader,
+    PassHeader,
+    parse_pass_header,
+)
 from sinrfmt.head import Header, parse_head
-from sinrfmt.registry import SIGNATURE, ChunkKind, Coding
+from sinrfmt.registry import SIGNATURE, ChunkKind
 from sinrfmt.tables import SIZES, checked_steps, parse
 
 Row = tuple[str, str, str, str]  # offset, bytes, field, value
@@ -48,9 +56,7 @@ def _fields(parse_payload: Callable[[], Any]) -> list[Seen]:
     return seen
 
 
-def _table_bits(
-    payload: bytes, header: Header, coding: Coding, coded: set[int], *, is_later: bool
-) -> tuple[list[str], int]:
+def _table_bits(payload: bytes, header: Header, pass_header: PassHeader, coded: set[int]) -> tuple[list[str], int]:
     """The bit fields of a tensor table in order, as text, and the offset of the body."""
     seen: list[str] = []
 
@@ -59,9 +65,9 @@ def _table_bits(
         seen.append(f"{name}({SIZES[name]})={value}")
         return value
 
-    steps = checked_steps(header.tensors, coded) if is_later else None
     with _listening(bits.BitReader, "read", listener):
-        entries, body = parse(payload, PASS_HEADER_BYTES, header.tensors, coding, steps)
+        tensors = header.tensors_of(pass_header.index)
+        entries, body = parse(payload, PASS_HEADER_BYTES, tensors, pass_header.coding, checked_steps(coded))
     coded.update(entry.tensor.ordinal for entry in entries)
     return seen, body
 
@@ -83,8 +89,7 @@ def _payload_rows(chunk: Chunk, header: Header, coded: set[int]) -> Iterator[Row
     elif chunk.kind is ChunkKind.PASS:
         yield from _seen_rows(chunk, _fields(lambda: layout.PASS_HEADER.parse(chunk.payload)))
         pass_header = parse_pass_header(chunk, header)
-        is_later = pass_header.index > 0 or header.base_digest is not None
-        table, body = _table_bits(chunk.payload, header, pass_header.coding, coded, is_later=is_later)
+        table, body = _table_bits(chunk.payload, header, pass_header, coded)
         yield _row(chunk, PASS_HEADER_BYTES, body, "table", " ".join(table))
         yield _row(chunk, body, len(chunk.payload), "body", f"coding {pass_header.coding.name}")
     else:
@@ -109,6 +114,7 @@ def rows(data: bytes) -> list[Row]:
     while (chunk := reader.next_chunk(passes_complete=False)) is not None:
         if header is None:
             header = parse_head(chunk.payload)
+            coded = set() if header.base_digest is None else {tensor.ordinal for tensor in header.tensors}
         framing = data[chunk.offset : chunk.offset + len(chunk.payload) + FRAMING_BYTES]
         result += _chunk_rows(chunk, framing, header, coded)
     return result

@@ -108,7 +108,7 @@ PRESENCE = {
     "parts": "PARTS",
     "split": "PARTS: for each axis",
     "overlap": "PARTS: for each axis",
-    "active_width": "WIDTHS: for each pass but the last: for each record of the groups layer and lattice_filter but the last",
+    "active_width": "WIDTHS: for each pass but the last: for each layer record but the last (clause 13.2)",
     "records": "n_records - 1 times",
     "resolutions": "for each level: for each axis (flags bit 2: once)",
     "last_record": "",

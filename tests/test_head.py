@@ -110,7 +110,7 @@ FIELD_RULES = [
     ({"profile_level": 0x10}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     ({"profile_level": 0x16}, "UNSUPPORTED_LEVEL", "profile_level", 0),
     *[({"features_required": struct.pack("<H", 1 << bit)}, "UNSUPPORTED_FEATURE", "features_required", 0)
-      for bit in range(2, 16) if bit not in (Feature.TRELLIS, Feature.SPARSE, Feature.GRID, Feature.SHARED_BASE)],
+      for bit in range(Feature.EXACT, 16)],
     ({"modality": 0}, "UNKNOWN_ID", "modality", 0),
     ({"modality": 9}, "UNKNOWN_ID", "modality", 0),
     ({"in_dims": 0}, "BAD_DIMENSIONS", "in_dims", 0),

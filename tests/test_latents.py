@@ -61,7 +61,7 @@ TABLE_FIELDS = [(4, 3), (1, 8), (2, 8), (1, 1), (3, 7), (14, 4), (15, 4), (127, 
 def parse(
     fields: Sequence[tuple[int, int]], tensors: Sequence[Tensor], coding: Coding = Coding.RANS, **options: Any
 ) -> list[Entry]:
-    steps = options.pop("lowest_steps", None)
+    steps = options.pop("lowest_steps", {})
     return tables.parse(bytes(START) + bit_string(*fields), START, tensors, coding, steps, **options)[0]
 
 
@@ -72,7 +72,7 @@ def test_forms_of_latents_bit_by_bit() -> None:
         Entry(COLUMNS[1], None, UNIT_STEP, latents=(LONG, TABLE, TABLE)),
     ]
     assert parse(fields, COLUMNS) == expected
-    assert tables.build(expected, COLUMNS, None) == bit_string(*fields)
+    assert tables.build(expected, COLUMNS, {}) == bit_string(*fields)
 
 
 def test_a_context_is_a_form_and_levels_may_wait() -> None:
@@ -82,7 +82,7 @@ def test_a_context_is_a_form_and_levels_may_wait() -> None:
         Entry(LEVELS[1], None, UNIT_STEP, latents=(ContextForm(),)),
     ]
     assert parse(fields, LEVELS) == expected
-    assert tables.build(expected, LEVELS, None) == bit_string(*fields)
+    assert tables.build(expected, LEVELS, {}) == bit_string(*fields)
 
 
 def test_a_coded_level_has_no_entry_in_a_later_pass() -> None:
@@ -302,7 +302,7 @@ def error_offset(data: bytes, header: Header) -> int:
     chunk = reader.next_chunk(passes_complete=False)
     assert chunk is not None
     coding = parse_pass_header(chunk, header).coding
-    return chunk.payload_offset + tables.parse(chunk.payload, START, header.network.tensors, coding, None)[1]
+    return chunk.payload_offset + tables.parse(chunk.payload, START, header.network.tensors, coding, {})[1]
 
 
 @pytest.mark.parametrize("context", [ContextId.INTERLACED, ContextId.SERIAL])

@@ -393,7 +393,7 @@ def write(code: SparseCode, coding: Coding = Coding.RANS, log2_lanes: int = 0, *
 
 def table_of(header: Header, one: bytes, coding: Coding, log2_lanes: int = 0) -> tuple[Entry, int]:
     (entry,), body = payload.tables.parse(
-        one, PASS_HEADER_BYTES, header.network.tensors, coding, None, log2_lanes=log2_lanes
+        one, PASS_HEADER_BYTES, header.network.tensors, coding, {}, log2_lanes=log2_lanes
     )
     return entry, body
 

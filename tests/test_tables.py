@@ -30,7 +30,7 @@ def parse(
     lowest_steps: LowestSteps | None = None,
     tail: bytes = b"",
 ) -> tuple[list[Entry], int]:
-    return tables.parse(bytes(START) + bit_string(*fields) + tail, START, tensors, coding, lowest_steps)
+    return tables.parse(bytes(START) + bit_string(*fields) + tail, START, tensors, coding, lowest_steps or {})
 
 
 def short_step(code: int) -> list[Field]:
@@ -108,7 +108,8 @@ def test_row_steps_stand_before_the_prior_and_only_at_matrices() -> None:
 def test_tool_raw_has_no_entry() -> None:
     tensors = one_layer(tool=Tool.RAW)
     assert parse([], tensors) == ([Entry(tensor) for tensor in tensors], START)
-    assert parse([], tensors, lowest_steps=tables.checked_steps(tensors, ())) == ([], START)
+    later = tables.checked_steps([tensor.ordinal for tensor in tensors])
+    assert parse([], tensors, lowest_steps=later) == ([], START)
 
 
 # --- model forms -----------------------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def test_padding_and_end_of_the_table() -> None:
         assert_fault("PADDING_NOT_ZERO", START + 1, parse, [*fields, (1 << bit, 3)], [WEIGHT])
     data = bytes(START) + bit_string(*fields)
     for n in range(START, len(data)):
-        assert_fault("PAYLOAD_TOO_SHORT", n, tables.parse, data[:n], START, [WEIGHT], Coding.PACKED, None)
+        assert_fault("PAYLOAD_TOO_SHORT", n, tables.parse, data[:n], START, [WEIGHT], Coding.PACKED, {})
 
 
 MODELS = st.one_of(
@@ -244,7 +245,7 @@ PRIORS = st.builds(
 
 
 @st.composite
-def entry_lists(draw: st.DrawFn) -> tuple[list[Entry], Sequence[Tensor], Coding, LowestSteps | None]:
+def entry_lists(draw: st.DrawFn) -> tuple[list[Entry], Sequence[Tensor], Coding, LowestSteps]:
     coding = draw(st.sampled_from([Coding.PACKED, Coding.RANS]))
     parameters = MODELS if coding is Coding.RANS else st.integers(1, 32).map(Width)
     records = tuple(
@@ -271,13 +272,13 @@ def entry_lists(draw: st.DrawFn) -> tuple[list[Entry], Sequence[Tensor], Coding,
             rows = draw(st.none() | parameters) if record.row_steps and not tensor.is_bias else None
             prior = draw(st.none() | PRIORS) if record.prior else None
             entries[i] = Entry(tensor, draw(parameters), draw(st.integers(0, 1023)), rows, prior)
-    return entries, tensors, coding, None
+    return entries, tensors, coding, {}
 
 
 @fixed(150)
 @given(entry_lists())
 def test_parsing_gives_back_the_entries_that_were_built(
-    made: tuple[list[Entry], Sequence[Tensor], Coding, LowestSteps | None],
+    made: tuple[list[Entry], Sequence[Tensor], Coding, LowestSteps],
 ) -> None:
     entries, tensors, coding, lowest_steps = made
     table = tables.build(entries, tensors, lowest_steps)
@@ -286,7 +287,7 @@ def test_parsing_gives_back_the_entries_that_were_built(
 
 @pytest.mark.parametrize("step", [-1, 1024])
 def test_a_step_out_of_range_is_not_built(step: int) -> None:
-    assert_fault("STEP_OUT_OF_RANGE", 0, tables.build, [Entry(WEIGHT, Width(1), step)], [WEIGHT], None)
+    assert_fault("STEP_OUT_OF_RANGE", 0, tables.build, [Entry(WEIGHT, Width(1), step)], [WEIGHT], {})
 
 
 def test_a_refinement_that_a_decoder_refuses_is_not_built() -> None:

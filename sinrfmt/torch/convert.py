@@ -41,7 +41,7 @@ def to_module(field: Field) -> FieldModule:
     """
     if field.header.network.latents is not None:
         raise error("USAGE", "a field over latent grids has no module")
-    return FieldModule(field.header.network, field.state_dict, seed=field.header.seed or 0)
+    return FieldModule(field.header.network.whole, field.state_dict, seed=field.header.seed or 0)
 
 
 def from_module(

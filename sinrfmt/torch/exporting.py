@@ -33,7 +33,7 @@ def export_field(field: Field, path: Path) -> None:
     if suffix in (GRAPH_SUFFIX, ARCHITECTURE_SUFFIX) and field.header.network.latents is not None:
         raise error("USAGE", f"latent grids have no {suffix} file; export their tensors instead")
     if suffix == GRAPH_SUFFIX:
-        write_graph(path, field.header.network, field.state_dict, field.header.seed)
+        write_graph(path, field.header.network.whole, field.state_dict, field.header.seed)
     elif suffix == ARCHITECTURE_SUFFIX:
         path.write_text(architecture_text(field.header), encoding="utf-8")
     else:

@@ -20,6 +20,7 @@ HEADER_BYTES: int = layout.CHUNK_HEADER.sizeof()
 TRAILER_BYTES: int = layout.CHUNK_TRAILER.sizeof()
 FRAMING_BYTES = HEADER_BYTES + TRAILER_BYTES
 PASS_HEADER_BYTES: int = layout.PASS_HEADER.sizeof()
+PASS_PART_BYTES: int = layout.PASS_PART.sizeof()
 PAYLOAD_BYTES_LIMIT = (1 << 24) - 1
 PREFIX_BYTES = 16384  # HEAD ends within it (CON-9)
 
@@ -68,13 +69,18 @@ class Chunk:
 
 @dataclass(frozen=True)
 class PassHeader:
-    """Sub-header of a PASS chunk."""
+    """Sub-header of a PASS chunk; ``part`` is None in files without parts."""
 
     coding: Coding
     log2_lanes: int
     ends_pass: bool
     index: int
     acc_crc: int
+    part: int | None = None
+
+    @property
+    def n_bytes(self) -> int:
+        return PASS_HEADER_BYTES + (0 if self.part is None else PASS_PART_BYTES)
 
 
 def parse_pass_header(chunk: Chunk, header: Header) -> PassHeader:
@@ -91,12 +97,15 @@ def parse_pass_header(chunk: Chunk, header: Header) -> PassHeader:
     allowed_lanes = (0, *range(6, 13)) if coding is Coding.RANS else (0,)
     if log2_lanes not in allowed_lanes:
         raise Fault("BAD_LANES", f"log2_lanes = {log2_lanes} with coding {coding.name}", path="flags")
-    return PassHeader(coding, log2_lanes, bool(raw.flags & 8), raw["pass"], raw.acc_crc)
+    part = None if header.parts is None else layout.PASS_PART.parse(chunk.payload[PASS_HEADER_BYTES:]).part
+    return PassHeader(coding, log2_lanes, bool(raw.flags & 8), raw["pass"], raw.acc_crc, part)
 
 
 def build_pass_header(pass_header: PassHeader) -> bytes:
     flags = pass_header.coding | pass_header.ends_pass << 3 | pass_header.log2_lanes << 4
-    return bytes(layout.PASS_HEADER.build({"flags": flags, "pass": pass_header.index, "acc_crc": pass_header.acc_crc}))
+    raw = {"flags": flags, "pass": pass_header.index, "acc_crc": pass_header.acc_crc}
+    part = b"" if pass_header.part is None else layout.PASS_PART.build({"part": pass_header.part})
+    return bytes(layout.PASS_HEADER.build(raw) + part)
 
 
 class ChunkReader:

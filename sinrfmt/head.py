@@ -17,6 +17,7 @@ from sinrfmt import layout
 from sinrfmt.faults import error
 from sinrfmt.network import (
     LATTICE_KINDS,
+    LEVEL_ORDINAL,
     FourierEncoding,
     GridEncoding,
     InputEncoding,
@@ -28,6 +29,7 @@ from sinrfmt.network import (
     SeededFourierEncoding,
     Tensor,
 )
+from sinrfmt.parts import SHARED_PART, Parts
 from sinrfmt.registry import (
     KINDS_WITH_OMEGA,
     LEVELS,
@@ -58,7 +60,8 @@ class Header:
 
     ``grid`` is empty where there is no native grid; ``box`` has (low, high) for each axis for coords BOX only;
     ``quality`` is the PSNR in dB announced for each pass, or None. ``base_digest`` (16 bytes, or None) is the state
-    digest of the base that the weights are relative to (clause 9.8).
+    digest of the base that the weights are relative to (clause 9.8). ``parts`` says how the grid is cut (clause 13.1);
+    ``coded_part`` is for what :meth:`of_chunk` gives: the chunk whose tensors are ``tensors``.
     """
 
     network: Network
@@ -74,17 +77,51 @@ class Header:
     base_digest: bytes | None = None
     profile: Profile = Profile.CORE
     level: Level = LEVELS[1]
+    parts: Parts | None = None
+    coded_part: int | None = None
     version_minor: int = VERSION_MINOR
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors of the network in table order, as this file codes them."""
         is_relative = self.base_digest is not None
-        return tuple(replace(tensor, is_relative=is_relative) for tensor in self.network.tensors)
+        tensors = (replace(tensor, is_relative=is_relative) for tensor in self.network.tensors)
+        if self.coded_part is None or self.parts is None or not self.parts.shared:
+            return tuple(tensors)
+        is_shared = self.coded_part == SHARED_PART
+        return tuple(tensor for tensor in tensors if (tensor.ordinal < LEVEL_ORDINAL) == is_shared)
+
+    @cached_property
+    def n_parameters(self) -> int:
+        """Of all tensors, of all parts where there are parts."""
+        if self.parts is None or self.coded_part is not None:
+            return sum(tensor.size for tensor in self.tensors)
+        shared = self.of_chunk(SHARED_PART).n_parameters if self.parts.shared else 0
+        return shared + sum(n * self._of_lattice(0, shape).n_parameters for shape, n in self.parts.shapes())
+
+    def of_chunk(self, part: int) -> "Header":
+        """What a PASS chunk of a part, or of the shared tensors, is coded by."""
+        assert self.parts is not None
+        return self._of_lattice(part, self.parts.shape(0 if part == SHARED_PART else part))
+
+    def _of_lattice(self, part: int, shape: tuple[int, ...]) -> "Header":
+        return replace(self, network=over_lattice(self.network, shape), grid=shape, coded_part=part)
+
+    def of_part(self, part: int) -> "Header":
+        """That of a file of this part alone; its level is kept."""
+        return replace(self.of_chunk(part), parts=None, coded_part=None)
 
     def tensors_of(self, index: int) -> tuple[Tensor, ...]:
         """Those that may have an entry in the table of a pass: the ones that begin in it or before it."""
         return tuple(tensor for tensor in self.tensors if tensor.begins <= index)
+
+
+def over_lattice(network: Network, shape: tuple[int, ...]) -> Network:
+    """The network of a part with another lattice."""
+    encoding = network.input_encoding
+    if not isinstance(encoding, PyramidEncoding):
+        return network
+    return replace(network, input_encoding=replace(encoding, grid=shape))
 
 
 def parse_head(payload: bytes) -> Header:
@@ -131,8 +168,16 @@ def _header(raw: Container) -> Header:
         base_digest=raw.base_digest,
         profile=Profile(raw.profile_level >> 4),
         level=LEVELS[raw.profile_level & 15],
+        parts=_parts(raw),
         version_minor=raw.version & 15,
     )
+
+
+def _parts(raw: Container) -> Parts | None:
+    """PRT-1 to PRT-4 are not checked yet."""
+    if raw.parts is None:
+        return None
+    return Parts(tuple(raw.grid), tuple(raw.parts.split), tuple(raw.parts.overlap), bool(raw.parts.shared))
 
 
 def _active_widths(raw: Container) -> tuple[tuple[int, ...], ...]:
@@ -231,10 +276,10 @@ def _set_bits(value: int) -> Iterator[int]:
 
 
 # Error, measure and name of the limit, layers first: the later ones expand the network.
-NETWORK_LIMITS: tuple[tuple[str, Callable[[Network], int], str], ...] = (
-    ("LIMIT_LAYERS", lambda network: network.n_layers, "layers"),
-    ("LIMIT_WIDTH", lambda network: network.widest, "width"),
-    ("LIMIT_PARAMETERS", lambda network: network.n_parameters, "parameters"),
+NETWORK_LIMITS: tuple[tuple[str, Callable[[Header], int], str], ...] = (
+    ("LIMIT_LAYERS", lambda header: header.network.n_layers, "layers"),
+    ("LIMIT_WIDTH", lambda header: header.network.widest, "width"),
+    ("LIMIT_PARAMETERS", lambda header: header.n_parameters, "parameters"),
 )
 
 # Rules that span fields, in the order in which they are checked (clauses 5.5 and 9.6.2).
@@ -381,6 +426,45 @@ def _lattice_filters_fit(raw: Container, header: Header) -> None:
             n_values = record.width * (2 if record.kind is RecordKind.GABOR else 1)
 
 
+def _parts_stand_alone(raw: Container, header: Header) -> None:
+    """PRT-1."""
+    if raw.parts is not None and (raw.base_digest is not None or raw.active_width is not None):
+        raise Fault("FEATURE_MISMATCH", "PARTS with SHARED_BASE or WIDTHS", offset=2, path="features_required")
+
+
+def _grid_can_be_cut(raw: Container, header: Header) -> None:
+    """PRT-2."""
+    if header.parts is None:
+        return
+    n = header.parts.count
+    fits = all(1 <= n_parts <= n_samples for n_parts, n_samples in zip(header.parts.split, raw.grid, strict=True))
+    if not header.grid or header.coords is not Coords.CENTRES or not fits or n < 2:
+        message = f"a grid of {tuple(raw.grid)} in {n} parts"
+        raise Fault("BAD_DIMENSIONS", message, offset=raw.parts_offset, path="split")
+
+
+def _parts_are_bounded(raw: Container, header: Header) -> None:
+    """PRT-5."""
+    if header.parts is not None and header.parts.count > header.level.parts:
+        message = f"{header.parts.count} parts, level {header.level.id} allows {header.level.parts}"
+        raise Fault("LIMIT_PARTS", message, offset=raw.parts_offset, path="split")
+
+
+def _overlap_is_in_parts(raw: Container, header: Header) -> None:
+    """PRT-3."""
+    for axis in header.parts.axes if header.parts is not None else ():
+        most = axis.n_samples // axis.n_parts // 2 if axis.n_parts > 1 else 0
+        if axis.overlap > most:
+            message = f"an overlap of {axis.overlap}, at most {most}"
+            raise Fault("BAD_DIMENSIONS", message, offset=raw.parts.overlap_offset, path="overlap")
+
+
+def _something_is_not_shared(raw: Container, header: Header) -> None:
+    """PRT-4."""
+    if header.parts is not None and header.parts.shared and header.network.latents is None:
+        raise Fault("BAD_RECORD", "everything would be shared", offset=raw.parts.shared_offset, path="shared")
+
+
 CHAIN_KINDS = (layout.LAYER_KINDS | layout.ENCODING_KINDS) - LATTICE_KINDS - layout.LATENT_KINDS - {RecordKind.GABOR}
 """Records of a network that may grow."""
 
@@ -421,9 +505,9 @@ def _growing_widths(raw: Container) -> list[int]:
 
 def _network_is_bounded(raw: Container, header: Header) -> None:
     """HED-8."""
-    network, level = header.network, header.level
+    level = header.level
     for name, measure, limit in NETWORK_LIMITS:
-        found, allowed = measure(network), getattr(level, limit)
+        found, allowed = measure(header), getattr(level, limit)
         if found > allowed:
             raise Fault(name, f"found {found}, level {level.id} allows {allowed}", offset=raw.records_offset)
 
@@ -516,6 +600,11 @@ HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
     _grid_fits,
     _pyramid_fits,
     _lattice_filters_fit,
+    _parts_stand_alone,
+    _grid_can_be_cut,
+    _overlap_is_in_parts,
+    _something_is_not_shared,
+    _parts_are_bounded,
     _growth_is_possible,
     _widths_do_not_fall,
     _network_is_bounded,
@@ -542,6 +631,8 @@ def _required_features(header: Header) -> int:
         needed.add(Feature.SHARED_BASE)
     if network.active_widths:
         needed.add(Feature.WIDTHS)
+    if header.parts is not None:
+        needed.add(Feature.PARTS)
     return sum(1 << feature for feature in needed)
 
 
@@ -574,7 +665,7 @@ def build_head(header: Header) -> bytes:
         "n_records": len(encoding) + len(records) + 1,
         "records": encoding + [_raw_record(record) for record in records],
         "last_record": _raw_last_record(network.records[-1]),
-        "parts": None,
+        "parts": None if header.parts is None else _raw_parts(header.parts),
         "active_width": [width for active in network.active_widths for width in active] or None,
         "base_digest": header.base_digest,
         "optional_blocks": optional,
@@ -692,19 +783,25 @@ def _raw_seeded(header: Header) -> dict[str, int]:
     return {"rng_dictionary": Rng.PHILOX4X32_10 << 4 | header.dictionary, "seed": header.seed or 0}
 
 
+def _raw_parts(parts: Parts) -> dict[str, Any]:
+    return {"split": parts.split, "overlap": parts.overlap, "shared": int(parts.shared)}
+
+
 def _raw_quality(quality: tuple[float, ...]) -> dict[str, Any]:
     data = np.round(np.asarray(quality) * 100).clip(0, 65535).astype("<u2").tobytes()
     return {"length": len(data), "data": data}
 
 
-def lowest_level(network: Network, grid: tuple[int, ...]) -> Level:
-    """The lowest level whose limits on the network and grid hold; file bytes and symbols are seen to by the writer.
+def lowest_level(network: Network, grid: tuple[int, ...], parts: Parts | None = None) -> Level:
+    """The lowest level whose limits on the network, grid and parts hold; file bytes and symbols are seen to by the writer.
 
     Raises:
         LimitError: beyond the highest level.
     """
-    found = [(name, measure(network), limit) for name, measure, limit in NETWORK_LIMITS]
+    header = Header(network, Modality.FIELD, grid, parts=parts)
+    found = [(name, measure(header), limit) for name, measure, limit in NETWORK_LIMITS]
     found.append(("LIMIT_GRID", math.prod(grid), "grid_samples"))
+    found.append(("LIMIT_PARTS", 0 if parts is None else parts.count, "parts"))
     for level in LEVELS.values():
         exceeded = [(name, value) for name, value, limit in found if value > getattr(level, limit)]
         if not exceeded:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt import bits, codecs, tables
-from sinrfmt.container import PASS_HEADER_BYTES, PassHeader, build_pass_header
+from sinrfmt.container import PassHeader, build_pass_header
 from sinrfmt.contexts import ACC_LIMIT as CONTEXT_ACC_LIMIT
 from sinrfmt.contexts import (
     CodedRun,
@@ -70,8 +70,9 @@ def unpack(
     Args:
         payload: of the chunk, sub-header included.
         pass_header: its sub-header, parsed.
-        header: of the file.
-        before: the tensors after the pass before it, those of the base for pass 0 of a file that has one, or None.
+        header: of the file; with parts, of the chunk (:meth:`Header.of_chunk`).
+        before: the tensors after the pass before it, those of the base for pass 0 of a file that has one, or None; with
+            parts, of a part, the shared ones first.
         n_symbols: symbols of the file before it (TAB-5).
 
     Returns:
@@ -82,10 +83,10 @@ def unpack(
     """
     entries, body = _parse_table(payload, pass_header, header, _lowest_steps(before))
     known = _Known(header, before or ())
-    n_symbols += header.network.n_parameters + sum(entry.n_own_symbols for entry in entries)
+    n_symbols += header.n_parameters + sum(entry.n_own_symbols for entry in entries)
     if n_symbols > header.level.symbols:
         message = f"{n_symbols} symbols, level {header.level.id} allows {header.level.symbols}"
-        raise Fault("LIMIT_SYMBOLS", message, offset=PASS_HEADER_BYTES, path="table")
+        raise Fault("LIMIT_SYMBOLS", message, offset=pass_header.n_bytes, path="table")
     try:
         lists = list(_values(payload, body, entries, pass_header, known))
         lists.reverse()
@@ -99,6 +100,11 @@ def unpack(
     if crc != pass_header.acc_crc:
         raise Fault("ACC_CRC_MISMATCH", f"found {pass_header.acc_crc:08x}, weights give {crc:08x}", offset=2)
     return _merged(states, header, before), n_symbols
+
+
+def uncoded(header: Header) -> States:
+    """The tensors before any pass."""
+    return tuple(map(_uncoded, header.tensors))
 
 
 def _merged(states: Sequence[TensorState], header: Header, before: States | None) -> States:
@@ -118,7 +124,7 @@ def _parse_table(
 ) -> tuple[list[Entry], int]:
     return tables.parse(
         payload,
-        PASS_HEADER_BYTES,
+        pass_header.n_bytes,
         header.tensors_of(pass_header.index),
         pass_header.coding,
         lowest_steps,
@@ -168,7 +174,7 @@ class _Known:
     """What context coding needs of a file: its context tensors, and the latents known so far."""
 
     def __init__(self, header: Header, states: Sequence[TensorState]) -> None:
-        self._tensors = {tensor.ordinal: tensor for tensor in header.tensors}
+        self._tensors = {tensor.ordinal: tensor for tensor in (*(s.tensor for s in states), *header.tensors)}
         encoding = header.network.input_encoding
         self._context = encoding.context if isinstance(encoding, PyramidEncoding) else ContextId.FACTORISED
         self._accs: dict[int, tuple[Acc, int]] = {}
@@ -525,7 +531,9 @@ def pack(
         )
         for entry, code in zip(entries, codes, strict=True)
     ]
-    pass_header = PassHeader(coding, log2_lanes, True, index, acc_crc(state.acc for state in states))
+    ends_pass = header.parts is None or header.coded_part == header.parts.count - 1
+    crc = acc_crc(state.acc for state in states)
+    pass_header = PassHeader(coding, log2_lanes, ends_pass, index, crc, header.coded_part)
     return build_pass_header(pass_header) + table + body, _merged(states, header, before)
 
 

@@ -189,15 +189,32 @@ class Level:
     width: int
     grid_samples: int
     symbols: int
+    parts: int
 
 
 LEVELS: dict[int, Level] = {
-    1: Level(id=1, file_bytes=65536, layers=8, parameters=16384, width=4096, grid_samples=4194304, symbols=4194304),
+    1: Level(
+        id=1, file_bytes=65536, layers=8, parameters=16384, width=4096, grid_samples=4194304, symbols=4194304, parts=64
+    ),
     2: Level(
-        id=2, file_bytes=524288, layers=16, parameters=131072, width=8192, grid_samples=67108864, symbols=16777216
+        id=2,
+        file_bytes=524288,
+        layers=16,
+        parameters=131072,
+        width=8192,
+        grid_samples=67108864,
+        symbols=16777216,
+        parts=512,
     ),
     3: Level(
-        id=3, file_bytes=4194304, layers=32, parameters=1048576, width=16384, grid_samples=1073741824, symbols=67108864
+        id=3,
+        file_bytes=4194304,
+        layers=32,
+        parameters=1048576,
+        width=16384,
+        grid_samples=1073741824,
+        symbols=67108864,
+        parts=4096,
     ),
     4: Level(
         id=4,
@@ -207,6 +224,7 @@ LEVELS: dict[int, Level] = {
         width=32768,
         grid_samples=17179869184,
         symbols=268435456,
+        parts=16384,
     ),
     5: Level(
         id=5,
@@ -216,12 +234,14 @@ LEVELS: dict[int, Level] = {
         width=65535,
         grid_samples=274877906944,
         symbols=1073741824,
+        parts=65534,
     ),
 }
 IN_DIMS_LIMIT = 8
 MEMORY_BYTES_PER_PARAMETER_LIMIT = 16
 MEMORY_CHUNKS_LIMIT = 4
 MEMORY_BYTES_FIXED_LIMIT = 4194304
+MEMORY_BYTES_PER_PART_LIMIT = 16384
 
 ERRORS: dict[str, tuple[int, str]] = {
     "BAD_SIGNATURE": (101, "malformed"),
@@ -267,6 +287,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "LIMIT_GRID": (405, "limit"),
     "LIMIT_SYMBOLS": (406, "limit"),
     "LIMIT_CALLER": (407, "limit"),
+    "LIMIT_PARTS": (408, "limit"),
     "WEIGHTS_HASH_MISMATCH": (501, "integrity"),
     "BASE_MISMATCH": (502, "integrity"),
     "USAGE": (601, "usage"),

@@ -47,6 +47,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "LIMIT_CALLER": (407, "limit"),
     "WEIGHTS_HASH_MISMATCH": (501, "integrity"),
     "BASE_MISMATCH": (502, "integrity"),
+    "SOURCE_CHANGED": (503, "integrity"),
     "USAGE": (601, "usage"),
 }
 

@@ -17,9 +17,8 @@ from sinrfmt.base import Base, BaseSource
 from sinrfmt.faults import error
 from sinrfmt.field import Field
 from sinrfmt.head import Header
-from sinrfmt.stream import Event, HeaderRead, MetaRead, Note, Parser, PassComplete
+from sinrfmt.stream import READ_BYTES, Event, HeaderRead, MetaRead, Note, Parser, PassComplete
 
-READ_BYTES = 1 << 20
 NOTES_LIMIT = 100  # a file of many odd chunks does not fill memory with notes
 PathLike = str | os.PathLike[str]
 Source = PathLike | BinaryIO
@@ -73,7 +72,7 @@ def _decode(file: BinaryIO, *, passes: int | None, partial: bool, base: BaseFile
             meta |= event.meta
         elif isinstance(event, Note):
             notes += [f"{event.message} at byte {event.offset}"] if len(notes) < NOTES_LIMIT else []
-        else:
+        elif isinstance(event, PassComplete):
             done = [*done[:-1], *(replace(earlier, states=()) for earlier in done[-1:]), event]
             if len(done) == passes:
                 break

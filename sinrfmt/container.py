@@ -145,8 +145,8 @@ class ChunkReader:
         return int(n_bytes - len(self._buffer))
 
     def feed(self, data: bytes) -> None:
-        """Add the next bytes of the file."""
-        self._buffer += data
+        """Add the next bytes of the file. Of those after the last chunk one is kept: they are an error anyway."""
+        self._buffer += data if self.last is None else data[: 1 - len(self._buffer)]
 
     def next_chunk(self, *, passes_complete: bool) -> Chunk | None:
         """The next whole chunk, or None where more bytes are needed or the last chunk was given.
@@ -255,6 +255,7 @@ class ChunkReader:
         self._seen_pass = self._seen_pass or chunk.kind is ChunkKind.PASS
         if chunk.is_last:
             self.last = chunk
+            del self._buffer[1:]
 
     @property
     def header(self) -> Header:
@@ -276,7 +277,7 @@ class ChunkReader:
         if not passes_complete:
             raise error("MISSING_PASS", "the last chunk comes before the last pass", offset=self.last.offset)
         if self._buffer:
-            raise error("TRAILING_DATA", f"{len(self._buffer)} bytes follow the last chunk", offset=self._offset)
+            raise error("TRAILING_DATA", "bytes follow the last chunk", offset=self._offset)
 
 
 def frame(kind: ChunkKind, payload: bytes, start_crc: int, *, is_last: bool = False) -> tuple[bytes, int]:

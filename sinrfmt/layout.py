@@ -402,12 +402,16 @@ TABLE_FIELDS: tuple[tuple[str, int, str], ...] = (
 
 # --- 12 ancillary chunks ---------------------------------------------------------------------------------------------
 
+INDX = Struct("kind" / Field(Int8ul, "0: places; 1: directory"))
+INDX_PLACES = Struct(
+    "first" / Field(Int32ul, "number of a PASS chunk"),
+    "offset" / Field(Int32ul, "of its type byte in the file"),
+)
+INDX_LENGTH = Struct("length" / Field(Int24ul, "bytes of the chunk's payload"))
 INDX_ENTRY = Struct(
-    "target" / Field(Int8ul, "0: a part of a pass; 1: a further INDX chunk"),
-    "pass" / Field(Int8ul, "number of the pass; 0 for target 1"),
-    "part" / Field(Int16ul, "number of the part; 0 where there are no parts"),
-    "offset" / Field(Int32ul, "of the first chunk, from the start of the file"),
-    "length" / Field(Int32ul, "bytes, framing included"),
+    "first" / Field(Int32ul, "the first PASS chunk that the INDX chunk names"),
+    "offset" / Field(Int32ul, "of the INDX chunk in the file"),
+    "length" / Field(Int32ul, "its bytes, framing included"),
 )
 
 META_KEY = Struct(

@@ -1,11 +1,22 @@
 """Push parser: bytes in, events out, no I/O.
 
 Specification: clauses 5.4, 7.5, 12.3 and 17. Any split of the input gives the same events; an event is given as soon as
-the bytes that make it are there; what is kept is the chunk that is not whole yet, and the weights. Errors are sticky.
+the bytes that make it are there. What is kept is the chunk that is not whole yet, at most 16 MiB and its framing, and
+the integers after the last whole pass; a chunk is never used before it is whole, so there is no half-applied pass. The
+work is linear in the bytes, fed one by one or all at once. Errors are sticky.
+
+A parser that is saved fits a few hundred bytes: the number of bytes read and their SHA-256. The bytes themselves stay
+with the caller, who is downloading them anyway: coded, they are the smallest form of what the parser knows, and to read
+them again gives the exact integers without another format for them. :meth:`Parser.restore` does so and refuses others.
 """
 
-from collections.abc import Iterator
+import asyncio
+import hashlib
+import io
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from sinrfmt import payload
 from sinrfmt.ancillary import HASH_ENTRY_BYTES, parse_hash, parse_meta
@@ -14,6 +25,7 @@ from sinrfmt.container import Chunk, ChunkReader, parse_pass_header
 from sinrfmt.errors import SinrError
 from sinrfmt.faults import error, translate
 from sinrfmt.head import Header, base_digest_offset
+from sinrfmt.index import Directory, Places, parse_index
 from sinrfmt.payload import States
 from sinrfmt.registry import ChunkKind
 from sinrfmt.weights import weights_sha256
@@ -49,6 +61,13 @@ class MetaRead:
 
 
 @dataclass(frozen=True)
+class IndexRead:
+    """Where PASS chunks stand, as an INDX chunk says; nothing here was compared with the chunks."""
+
+    index: Places | Directory
+
+
+@dataclass(frozen=True)
 class Note:
     """Something odd that is not an error."""
 
@@ -59,7 +78,32 @@ class Note:
 META_PAIRS_LIMIT = 4096
 """Pairs of META that are kept of one file: a short pair costs many times its bytes in memory."""
 
-Event = HeaderRead | PassComplete | MetaRead | Note
+Event = HeaderRead | PassComplete | MetaRead | IndexRead | Note
+
+STATE_VERSION = 1
+READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known of a file so far, and can be shown.
+
+    Attributes:
+        header: what HEAD says, once it was read.
+        latest: the last whole pass, if there is one.
+        n_bytes: bytes fed.
+        has_ended: whether the last chunk of the file was read.
+    """
+
+    header: Header | None
+    latest: PassComplete | None
+    n_bytes: int
+    has_ended: bool
+
+    @property
+    def n_passes(self) -> int:
+        """Passes that are complete."""
+        return 0 if self.latest is None else self.latest.index + 1
 
 
 class Parser:
@@ -67,6 +111,7 @@ class Parser:
 
     Attributes:
         header: of the file, once it was read.
+        n_bytes: bytes fed.
     """
 
     def __init__(self, base: BaseSource | None = None) -> None:
@@ -79,7 +124,52 @@ class Parser:
         self._expected: dict[int, list[tuple[int, bytes]]] = {}  # pass to offsets and digests (clause 12.3)
         self._digests: list[bytes] = []
         self._error: SinrError | None = None
+        self._latest: PassComplete | None = None
+        self._sha256 = hashlib.sha256()  # of all bytes fed
         self.header: Header | None = None
+        self.n_bytes = 0
+
+    @classmethod
+    def restore(cls, state: bytes, kept: bytes | BinaryIO, base: BaseSource | None = None) -> "Parser":
+        """A parser that goes on where another one, perhaps of another process, was saved.
+
+        Args:
+            state: what :meth:`save` gave.
+            kept: the bytes that the other one was fed, from the first on; more may follow and are not read.
+            base: as for the parser.
+
+        Events that the other parser gave are not given again; :meth:`snapshot` has what they said.
+
+        Raises:
+            ChecksumError: SOURCE_CHANGED, the bytes kept are others, or fewer.
+            UsageError: ``state`` is none.
+            SinrError: the bytes kept are not even valid.
+        """
+        n_bytes, digest = _parse_state(state)
+        parser = cls(base)
+        file = io.BytesIO(kept) if isinstance(kept, bytes) else kept
+        while piece := file.read(min(n_bytes - parser.n_bytes, READ_BYTES)):
+            for _ in parser.feed(piece):
+                pass
+        if parser.n_bytes != n_bytes or parser._sha256.digest() != digest:
+            message = f"the {parser.n_bytes} bytes kept are not the {n_bytes} bytes read before"
+            raise error("SOURCE_CHANGED", message, offset=0)
+        return parser
+
+    def save(self) -> bytes:
+        """What :meth:`restore` needs beside the bytes fed so far: JSON of about 120 bytes.
+
+        Raises:
+            SinrError: the file is not valid; there is nothing to go on with.
+        """
+        if self._error is not None:
+            raise self._error
+        state = {"sinr_parser": STATE_VERSION, "n_bytes": self.n_bytes, "sha256": self._sha256.hexdigest()}
+        return json.dumps(state).encode()
+
+    def snapshot(self) -> Snapshot:
+        """What can be shown now: the file as of its last whole pass, also after an error."""
+        return Snapshot(self.header, self._latest, self.n_bytes, self.has_ended)
 
     @property
     def n_passes_complete(self) -> int:
@@ -106,10 +196,12 @@ class Parser:
         Raises:
             SinrError: the file is not valid; every later call raises it again.
         """
+        if self._error is not None:
+            raise self._error
         self._reader.feed(data)
+        self._sha256.update(data)
+        self.n_bytes += len(data)
         while True:
-            if self._error is not None:
-                raise self._error
             try:
                 chunk = self._reader.next_chunk(passes_complete=self.is_complete)
                 event = None if chunk is None else self._read(chunk)
@@ -128,6 +220,7 @@ class Parser:
         readers = {
             ChunkKind.HEAD: self._read_head,
             ChunkKind.PASS: self._read_pass,
+            ChunkKind.INDX: self._read_index,
             ChunkKind.META: self._read_meta,
             ChunkKind.HASH: self._read_hash,
         }
@@ -179,7 +272,14 @@ class Parser:
             raise translate(fault, chunk.payload_offset, f"pass[{index}]") from None
         digest = weights_sha256(state.weights() for state in self._states)
         self._digests.append(digest)
-        return PassComplete(index, self._states, pass_header.acc_crc, digest, self._reader.offset)
+        self._latest = PassComplete(index, self._states, pass_header.acc_crc, digest, self._reader.offset)
+        return self._latest
+
+    def _read_index(self, chunk: Chunk) -> Event:
+        index = parse_index(chunk.payload)
+        if index is None:
+            return Note("ignored an INDX chunk that is not well formed", chunk.offset)
+        return IndexRead(index)
 
     def _read_meta(self, chunk: Chunk) -> Event:
         meta = parse_meta(chunk.payload, META_PAIRS_LIMIT - self._n_meta_pairs)
@@ -226,3 +326,42 @@ class Parser:
         if wrong:
             offset, index = min(wrong)
             raise error("WEIGHTS_HASH_MISMATCH", f"pass {index} has another digest", offset=offset, path="hash")
+
+
+def _parse_state(state: bytes) -> tuple[int, bytes]:
+    """Number of bytes and their digest."""
+    try:
+        raw = json.loads(state)
+        version, n_bytes, digest = raw["sinr_parser"], raw["n_bytes"], bytes.fromhex(raw["sha256"])
+    except (ValueError, TypeError, KeyError):
+        raise error("USAGE", "not the state of a parser") from None
+    if version != STATE_VERSION or not isinstance(n_bytes, int) or n_bytes < 0:
+        raise error("USAGE", f"a parser's state of version {version}, expected {STATE_VERSION}")
+    return n_bytes, digest
+
+
+def events(pieces: Iterable[bytes], base: BaseSource | None = None) -> Iterator[Event]:
+    """Events of a whole file that comes in pieces of any size.
+
+    Raises:
+        SinrError: the file is not valid or not whole; after the events before the fault.
+    """
+    parser = Parser(base)
+    for piece in pieces:
+        yield from parser.feed(piece)
+    parser.close()
+
+
+async def aevents(pieces: AsyncIterable[bytes], base: BaseSource | None = None) -> AsyncIterator[Event]:
+    """As :func:`events`, of pieces that are awaited. Passes are decoded in a thread: the event loop goes on meanwhile.
+
+    Raises:
+        SinrError: as :func:`events`.
+    """
+    parser = Parser(base)
+    async for piece in pieces:
+        # A generator that ends cannot say so through a thread's StopIteration: None stands for it.
+        given = parser.feed(piece)
+        while (event := await asyncio.to_thread(next, given, None)) is not None:
+            yield event
+    parser.close()

@@ -73,6 +73,7 @@ from conformance.generate.primitives import (
 SIGNATURE = b"SIN\xd2"
 HEADER_BYTES = 5
 TRAILER_BYTES = 4
+FRAMING_BYTES = HEADER_BYTES + TRAILER_BYTES
 HEAD_TYPE, PASS_TYPE, LAST_CHUNK = 1, 2, 0x10
 STEP_MANTISSAS = (8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775)
 STEP_EXPONENT = -123
@@ -81,6 +82,8 @@ LONG_DIFFERENCE = 15  # table_difference: the code follows
 UNIT_STEP = 800  # the step code of latents
 DIGEST_BYTES = 16  # of base_digest
 AS_BEFORE = 3  # the field vectors of a sparse code that repeats the fields of the one before
+
+Places = dict[str, tuple[int, int]]  # label of a chunk to its offset and its bytes with framing
 
 
 @dataclass
@@ -736,19 +739,29 @@ def hash_payload(passes: tuple[int, ...], digests: list[str]) -> bytes:
     return b"".join(bytes([p]) + bytes.fromhex(digests[p]) for p in passes)
 
 
-def index_payload(passes: tuple[int, ...], places: dict[str, tuple[int, int]]) -> bytes:
-    """Entries of INDX with target 0 (clause 12.1); places of chunks not known yet are zero."""
-    rows = [(0, p, 0, *places.get(f"PASS{p}", (0, 0))) for p in passes]
-    return b"".join(struct.pack("<BBHII", *row) for row in rows)
+def places_payload(labels: tuple[str, ...], places: Places) -> bytes:
+    """INDX of kind 0 (clause 12.1); places of chunks not known yet are zero."""
+    first = int(labels[0].removeprefix("PASS"))
+    lengths = [places.get(label, (0, FRAMING_BYTES))[1] - FRAMING_BYTES for label in labels]
+    rows = b"".join(struct.pack("<I", length)[:3] for length in lengths)
+    return struct.pack("<BII", 0, first, places.get(labels[0], (0, 0))[0]) + rows
 
 
-def ancillary_payload(item: Ancillary, digests: list[str], places: dict[str, tuple[int, int]]) -> Section:
+def directory_payload(items: list[Ancillary], places: Places) -> bytes:
+    """INDX of kind 1 (clause 12.1) of further INDX chunks of kind 0."""
+    rows = [(int(item.places_of[0].removeprefix("PASS")), *places.get(item.label, (0, 0))) for item in items]
+    return b"\x01" + b"".join(struct.pack("<III", *row) for row in rows)
+
+
+def ancillary_payload(item: Ancillary, others: dict[str, Ancillary], digests: list[str], places: Places) -> Section:
     """Payload of an ancillary chunk."""
     data = item.payload
     if item.hash_passes is not None:
         data = hash_payload(item.hash_passes, digests)
-    if item.index_passes is not None:
-        data = index_payload(item.index_passes, places)
+    if item.places_of:
+        data = places_payload(item.places_of, places)
+    if item.directory_of:
+        data = directory_payload([others[label] for label in item.directory_of], places)
     out = Section()
     out.put_bytes("payload", data)
     return out
@@ -774,12 +787,8 @@ def build(file: File, *, weights_from: int = 0) -> Built:
         built.weights.append([state.weights() for state in states] if number >= weights_from else [])
         built.weights_sha256.append(weights_sha256(built.weights[-1]))
     out = _assemble(file, payloads, built.weights_sha256, {})
-    places = {
-        label: (out.marks[f"{label}.type"].offset, _size_of(out, label))
-        for label in file.chunk_order()
-        if label.startswith("PASS")
-    }
-    if any(item.index_passes is not None for item in file.ancillary):
+    places = {label: (out.marks[f"{label}.type"].offset, _size_of(out, label)) for label in file.chunk_order()}
+    if any(item.places_of for item in file.ancillary):
         out = _assemble(file, payloads, built.weights_sha256, places)
     return replace(built, data=bytes(out.data), marks=out.marks, states=states)
 
@@ -793,9 +802,7 @@ def _size_of(out: Section, label: str) -> int:
     return out.marks[f"{label}.crc32"].offset + TRAILER_BYTES - out.marks[f"{label}.type"].offset
 
 
-def _assemble(
-    file: File, payloads: dict[str, Section], digests: list[str], places: dict[str, tuple[int, int]]
-) -> Section:
+def _assemble(file: File, payloads: dict[str, Section], digests: list[str], places: Places) -> Section:
     extra = {item.label: item for item in file.ancillary}
     out = Section()
     out.put_bytes("signature", SIGNATURE)
@@ -803,7 +810,7 @@ def _assemble(
     start = 0
     for i, label in enumerate(order):
         if label in extra:
-            chunk_type, payload = extra[label].chunk_type, ancillary_payload(extra[label], digests, places)
+            chunk_type, payload = extra[label].chunk_type, ancillary_payload(extra[label], extra, digests, places)
         else:
             chunk_type, payload = (HEAD_TYPE if label == "HEAD" else PASS_TYPE), payloads[label]
         chunk = chunk_section(chunk_type | (LAST_CHUNK if i == len(order) - 1 else 0), payload, start)

@@ -483,13 +483,17 @@ class Pass:
 
 @dataclass(frozen=True)
 class Ancillary:
-    """Any chunk that is neither HEAD nor PASS; HASH and INDX can be filled in by the builder."""
+    """Any chunk that is neither HEAD nor PASS; HASH and INDX can be filled in by the builder.
+
+    `places_of`: PASS chunks by label, one after the other in the file; `directory_of`: further INDX chunks, by label.
+    """
 
     label: str
     chunk_type: int
     payload: bytes = b""
     hash_passes: tuple[int, ...] | None = None
-    index_passes: tuple[int, ...] | None = None
+    places_of: tuple[str, ...] = ()
+    directory_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -804,11 +804,11 @@ EIGHT_BITS = File(
 def ancillary() -> list[Valid]:
     """Chunks that a decoder may skip."""
 
-    def after(label: str, chunk_type: int, payload: bytes = b"", **fields: tuple[int, ...]) -> File:
+    def after(label: str, chunk_type: int, payload: bytes = b"", **fields: Any) -> File:
         chunk = Ancillary(label, chunk_type, payload, **fields)
         return replace(packed(TEXT_HEAD), ancillary=(chunk,), order=("HEAD", "PASS0", label))
 
-    def before(label: str, chunk_type: int, payload: bytes = b"", **fields: tuple[int, ...]) -> File:
+    def before(label: str, chunk_type: int, payload: bytes = b"", **fields: Any) -> File:
         return replace(after(label, chunk_type, payload, **fields), order=("HEAD", label, "PASS0"))
 
     return [
@@ -827,7 +827,7 @@ def ancillary() -> list[Valid]:
             ("12",),
             before("META", META_TYPE, b"\x01b\x00\x00\x01a\x00\x00"),
         ),
-        Valid("valid-indx", "INDX before the first pass", ("12.1",), before("INDX", INDX_TYPE, index_passes=(0,))),
+        Valid("valid-indx-places", "the place of one pass", ("12.1",), before("INDX", INDX_TYPE, places_of=("PASS0",))),
         Valid(
             "valid-indx-wrong",
             "an INDX that points nowhere is ignored",
@@ -836,9 +836,49 @@ def ancillary() -> list[Valid]:
         ),
         Valid(
             "valid-indx-broken",
-            "an INDX that ends inside an entry is ignored",
+            "an INDX that ends before its places is ignored",
             ("12",),
             before("INDX", INDX_TYPE, b"\x00" * 7),
+        ),
+        Valid(
+            "valid-indx-ends-inside-length",
+            "an INDX that ends inside a length is ignored",
+            ("12",),
+            before("INDX", INDX_TYPE, b"\x00" * 10),
+        ),
+        Valid(
+            "valid-indx-lies",
+            "an INDX whose place is not that of the PASS chunk is ignored",
+            ("12.1",),
+            before("INDX", INDX_TYPE, b"\x00\x00\x00\x00\x00\x04\x00\x00\x00\x1f\x00\x00"),
+        ),
+        Valid(
+            "valid-indx-two-passes",
+            "the places of two passes, cut everywhere",
+            ("12.1", "17"),
+            replace(
+                EIGHT_BITS,
+                ancillary=(Ancillary("INDX", INDX_TYPE, places_of=("PASS0", "PASS1")),),
+                order=("HEAD", "INDX", "PASS0", "PASS1"),
+            ),
+            each_pass=True,
+            prefixes=True,
+        ),
+        Valid(
+            "valid-indx-directory",
+            "a directory of two INDX chunks, as META stands between the passes",
+            ("12.1",),
+            replace(
+                EIGHT_BITS,
+                ancillary=(
+                    Ancillary("INDX", INDX_TYPE, directory_of=("INDX0", "INDX1")),
+                    Ancillary("INDX0", INDX_TYPE, places_of=("PASS0",)),
+                    Ancillary("INDX1", INDX_TYPE, places_of=("PASS1",)),
+                    Ancillary("META", META_TYPE, META),
+                ),
+                order=("HEAD", "INDX", "INDX0", "INDX1", "PASS0", "META", "PASS1"),
+            ),
+            each_pass=True,
         ),
         Valid("valid-hash", "HASH after the last pass", ("ANC-1",), after("HASH", HASH_TYPE, hash_passes=(0,))),
         Valid(

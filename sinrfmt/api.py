@@ -88,7 +88,7 @@ def _decode(file: BinaryIO, *, passes: int | None, partial: bool, base: BaseFile
         parser.header,
         last.states,
         weights_sha256=last.sha256.hex(),
-        acc_crc=[event.acc_crc for event in done],
+        acc_crc=[crc for event in done for crc in event.acc_crc],
         pass_ends=[event.end for event in done],
         meta=meta,
         notes=notes,

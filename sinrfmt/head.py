@@ -793,7 +793,7 @@ def _raw_quality(quality: tuple[float, ...]) -> dict[str, Any]:
 
 
 def lowest_level(network: Network, grid: tuple[int, ...], parts: Parts | None = None) -> Level:
-    """The lowest level whose limits on the network, grid and parts hold; file bytes and symbols are seen to by the writer.
+    """The lowest level whose limits on network, grid and parts hold; file bytes and symbols are seen to by the writer.
 
     Raises:
         LimitError: beyond the highest level.

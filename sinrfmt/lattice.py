@@ -42,12 +42,15 @@ class Lattice:
         side = max(1, int(n_samples ** (1 / len(self._frame.grid))))
         return tuple(min(side, n) for n in self._frame.grid)
 
-    def grid(self) -> Floats:
-        """float32[*grid, out_channels]: the values on the native grid."""
-        shape = self._frame.grid
+    def grid(self, ranges: Sequence[tuple[int, int]] | None = None) -> Floats:
+        """float32[*grid, out_channels]: the values on the native grid, or on what ``ranges`` cut out of it."""
+        region = ranges or [(0, n) for n in self._frame.grid]
+        firsts = [start for start, _ in region]
+        shape = [stop - start for start, stop in region]
         out = np.empty((*shape, self._network.out_channels), dtype=np.float32)
-        for box in _tiles(shape, self.tile):
-            out[tuple(slice(*edges) for edges in box)] = np.moveaxis(self._values(box), 0, -1)
+        for tile in _tiles(shape, self.tile):
+            box = tuple((first + start, first + stop) for first, (start, stop) in zip(firsts, tile, strict=True))
+            out[tuple(slice(*edges) for edges in tile)] = np.moveaxis(self._values(box), 0, -1)
         return out
 
     def sample(self, x: Floats) -> Floats:

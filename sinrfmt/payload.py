@@ -468,11 +468,12 @@ class TensorCode:
     """Integers of one tensor to write: ``values`` is int32, flat, C order; bit patterns for tool RAW.
 
     In the pass in which the tensor begins ``step`` is its step code and ``prior`` what ``values`` is the difference
-    from; in a later pass ``refine_bits`` is 1 to 8 and the rest is not used. A weight matrix with tool SPARSE has ``sparse`` in place of
-    ``values``, and ``refine_bits`` 0 to 8. Packed values, indices and coefficients have at least ``least_width`` bits.
-    With tool TRELLIS ``values`` are the k of clause 9.4; in coding RANS their weights depend on the range of the model,
-    so whoever chose the path gives its model as ``parameters``; without, a model is taken in which escapes are even.
-    Other tools take ``parameters`` where several lists are to share a model; else it is fitted to the values.
+    from; in a later pass ``refine_bits`` is 1 to 8 and the rest is not used. A weight matrix with tool SPARSE has
+    ``sparse`` in place of ``values``, and ``refine_bits`` 0 to 8. Packed values, indices and coefficients have at least
+    ``least_width`` bits. With tool TRELLIS ``values`` are the k of clause 9.4; in coding RANS their weights depend on
+    the range of the model, so whoever chose the path gives its model as ``parameters``; without, a model is taken in
+    which escapes are even. Other tools take ``parameters`` where several lists are to share a model; else it is fitted
+    to the values.
     """
 
     tensor: Tensor
@@ -535,6 +536,37 @@ def pack(
     crc = acc_crc(state.acc for state in states)
     pass_header = PassHeader(coding, log2_lanes, ends_pass, index, crc, header.coded_part)
     return build_pass_header(pass_header) + table + body, _merged(states, header, before)
+
+
+def codes(payload: bytes, pass_header: PassHeader, header: Header, before: States) -> tuple[TensorCode, ...]:
+    """What a PASS chunk codes, in the form in which :func:`pack` writes it again.
+
+    Args:
+        payload: of the chunk.
+        pass_header: its sub-header.
+        header: as for :func:`unpack`.
+        before: as for :func:`unpack`; () for None.
+
+    Raises:
+        Fault: the offset is in the payload.
+    """
+    entries, body = _parse_table(payload, pass_header, header, _lowest_steps(before))
+    lists = _values(payload, body, entries, pass_header, _Known(header, before))
+    return tuple(_code(entry, rows, values) for entry, (rows, values) in zip(entries, lists, strict=True))
+
+
+def _code(entry: Entry, rows: Acc | None, values: Acc | SparseCode) -> TensorCode:
+    given = entry.values
+    code = TensorCode(
+        entry.tensor,
+        step=entry.step or 0,
+        row_steps=None if rows is None else rows.astype(np.int16),
+        prior=entry.prior,
+        refine_bits=entry.refine_bits,
+        least_width=given.n_bits if isinstance(given, Width) else 1,
+        parameters=None if isinstance(given, Width) else given,
+    )
+    return replace(code, sparse=values) if isinstance(values, SparseCode) else replace(code, values=values)
 
 
 CodedLevels = dict[int, list[CodedRun]]

@@ -4,8 +4,10 @@ Keys are the words of the specification. Bits per weight are those of the coded 
 are ``overhead_bytes``.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from sinrfmt.container import (
     ChunkReader,
     parse_pass_header,
 )
-from sinrfmt.field import Field
+from sinrfmt.field import Field, part_states
 from sinrfmt.head import Header
 from sinrfmt.network import (
     GROWTH_ORDINAL,
@@ -31,6 +33,8 @@ from sinrfmt.network import (
     SeededFourierEncoding,
     TensorRole,
 )
+from sinrfmt.parts import SHARED_PART, Parts
+from sinrfmt.payload import States
 from sinrfmt.registry import KINDS_WITH_OMEGA, VERSION_MAJOR, ChunkKind, RecordKind
 from sinrfmt.sparse import Vectors
 from sinrfmt.tables import Entry, SparseTable
@@ -61,7 +65,7 @@ def summary(field: Field) -> dict[str, Any]:
         "acc_crc": [f"{crc:08x}" for crc in field.acc_crc],
         "passes": field.n_passes,
         "n_passes": field.header.n_passes,
-        "parameters": field.header.network.n_parameters,
+        "parameters": field.header.n_parameters,
         "layers": _layers(field, coded),
         "levels": _levels(field, coded),
         "notes": list(field.notes),
@@ -84,6 +88,7 @@ def describe(field: Field) -> dict[str, Any]:
         "in_dims": network.in_dims,
         "out_channels": network.out_channels,
         "seed": header.seed,
+        "parts": None if header.parts is None else _parts(header.parts),
         "base_digest": None if header.base_digest is None else header.base_digest.hex(),
         "state_digest": field.state_digest.hex(),
         "input_encoding": _input_encoding(network.input_encoding),
@@ -92,6 +97,25 @@ def describe(field: Field) -> dict[str, Any]:
         "chunks": [_chunk(chunk, header) for chunk in _chunks(field.data)],
         "meta": field.meta,
     }
+
+
+def _parts(parts: Parts) -> dict[str, Any]:
+    return {
+        "count": parts.count,
+        "split": list(parts.split),
+        "overlap": list(parts.overlap),
+        "shared": parts.shared,
+    }
+
+
+def _of_chunk(field: Field, part: int | None) -> tuple[Header, States]:
+    """By what a PASS chunk is coded, and the tensors that it needs."""
+    if part is None:
+        return field.header, field.states
+    own = field.header.of_chunk(part)
+    return own, field.states[: len(own.tensors)] if part == SHARED_PART else part_states(
+        field.header, field.states, part
+    )
 
 
 def _chunks(data: bytes) -> Iterator[Chunk]:
@@ -145,15 +169,17 @@ def _inputs(network: Network) -> list[dict[str, Any]]:
 
 
 def _layers(field: Field, coded: "_Coded") -> list[dict[str, Any]]:
-    """The layers as they are after the last pass; of a network that grows, the bits of all blocks."""
-    sizes = {tensor.ordinal: tensor.size for tensor in field.header.network.whole.tensors}
+    """The layers as they are after the last pass, over all blocks of a network that grows, and over all parts."""
+    sizes: Counter[int] = Counter()
+    for state in field.states:
+        sizes[state.tensor.ordinal % GROWTH_ORDINAL] += state.tensor.size
     bits = dict.fromkeys(sizes, 0.0)
     for ordinal, n_bits in coded.bits.items():
         bits[ordinal % GROWTH_ORDINAL] += n_bits
     return [_layer(layer, sizes, replace(coded, bits=bits)) for layer in field.header.network.layers]
 
 
-def _layer(layer: Layer, sizes: dict[int, int], coded: "_Coded") -> dict[str, Any]:
+def _layer(layer: Layer, sizes: Counter[int], coded: "_Coded") -> dict[str, Any]:
     weight, bias = 2 * layer.index, 2 * layer.index + 1
     entry: dict[str, Any] = {
         "kind": layer.kind.name,
@@ -175,21 +201,24 @@ def _layer(layer: Layer, sizes: dict[int, int], coded: "_Coded") -> dict[str, An
 
 
 def _levels(field: Field, coded: "_Coded") -> list[dict[str, Any]]:
-    """The levels of a latent grid, coarse to fine."""
-    latents = [state for state in field.states if state.tensor.role is TensorRole.LATENT]
-    return [_level(index, state, coded) for index, state in enumerate(latents)]
+    """The levels of a latent grid, coarse to fine, over all parts; the shape is that of the first."""
+    levels: dict[int, list[TensorState]] = {}
+    for state in field.states:
+        if state.tensor.role is TensorRole.LATENT:
+            levels.setdefault(state.tensor.ordinal, []).append(state)
+    return [_level(index, states, coded) for index, states in enumerate(levels.values())]
 
 
-def _level(index: int, state: TensorState, coded: "_Coded") -> dict[str, Any]:
-    ordinal = state.tensor.ordinal
+def _level(index: int, states: list[TensorState], coded: "_Coded") -> dict[str, Any]:
+    ordinal = states[0].tensor.ordinal
     return {
         "level": index,
-        "shape": list(state.tensor.shape),
-        "nonzero": int(np.count_nonzero(state.acc)),
+        "shape": list(states[0].tensor.shape),
+        "nonzero": sum(int(np.count_nonzero(state.acc)) for state in states),
         "pass": coded.passes.get(ordinal),
         "form": coded.forms.get(ordinal),
         "bits": round(coded.bits[ordinal], 1),
-        "bits_per_latent": round(coded.bits[ordinal] / state.tensor.size, 4),
+        "bits_per_latent": round(coded.bits[ordinal] / sum(state.tensor.size for state in states), 4),
     }
 
 
@@ -217,15 +246,21 @@ class _Coded:
 
     @classmethod
     def of(cls, field: Field) -> "_Coded":
-        ordinals = [tensor.ordinal for tensor in field.header.tensors]
-        begun = ordinals if field.header.base_digest is not None else []
+        """With parts, those of equal ordinals in all parts together."""
+        header = field.header
+        ordinals = [tensor.ordinal for tensor in header.network.tensors]
+        begun = ordinals if header.base_digest is not None else []
         coded = cls(dict.fromkeys(ordinals, 0.0), {}, dict.fromkeys(begun, 0), {})
+        known: dict[int | None, set[int]] = {None: set(begun)}
         chunks = (chunk for chunk in _chunks(field.data) if chunk.kind is ChunkKind.PASS)
-        for index, chunk in zip(range(field.n_passes), chunks, strict=False):
-            pass_header = parse_pass_header(chunk, field.header)
-            entries = list(payload.coded_bits(chunk.payload, pass_header, field.header, field.states, coded.passes))
+        for chunk in islice(chunks, len(field.acc_crc)):
+            pass_header = parse_pass_header(chunk, header)
+            before = known.setdefault(pass_header.part, set())
+            own, states = _of_chunk(field, pass_header.part)
+            entries = list(payload.coded_bits(chunk.payload, pass_header, own, states, before))
+            before.update(entry.tensor.ordinal for entry, _ in entries)
             for entry, n_bits in entries:
-                coded._add(entry, n_bits, index)
+                coded._add(entry, n_bits, pass_header.index)
         return coded
 
     def _add(self, entry: Entry, n_bits: float, index: int) -> None:

@@ -18,14 +18,14 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from sinrfmt import payload
 from sinrfmt.ancillary import HASH_ENTRY_BYTES, parse_hash, parse_meta
 from sinrfmt.base import Base, BaseSource, states_from
-from sinrfmt.container import Chunk, ChunkReader, parse_pass_header
+from sinrfmt.container import Chunk, ChunkReader
 from sinrfmt.errors import SinrError
 from sinrfmt.faults import error, translate
 from sinrfmt.head import Header, base_digest_offset
 from sinrfmt.index import Directory, Places, parse_index
+from sinrfmt.passes import PassStates
 from sinrfmt.payload import States
 from sinrfmt.registry import ChunkKind
 from sinrfmt.weights import weights_sha256
@@ -43,13 +43,23 @@ class HeaderRead:
 class PassComplete:
     """The weights after one more pass.
 
-    ``end`` is the offset of the first byte after the pass; ``sha256`` is weights_sha256.
+    ``end`` is the offset of the first byte after the pass; ``sha256`` is weights_sha256; ``acc_crc`` has those of the
+    pass's chunks. With parts ``states`` are the shared tensors, then those of every part.
     """
 
     index: int
     states: States
-    acc_crc: int
+    acc_crc: tuple[int, ...]
     sha256: bytes
+    end: int
+
+
+@dataclass(frozen=True)
+class PartComplete:
+    """One chunk of a pass of a file with parts was read; ``part`` is 65535 for the shared tensors (clause 13.1)."""
+
+    index: int
+    part: int
     end: int
 
 
@@ -78,7 +88,7 @@ class Note:
 META_PAIRS_LIMIT = 4096
 """Pairs of META that are kept of one file: a short pair costs many times its bytes in memory."""
 
-Event = HeaderRead | PassComplete | MetaRead | IndexRead | Note
+Event = HeaderRead | PassComplete | PartComplete | MetaRead | IndexRead | Note
 
 STATE_VERSION = 1
 READ_BYTES = 1 << 20
@@ -118,8 +128,8 @@ class Parser:
         """``base`` is asked for only if the file has one (clause 9.8)."""
         self._reader = ChunkReader()
         self._base = base
-        self._states: States | None = None
-        self._n_symbols = 0
+        self._passes: PassStates | None = None
+        self._acc_crcs: list[int] = []  # of the chunks of the pass that is not whole yet
         self._n_meta_pairs = 0
         self._expected: dict[int, list[tuple[int, bytes]]] = {}  # pass to offsets and digests (clause 12.3)
         self._digests: list[bytes] = []
@@ -204,19 +214,18 @@ class Parser:
         while True:
             try:
                 chunk = self._reader.next_chunk(passes_complete=self.is_complete)
-                event = None if chunk is None else self._read(chunk)
+                given = [] if chunk is None else self._read(chunk)
             except SinrError as failure:
                 self._error = failure
                 raise
             if chunk is None:
                 return
-            if event is not None:
-                yield event
+            yield from given
             # After the event: who only wants the header needs no base.
-            if isinstance(event, HeaderRead) and event.header.base_digest is not None:
-                self._start_from_base(chunk, event.header)
+            if chunk.kind is ChunkKind.HEAD and self.header is not None and self.header.base_digest is not None:
+                self._start_from_base(chunk, self.header)
 
-    def _read(self, chunk: Chunk) -> Event | None:
+    def _read(self, chunk: Chunk) -> list[Event]:
         readers = {
             ChunkKind.HEAD: self._read_head,
             ChunkKind.PASS: self._read_pass,
@@ -225,19 +234,19 @@ class Parser:
             ChunkKind.HASH: self._read_hash,
         }
         if chunk.kind is None:
-            return Note(f"skipped a chunk of unknown type {chunk.type:#04x}", chunk.offset)
-        reader = readers.get(chunk.kind)
-        return None if reader is None else reader(chunk)
+            return [Note(f"skipped a chunk of unknown type {chunk.type:#04x}", chunk.offset)]
+        return readers[chunk.kind](chunk)
 
-    def _read_head(self, chunk: Chunk) -> Event:
+    def _read_head(self, chunk: Chunk) -> list[Event]:
         self.header = self._reader.header
-        return HeaderRead(self.header)
+        self._passes = PassStates(self.header)
+        return [HeaderRead(self.header)]
 
     def _start_from_base(self, head: Chunk, header: Header) -> None:
         """BAS-1 and BAS-2."""
         offset = head.payload_offset + base_digest_offset(head.payload)
         try:
-            self._states = states_from(self._read_base(offset), header)
+            self._passes = PassStates(header, states_from(self._read_base(offset), header))
         except Fault as fault:
             self._error = error(fault.name, fault.message, offset=offset, path="head.base_digest")
             raise self._error from None
@@ -256,49 +265,52 @@ class Parser:
                 raise
             raise Fault("BASE_MISMATCH", f"the base does not decode: {failure}") from None
 
-    def _read_pass(self, chunk: Chunk) -> Event:
-        assert self.header is not None
-        index = self.n_passes_complete
+    def _read_pass(self, chunk: Chunk) -> list[Event]:
+        assert self._passes is not None
+        index = self._passes.index
         try:
-            pass_header = parse_pass_header(chunk, self.header)
-            if not pass_header.ends_pass:
-                raise Fault("PASS_ORDER", "the chunk is not marked as the end of its pass", path="flags")
-            if pass_header.index != index:
-                raise Fault("PASS_ORDER", f"found pass {pass_header.index}, expected {index}", offset=1, path="pass")
-            self._states, self._n_symbols = payload.unpack(
-                chunk.payload, pass_header, self.header, self._states, self._n_symbols
-            )
+            pass_header = self._passes.read(chunk)
         except Fault as fault:
             raise translate(fault, chunk.payload_offset, f"pass[{index}]") from None
-        digest = weights_sha256(state.weights() for state in self._states)
+        self._acc_crcs.append(pass_header.acc_crc)
+        part = pass_header.part
+        given: list[Event] = [] if part is None else [PartComplete(index, part, self._reader.offset)]
+        return [*given, self._complete(index)] if pass_header.ends_pass else given
+
+    def _complete(self, index: int) -> PassComplete:
+        """All chunks of a pass were read."""
+        assert self._passes is not None
+        states = self._passes.states
+        digest = weights_sha256(state.weights() for state in states)
         self._digests.append(digest)
-        self._latest = PassComplete(index, self._states, pass_header.acc_crc, digest, self._reader.offset)
+        self._latest = PassComplete(index, states, tuple(self._acc_crcs), digest, self._reader.offset)
+        self._acc_crcs.clear()
         return self._latest
 
-    def _read_index(self, chunk: Chunk) -> Event:
+    def _read_index(self, chunk: Chunk) -> list[Event]:
         index = parse_index(chunk.payload)
         if index is None:
-            return Note("ignored an INDX chunk that is not well formed", chunk.offset)
-        return IndexRead(index)
+            return [Note("ignored an INDX chunk that is not well formed", chunk.offset)]
+        return [IndexRead(index)]
 
-    def _read_meta(self, chunk: Chunk) -> Event:
+    def _read_meta(self, chunk: Chunk) -> list[Event]:
         meta = parse_meta(chunk.payload, META_PAIRS_LIMIT - self._n_meta_pairs)
         if meta is None:
-            return Note("ignored a META chunk that is not well formed or too long", chunk.offset)
+            return [Note("ignored a META chunk that is not well formed or too long", chunk.offset)]
         self._n_meta_pairs += len(meta)
-        return MetaRead(meta)
+        return [MetaRead(meta)]
 
-    def _read_hash(self, chunk: Chunk) -> Event | None:
+    def _read_hash(self, chunk: Chunk) -> list[Event]:
         entries = parse_hash(chunk.payload)
         if entries is None:
-            return Note("ignored a HASH chunk that is not well formed", chunk.offset)
+            return [Note("ignored a HASH chunk that is not well formed", chunk.offset)]
         for i, (index, digest) in enumerate(entries):
             kept = self._expected.setdefault(index, [])
             # The first entry of a pass and the first that differs from it: whatever the pass gives, one of them is the
             # first that is wrong, so memory does not grow with the number of HASH chunks.
             if all(digest != earlier for _, earlier in kept) and len(kept) < 2:
                 kept.append((chunk.payload_offset + HASH_ENTRY_BYTES * i, digest))
-        return None
+        return []
 
     def close(self) -> None:
         """The file ends here and must be whole.

@@ -27,6 +27,7 @@ from sinrfmt.registry import SIGNATURE, ChunkKind
 from sinrfmt.tables import SIZES, checked_steps, parse
 
 Row = tuple[str, str, str, str]  # offset, bytes, field, value
+Coded = dict[int | None, set[int]]  # part to the ordinals of its tensors that a pass coded
 Seen = tuple[int, int, str, str]  # first byte, end, field, value, in a payload
 
 
@@ -67,12 +68,12 @@ def _table_bits(payload: bytes, header: Header, pass_header: PassHeader, coded: 
 
     with _listening(bits.BitReader, "read", listener):
         tensors = header.tensors_of(pass_header.index)
-        entries, body = parse(payload, PASS_HEADER_BYTES, tensors, pass_header.coding, checked_steps(coded))
+        entries, body = parse(payload, pass_header.n_bytes, tensors, pass_header.coding, checked_steps(coded))
     coded.update(entry.tensor.ordinal for entry in entries)
     return seen, body
 
 
-def _chunk_rows(chunk: Chunk, framing: bytes, header: Header, coded: set[int]) -> Iterator[Row]:
+def _chunk_rows(chunk: Chunk, framing: bytes, header: Header, coded: Coded) -> Iterator[Row]:
     kind = chunk.kind.name if chunk.kind is not None else "?"
     for start, end, name, value in _fields(lambda: layout.CHUNK_HEADER.parse(framing[:5])):
         shown = f"{kind}, last chunk" if name == "type" and chunk.is_last else kind if name == "type" else value
@@ -82,15 +83,19 @@ def _chunk_rows(chunk: Chunk, framing: bytes, header: Header, coded: set[int]) -
     yield str(trailer), framing[-TRAILER_BYTES:].hex(), "chunk.crc32", framing[-TRAILER_BYTES:][::-1].hex()
 
 
-def _payload_rows(chunk: Chunk, header: Header, coded: set[int]) -> Iterator[Row]:
+def _payload_rows(chunk: Chunk, header: Header, coded: Coded) -> Iterator[Row]:
     if chunk.kind is ChunkKind.HEAD:
         seen = _fields(lambda: layout.HEAD.parse(chunk.payload))
         yield from _seen_rows(chunk, seen)
     elif chunk.kind is ChunkKind.PASS:
         yield from _seen_rows(chunk, _fields(lambda: layout.PASS_HEADER.parse(chunk.payload)))
         pass_header = parse_pass_header(chunk, header)
-        table, body = _table_bits(chunk.payload, header, pass_header, coded)
-        yield _row(chunk, PASS_HEADER_BYTES, body, "table", " ".join(table))
+        own = header
+        if pass_header.part is not None:
+            own = header.of_chunk(pass_header.part)
+            yield _row(chunk, PASS_HEADER_BYTES, pass_header.n_bytes, "part", str(pass_header.part))
+        table, body = _table_bits(chunk.payload, own, pass_header, coded.setdefault(pass_header.part, set()))
+        yield _row(chunk, pass_header.n_bytes, body, "table", " ".join(table))
         yield _row(chunk, body, len(chunk.payload), "body", f"coding {pass_header.coding.name}")
     else:
         yield _row(chunk, 0, len(chunk.payload), "payload", "")
@@ -110,11 +115,11 @@ def rows(data: bytes) -> list[Row]:
     reader = ChunkReader()
     reader.feed(data)
     header: Header | None = None
-    coded: set[int] = set()  # ordinals of the tensors that a pass coded
+    coded: Coded = {}
     while (chunk := reader.next_chunk(passes_complete=False)) is not None:
         if header is None:
             header = parse_head(chunk.payload)
-            coded = set() if header.base_digest is None else {tensor.ordinal for tensor in header.tensors}
+            coded[None] = set() if header.base_digest is None else {tensor.ordinal for tensor in header.tensors}
         framing = data[chunk.offset : chunk.offset + len(chunk.payload) + FRAMING_BYTES]
         result += _chunk_rows(chunk, framing, header, coded)
     return result

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sinrfmt
-from sinrfmt import ancillary, container, stream
+from sinrfmt import ancillary, container, passes, stream
 from sinrfmt.ancillary import build_hash, build_meta, parse_hash, parse_meta
 from sinrfmt.errors import SinrError
 from sinrfmt.registry import Coding
@@ -352,7 +352,7 @@ def test_other_tasks_run_while_a_pass_is_decoded(monkeypatch: pytest.MonkeyPatch
     import threading
 
     other_ran = threading.Event()
-    unpack = stream.payload.unpack
+    unpack = passes.payload.unpack
 
     def waiting(*arguments: Any) -> Any:
         assert other_ran.wait(60)
@@ -368,7 +368,7 @@ def test_other_tasks_run_while_a_pass_is_decoded(monkeypatch: pytest.MonkeyPatch
         n_events, _ = await asyncio.gather(read(), other())
         return n_events
 
-    monkeypatch.setattr(stream.payload, "unpack", waiting)
+    monkeypatch.setattr(passes.payload, "unpack", waiting)
     assert asyncio.run(both()) == len(list(stream.events([REAL])))
 
 

@@ -1,7 +1,7 @@
 """Files and bytes to fields, and back.
 
-``load`` and ``loads`` are eager and verify everything; ``open`` is lazy. Writing is atomic: a temporary file in the
-same folder is renamed over the target. Specification: clauses 15 and 17.
+``load`` and ``loads`` are eager and verify everything; ``open`` is lazy. A URL is a file too. Writing is atomic: a
+temporary file in the same folder is renamed over the target. Specification: clauses 15 and 17.
 """
 
 import contextlib
@@ -17,13 +17,17 @@ from sinrfmt.base import Base, BaseSource
 from sinrfmt.faults import error
 from sinrfmt.field import Field
 from sinrfmt.head import Header
-from sinrfmt.stream import READ_BYTES, Event, HeaderRead, MetaRead, Note, Parser, PassComplete
+from sinrfmt.index import Places
+from sinrfmt.remote import UNBOUNDED, RemoteFile, is_url, open_source
+from sinrfmt.stream import READ_BYTES, Event, HeaderRead, IndexRead, MetaRead, Note, Parser, PassComplete
 
 NOTES_LIMIT = 100  # a file of many odd chunks does not fill memory with notes
 PathLike = str | os.PathLike[str]
-Source = PathLike | BinaryIO
+Opened = BinaryIO | RemoteFile
+Source = PathLike | Opened
+"""A path, a URL, or an object opened in binary mode."""
 BaseFile = Source | bytes | Field
-"""A base (clause 9.8): a path, an open file, its bytes, or the field."""
+"""A base (clause 9.8): a path, a URL, an open file, its bytes, or the field."""
 
 
 def loads(data: bytes, *, passes: int | None = None, partial: bool = False, base: BaseFile | None = None) -> Field:
@@ -59,7 +63,7 @@ def _base_source(base: BaseFile | None) -> BaseSource | None:
     return read
 
 
-def _decode(file: BinaryIO, *, passes: int | None, partial: bool, base: BaseFile | None) -> Field:
+def _decode(file: Opened, *, passes: int | None, partial: bool, base: BaseFile | None) -> Field:
     parser = Parser(_base_source(base))
     data = bytearray()
     meta: dict[str, str] = {}
@@ -68,6 +72,10 @@ def _decode(file: BinaryIO, *, passes: int | None, partial: bool, base: BaseFile
     for event in _events(parser, file, data):
         if isinstance(event, HeaderRead):
             _check_passes(passes, event.header)
+            if passes is None and isinstance(file, RemoteFile):
+                file.until = UNBOUNDED
+        elif isinstance(event, IndexRead):
+            _read_ahead(file, event, passes)
         elif isinstance(event, MetaRead):
             meta |= event.meta
         elif isinstance(event, Note):
@@ -95,7 +103,14 @@ def _decode(file: BinaryIO, *, passes: int | None, partial: bool, base: BaseFile
     )
 
 
-def _events(parser: Parser, file: BinaryIO, data: bytearray) -> Iterator[Event]:
+def _read_ahead(file: Opened, event: IndexRead, passes: int | None) -> None:
+    """With an index, all passes that are wanted take one request; were it wrong, too few or too many bytes come."""
+    if isinstance(file, RemoteFile) and isinstance(event.index, Places) and passes is not None:
+        place = event.index.place(passes - 1)  # a PASS chunk is a whole pass (PAS-3)
+        file.until = max(file.until, 0 if place is None else place[1])
+
+
+def _events(parser: Parser, file: Opened, data: bytearray) -> Iterator[Event]:
     """Events of a file, which is read no further than they need; ``data`` grows by what is read."""
     while piece := file.read(min(parser.n_wanted, READ_BYTES)):
         if not isinstance(piece, bytes):
@@ -110,12 +125,16 @@ def _check_passes(passes: int | None, header: Header) -> None:
 
 
 @contextlib.contextmanager
-def _opened(source: Source) -> Iterator[BinaryIO]:
-    """A binary file of a path, or the given one.
+def _opened(source: Source) -> Iterator[Opened]:
+    """A binary file of a path or URL, or the given one.
 
     Raises:
-        UsageError: the path cannot be read.
+        UsageError: the path or URL cannot be read.
     """
+    if isinstance(source, str) and is_url(source):
+        with contextlib.closing(RemoteFile(open_source(source))) as remote:
+            yield remote
+        return
     if not isinstance(source, (str, os.PathLike)):
         yield source
         return
@@ -127,7 +146,13 @@ def _opened(source: Source) -> Iterator[BinaryIO]:
 
 
 def load(source: Source, *, passes: int | None = None, partial: bool = False, base: BaseFile | None = None) -> Field:
-    """Decode a file: a path, or an object opened in binary mode. See :func:`loads`."""
+    """Decode a file: a path, a URL, or an object opened in binary mode. See :func:`loads`.
+
+    Of a URL no more is fetched than the passes asked for and the first 16 KiB.
+
+    Raises:
+        SinrError: as :func:`loads`; of a URL also SOURCE_CHANGED and, where it cannot be read, USAGE.
+    """
     with _opened(source) as file:
         return _decode(file, passes=passes, partial=partial, base=base)
 
@@ -201,6 +226,16 @@ class LazyField:
         self.header = read_header(source)
 
     @property
+    def fetched_bytes(self) -> int | None:
+        """Bytes of the file that were fetched so far; None where it is not at a distance."""
+        return self._source.fetched_bytes if isinstance(self._source, RemoteFile) else None
+
+    @property
+    def n_requests(self) -> int | None:
+        """Requests so far; None where the file is not at a distance."""
+        return self._source.n_requests if isinstance(self._source, RemoteFile) else None
+
+    @property
     def field(self) -> Field:
         if self._field is None:
             self._field = load(self._source, passes=self._passes, partial=self._partial, base=self._base)
@@ -236,4 +271,8 @@ def open(
     Raises:
         SinrError: HEAD is not valid.
     """
-    yield LazyField(source, passes=passes, partial=partial, base=base)
+    if not (isinstance(source, str) and is_url(source)):
+        yield LazyField(source, passes=passes, partial=partial, base=base)
+        return
+    with _opened(source) as file:  # what HEAD took is not fetched again
+        yield LazyField(file, passes=passes, partial=partial, base=base)

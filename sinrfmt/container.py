@@ -148,6 +148,18 @@ class ChunkReader:
         """Add the next bytes of the file. Of those after the last chunk one is kept: they are an error anyway."""
         self._buffer += data if self.last is None else data[: 1 - len(self._buffer)]
 
+    def jump(self, offset: int) -> None:
+        """Go on with the chunk at another offset of the file, once HEAD was read.
+
+        What follows from a chunk's place alone (clause 5.4) is not known of chunks that were jumped over.
+        """
+        assert self._header is not None
+        self._buffer.clear()
+        self._chunk_header = None
+        self._offset = offset
+        self._seen_pass = False
+        self.last = None
+
     def next_chunk(self, *, passes_complete: bool) -> Chunk | None:
         """The next whole chunk, or None where more bytes are needed or the last chunk was given.
 
@@ -280,26 +292,45 @@ class ChunkReader:
             raise error("TRAILING_DATA", "bytes follow the last chunk", offset=self._offset)
 
 
+def chunk_type(kind: ChunkKind) -> int:
+    """The type of a chunk of the registry, but for bit 4."""
+    return kind | PROPERTY_BITS[kind]
+
+
 def frame(kind: ChunkKind, payload: bytes, start_crc: int, *, is_last: bool = False) -> tuple[bytes, int]:
     """One chunk, and its crc32.
 
     Raises:
         Fault: LIMIT_FILE_BYTES, where the payload is longer than ``length`` can say.
     """
+    return _seal(chunk_type(kind) | (LAST if is_last else 0), payload, start_crc)
+
+
+def _seal(type_byte: int, payload: bytes, start_crc: int) -> tuple[bytes, int]:
+    """A chunk of any type, and its crc32.
+
+    Raises:
+        Fault: LIMIT_FILE_BYTES, where the payload is longer than ``length`` can say.
+    """
     if len(payload) > PAYLOAD_BYTES_LIMIT:
         raise Fault("LIMIT_FILE_BYTES", f"{len(payload)} bytes do not fit a chunk", path="chunk.length")
-    chunk_type = kind | PROPERTY_BITS[kind] | (LAST if is_last else 0)
     length = len(payload).to_bytes(3, "little")
-    check = crc8(bytes([chunk_type]) + length)
-    header = bytes(layout.CHUNK_HEADER.build({"type": chunk_type, "length": len(payload), "hcheck": check}))
+    check = crc8(bytes([type_byte]) + length)
+    header = bytes(layout.CHUNK_HEADER.build({"type": type_byte, "length": len(payload), "hcheck": check}))
     crc = zlib.crc32(header + payload, start_crc)
     return header + payload + bytes(layout.CHUNK_TRAILER.build({"crc32": crc})), crc
 
 
 def build_file(head: bytes, chunks: list[tuple[ChunkKind, bytes]]) -> bytes:
     """A whole file from the payload of HEAD and the kinds and payloads of all later chunks."""
+    return seal_file(head, [(chunk_type(kind), payload) for kind, payload in chunks])
+
+
+def seal_file(head: bytes, chunks: list[tuple[int, bytes]]) -> bytes:
+    """A whole file from the payload of HEAD and the types, without bit 4, and payloads of all later chunks."""
     framed, head_crc = frame(ChunkKind.HEAD, head, 0)
     parts = [SIGNATURE, framed]
-    for position, (kind, payload) in enumerate(chunks):
-        parts.append(frame(kind, payload, head_crc, is_last=position == len(chunks) - 1)[0])
+    for position, (type_byte, payload) in enumerate(chunks):
+        last = LAST if position == len(chunks) - 1 else 0
+        parts.append(_seal(type_byte | last, payload, head_crc)[0])
     return b"".join(parts)

@@ -16,7 +16,7 @@ from rich.table import Table
 import sinrfmt
 from sinrfmt import evaluate, image, metrics, report
 from sinrfmt.api import write_atomically, writing
-from sinrfmt.cli import exchange
+from sinrfmt.cli import exchange, streams
 from sinrfmt.cli.options import (
     Atoms,
     BasePath,
@@ -253,7 +253,7 @@ def encode_set(
 
 @app.command()
 def decode(
-    source: Annotated[Path, typer.Argument(metavar="IN.sinr")],
+    source: Annotated[str, typer.Argument(metavar="IN.sinr", help="A file or a URL.")],
     output: Annotated[Path, typer.Argument(metavar="OUT.{npy,png}", help="Float32 values, or a picture.")],
     coords: Annotated[Path | None, typer.Option(metavar="C.npy", help="Coordinates, float32 (n, in_dims).")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Output grid instead of the native one.")] = None,
@@ -271,8 +271,10 @@ def decode(
         raise error("USAGE", "--coords goes neither with --size nor with a picture")
     sizes = sizes_of(size)
     points = None if coords is None else _read_coords(coords)
-    _check_request(sinrfmt.read_header(source), output, sizes, points)
-    result = sinrfmt.load(source, passes=passes, partial=partial, base=base)
+    with sinrfmt.open(source, passes=passes, partial=partial, base=base) as opened:
+        _check_request(opened.header, output, sizes, points)
+        result = opened.field
+        fetched = streams.fetched(opened)
     if output.suffix == ".png":
         samples = evaluate.to_uint8(result.header.values, result.grid(sizes))
         with writing(output) as temporary:
@@ -281,8 +283,9 @@ def decode(
         values = result.grid(sizes) if points is None else result.sample(points)
         with writing(output) as temporary, temporary.open("wb") as file:
             np.save(file, values)
-    summary = report.summary(result)
+    summary = report.summary(result) | fetched
     text = f"{output}: pass {result.n_passes} of {result.header.n_passes}, weights {result.weights_sha256[:16]}…"
+    text += streams.fetched_text(fetched)
     print_result(text, as_json=summary if json_output else None)
 
 
@@ -388,5 +391,7 @@ def verify(
     print_result(text, as_json=report.summary(result) if json_output else None)
 
 
+app.command()(streams.cut)
+app.command()(streams.reindex)
 app.command("import")(exchange.import_network)
 app.command("export")(exchange.export_network)

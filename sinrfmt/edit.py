@@ -1,0 +1,136 @@
+"""Files changed without decoding a weight: passes dropped, an index written.
+
+Specification: clauses 5, 6 and 12. Every check of the container is made on what is read; HEAD and the chunks are then
+sealed anew. An ancillary chunk that is unknown and not marked as safe to copy is dropped, as its meaning may depend on
+what was changed. Weights, and so their digests, stay as they are: whether the integers of a pass are right is
+``acc_crc``, which decoders check.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sinrfmt import layout
+from sinrfmt.ancillary import build_hash, parse_hash
+from sinrfmt.container import FRAMING_BYTES, LAST, SAFE_TO_COPY, Chunk, ChunkReader, chunk_type, seal_file
+from sinrfmt.faults import error
+from sinrfmt.head import Header
+from sinrfmt.index import build_index
+from sinrfmt.registry import LEVELS, SIGNATURE, ChunkKind, Level, OptionalFeature
+
+QUALITY_BYTES = 2  # of a pass in the optional block (clause 6.6)
+Edit = Callable[[bytes], bytes]
+"""A whole file to a whole file."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A file in pieces: payload of HEAD, all later chunks but INDX, whether there was an INDX."""
+
+    header: Header
+    head: bytes
+    chunks: list[Chunk]
+    has_index: bool
+
+
+def cut(data: bytes, passes: int) -> bytes:
+    """A whole file of the first ``passes`` passes.
+
+    n_passes, the announced quality, the last-chunk flag, HASH, INDX and every CRC are made right; the level stays.
+    A file that has no more passes is given back as it is.
+
+    Raises:
+        FormatError, UnsupportedError, LimitError, ChecksumError: the file breaks a rule of the container.
+        UsageError: it does not have so many passes.
+    """
+    parts = _read(data)
+    if not 1 <= passes <= parts.header.n_passes:
+        raise error("USAGE", f"passes = {passes}: the file has {parts.header.n_passes}")
+    if passes == parts.header.n_passes:
+        return data
+    kept = [_cut_chunk(chunk, passes) for chunk in parts.chunks]
+    chunks = [chunk for chunk in kept if chunk is not None]
+    return _write(replace(parts, head=_cut_head(parts.head, passes), chunks=chunks))
+
+
+def reindex(data: bytes) -> bytes:
+    """The same file with an INDX (clause 12.1) right behind HEAD, in place of those it had.
+
+    The level rises if the file would be too long for it.
+
+    Raises:
+        FormatError, UnsupportedError, LimitError, ChecksumError: the file breaks a rule of the container.
+    """
+    return _write(replace(_read(data), has_index=True))
+
+
+def _read(data: bytes) -> _Parts:
+    reader = ChunkReader()
+    reader.feed(data)
+    chunks: list[Chunk] = []
+    n_complete = 0
+    while True:
+        is_complete = bool(chunks) and n_complete == reader.header.n_passes
+        chunk = reader.next_chunk(passes_complete=is_complete)
+        if chunk is None:
+            break
+        chunks.append(chunk)
+        n_complete += _ends_pass(chunk, n_complete)
+    reader.close(passes_complete=bool(chunks) and n_complete == reader.header.n_passes)
+    head, *others = chunks
+    kept = [chunk for chunk in others if chunk.kind is not ChunkKind.INDX]
+    return _Parts(reader.header, head.payload, kept, len(kept) < len(others))
+
+
+def _ends_pass(chunk: Chunk, n_complete: int) -> bool:
+    """Whether a chunk is the last of pass ``n_complete``, to which it belongs if it is a PASS chunk."""
+    if chunk.kind is not ChunkKind.PASS:
+        return False
+    raw = layout.PASS_HEADER.parse(chunk.payload)
+    if raw["pass"] != n_complete:
+        message = f"found pass {raw['pass']}, expected {n_complete}"
+        raise error("PASS_ORDER", message, offset=chunk.payload_offset + 1, path="pass")
+    return bool(raw.flags & 8)
+
+
+def _cut_chunk(chunk: Chunk, passes: int) -> Chunk | None:
+    """A chunk as it stands in a file of fewer passes; None if it does not."""
+    if chunk.kind is ChunkKind.PASS:
+        return chunk if layout.PASS_HEADER.parse(chunk.payload)["pass"] < passes else None
+    if chunk.kind is ChunkKind.HASH:
+        entries = [entry for entry in parse_hash(chunk.payload) or [] if entry[0] < passes]
+        return replace(chunk, payload=build_hash(entries)) if entries else None
+    return chunk if chunk.kind is ChunkKind.META or chunk.type & SAFE_TO_COPY else None
+
+
+def _cut_head(payload: bytes, passes: int) -> bytes:
+    raw = layout.HEAD.parse(payload)
+    raw.n_passes = passes
+    for bit, block in zip(_bits(raw.features_optional), raw.optional_blocks, strict=True):
+        if bit == OptionalFeature.QUALITY:
+            block.data = block.data[: QUALITY_BYTES * passes]
+            block.length = len(block.data)
+    return bytes(layout.HEAD.build(raw))
+
+
+def _bits(value: int) -> list[int]:
+    return [bit for bit in range(value.bit_length()) if value >> bit & 1]
+
+
+def _write(parts: _Parts) -> bytes:
+    sizes = [(chunk.kind is ChunkKind.PASS, len(chunk.payload)) for chunk in parts.chunks]
+    offset = len(SIGNATURE) + FRAMING_BYTES + len(parts.head)
+    index = build_index(offset, sizes) if parts.has_index else []
+    chunks = [(chunk_type(ChunkKind.INDX), payload) for payload in index]
+    chunks += [(chunk.type & ~LAST, chunk.payload) for chunk in parts.chunks]
+    n_bytes = offset + sum(FRAMING_BYTES + len(payload) for _, payload in chunks)
+    return seal_file(_with_level(parts.head, parts.header.level, n_bytes), chunks)
+
+
+def _with_level(payload: bytes, level: Level, n_bytes: int) -> bytes:
+    """HEAD for a file of ``n_bytes``: of the level it has, or the next that allows them."""
+    fitting = [other.id for other in LEVELS.values() if other.id >= level.id and other.file_bytes >= n_bytes]
+    if not fitting:
+        raise error("LIMIT_FILE_BYTES", f"{n_bytes} bytes, the highest level allows less")
+    raw = layout.HEAD.parse(payload)
+    raw.profile_level = raw.profile_level & 0xF0 | min(fitting)
+    return bytes(layout.HEAD.build(raw))

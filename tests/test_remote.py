@@ -596,3 +596,23 @@ def test_cut_and_reindex_write_files(tmp_path: Path) -> None:
     assert run("reindex", source, "-o", cut).returncode == 2
     assert run("reindex", tmp_path / "nothing").returncode == 2
     assert run("verify", source).returncode == 0
+
+
+# --- the page on streaming -------------------------------------------------------------------------------------------
+
+
+def test_the_code_of_the_page_runs(
+    site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.data = REAL
+    text = (ROOT / "docs" / "streaming.md").read_text().replace("https://example.org/photo.sinr", site.url)
+    (tmp_path / "photo.sinr").write_bytes(REAL)
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, namespace)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:4]] == [["pass", str(n)] for n in range(4)]
+    assert lines[4:] == ["(32, 48)", f"{len(REAL)} 1"]
+    assert namespace["parser"].snapshot().n_passes == 4
+    assert namespace["field"].n_passes == 1

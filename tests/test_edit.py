@@ -102,7 +102,8 @@ def test_ancillary_chunks_of_a_cut_file() -> None:
     """META and what is safe to copy stay, HASH keeps the passes that stay, what is unknown goes, INDX is made anew."""
     data = seal(
         [HEAD_CHUNK, (INDX, b"odd"), META_CHUNK, hash_chunk(0, 1, 2), (0x86, b"unknown"), PASS_CHUNKS[0],
-         (0xA6, b"safe"), (0xC1, b"private"), PASS_CHUNKS[1], hash_chunk(2), (HASH, b"odd"), PASS_CHUNKS[2], (0xE7, b"safe too")]
+         (0xA6, b"safe"), (0xC1, b"private"), PASS_CHUNKS[1], hash_chunk(2), (HASH, b"odd"), PASS_CHUNKS[2],
+         (0xE7, b"safe too")]
     )  # fmt: skip
     cut = edit.cut(data, 2)
     assert kinds(cut) == [HEAD, INDX, INDX, INDX, META, HASH, PASS, 0xA6, PASS, 0xE7]

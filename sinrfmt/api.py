@@ -75,7 +75,7 @@ def _decode(file: Opened, *, passes: int | None, partial: bool, base: BaseFile |
             if passes is None and isinstance(file, RemoteFile):
                 file.until = UNBOUNDED
         elif isinstance(event, IndexRead):
-            _read_ahead(file, event, passes)
+            _read_ahead(file, event, passes, parser.header)
         elif isinstance(event, MetaRead):
             meta |= event.meta
         elif isinstance(event, Note):
@@ -103,10 +103,12 @@ def _decode(file: Opened, *, passes: int | None, partial: bool, base: BaseFile |
     )
 
 
-def _read_ahead(file: Opened, event: IndexRead, passes: int | None) -> None:
+def _read_ahead(file: Opened, event: IndexRead, passes: int | None, header: Header | None) -> None:
     """With an index, all passes that are wanted take one request; were it wrong, too few or too many bytes come."""
     if isinstance(file, RemoteFile) and isinstance(event.index, Places) and passes is not None:
-        place = event.index.place(passes - 1)  # a PASS chunk is a whole pass (PAS-3)
+        parts = None if header is None else header.parts
+        n_chunks = passes * (1 if parts is None else parts.chunks_per_pass)
+        place = event.index.place(n_chunks - 1)
         file.until = max(file.until, 0 if place is None else place[1])
 
 

@@ -9,13 +9,15 @@ what was changed. Weights, and so their digests, stay as they are: whether the i
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from construct import Container
+
 from sinrfmt import layout
 from sinrfmt.ancillary import build_hash, parse_hash
 from sinrfmt.container import FRAMING_BYTES, LAST, SAFE_TO_COPY, Chunk, ChunkReader, chunk_type, seal_file
 from sinrfmt.faults import error
 from sinrfmt.head import Header
 from sinrfmt.index import build_index
-from sinrfmt.registry import LEVELS, SIGNATURE, ChunkKind, Level, OptionalFeature
+from sinrfmt.registry import LEVELS, SIGNATURE, ChunkKind, Feature, Level, OptionalFeature
 
 QUALITY_BYTES = 2  # of a pass in the optional block (clause 6.6)
 Edit = Callable[[bytes], bytes]
@@ -104,12 +106,52 @@ def _cut_chunk(chunk: Chunk, passes: int) -> Chunk | None:
 
 def _cut_head(payload: bytes, passes: int) -> bytes:
     raw = layout.HEAD.parse(payload)
+    if raw.active_width is not None:
+        _cut_widths(raw, passes)
     raw.n_passes = passes
     for bit, block in zip(_bits(raw.features_optional), raw.optional_blocks, strict=True):
         if bit == OptionalFeature.QUALITY:
             block.data = block.data[: QUALITY_BYTES * passes]
             block.length = len(block.data)
     return bytes(layout.HEAD.build(raw))
+
+
+def _cut_widths(raw: Container, passes: int) -> None:
+    """The network as it is after the last pass kept becomes the whole one (clause 13.2)."""
+    layers = [record for record in raw.records if record.kind in layout.LAYER_KINDS]
+    active = [raw.active_width[at : at + len(layers)] for at in range(0, len(raw.active_width), len(layers))]
+    for record, width in zip(layers, active[passes - 1], strict=True):
+        record.body.width = width
+    kept = active[: passes - 1]
+    growing = {index for widths in kept for index, width in enumerate(widths) if width < layers[index].body.width}
+    _merge_equal(raw, kept)
+    raw.active_width = [width for widths in kept for width in widths] if growing else None
+    if not growing:
+        raw.features_required &= ~(1 << Feature.WIDTHS)
+
+
+def _merge_equal(raw: Container, active: list[list[int]]) -> None:
+    """Layers that have become equal are one record (HED-7)."""
+    at = len(raw.records) - len(active[0]) if active else sum(r.kind not in layout.LAYER_KINDS for r in raw.records)
+    place = 0
+    while at + place + 1 < len(raw.records):
+        first, second = raw.records[at + place], raw.records[at + place + 1]
+        if (first.kind, _but_repeat(first)) == (second.kind, _but_repeat(second)) and all(
+            widths[place] == widths[place + 1] for widths in active
+        ):
+            first.body.repeat += second.body.repeat
+            del raw.records[at + place + 1]
+            for widths in active:
+                del widths[place + 1]
+            raw.n_records -= 1
+        else:
+            place += 1
+
+
+def _but_repeat(record: Container) -> tuple[object, ...]:
+    body = record.body
+    omega = None if body.omega is None else (body.omega.omega, body.omega.omega_binary32)
+    return body.tool_flags, body.width, omega
 
 
 def _bits(value: int) -> list[int]:

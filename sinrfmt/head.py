@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import cycle, pairwise
+from itertools import count, cycle, pairwise
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -336,6 +336,14 @@ def _flags_fit_the_tool(raw: Container, header: Header) -> None:
             raise Fault("BAD_RECORD", message, offset=offset, path="tool_flags")
 
 
+def _by_record(raw: Container) -> list[list[int]]:
+    """The active widths of each record but the last, pass by pass; none of those that are not layers."""
+    n = sum(record.kind in layout.LAYER_KINDS for record in raw.records)
+    place = count()
+    active = raw.active_width or []
+    return [active[next(place) :: n] if record.kind in layout.LAYER_KINDS else [] for record in raw.records]
+
+
 def _layer_identity(record: Container) -> tuple[Any, ...]:
     omega = record.body.omega
     return (
@@ -349,9 +357,10 @@ def _layer_identity(record: Container) -> tuple[Any, ...]:
 
 def _equal_layers_are_merged(raw: Container, header: Header) -> None:
     """HED-7."""
-    for first, second in pairwise(raw.records):
+    active = _by_record(raw)
+    for (first, its_active), (second, also_active) in pairwise(zip(raw.records, active, strict=True)):
         is_same_kind = first.kind == second.kind and first.kind in layout.LAYER_KINDS
-        if is_same_kind and _layer_identity(first) == _layer_identity(second):
+        if is_same_kind and its_active == also_active and _layer_identity(first) == _layer_identity(second):
             raise Fault("BAD_RECORD", "equal layers are one record", offset=second.offset, path="records")
 
 
@@ -646,7 +655,7 @@ def build_head(header: Header) -> bytes:
     if isinstance(network.input_encoding, PyramidEncoding) and network.input_encoding.grid != header.grid:
         raise Fault("BAD_RECORD", f"a pyramid over {network.input_encoding.grid} on a grid of {header.grid}")
     features = _required_features(header)
-    records = _merge_records(network.records[:-1])
+    records = list(network.records[:-1]) if network.active_widths else _merge_records(network.records[:-1])
     encoding = [_raw_encoding(network.input_encoding)] if network.input_encoding else []
     optional = [_raw_quality(header.quality)] if header.quality is not None else []
     raw = {

@@ -281,7 +281,7 @@ class Parser:
         """All chunks of a pass were read."""
         assert self._passes is not None
         states = self._passes.states
-        digest = weights_sha256(state.weights() for state in states)
+        digest = weights_sha256(state.weights() for state in states if state.tensor.begins <= index)
         self._digests.append(digest)
         self._latest = PassComplete(index, states, tuple(self._acc_crcs), digest, self._reader.offset)
         self._acc_crcs.clear()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sinrfmt
-from sinrfmt import container, report, stream
+from sinrfmt import container, edit, report, stream
 from sinrfmt.head import Header, build_head, lowest_level, parse_head
 from sinrfmt.network import GridEncoding, LayerRecord, Network, PyramidEncoding
 from sinrfmt.parts import SHARED_PART, Axis, Parts, grid_positions
@@ -237,3 +237,11 @@ def test_one_part_decodes_without_the_others() -> None:
     )
     own, _ = apply_chunk(third.payload, container.parse_pass_header(third, header), header, None, shared, 0)
     assert [s.acc.tolist() for s in own] == [s.acc.tolist() for s in after[0][3]]
+
+
+def test_passes_of_parts_are_cut_and_indexed() -> None:
+    data = written(header_of("mlp", n_passes=3))[0]
+    for n in (1, 2):
+        short = sinrfmt.loads(edit.cut(data, n))
+        assert short.weights_sha256 == sinrfmt.loads(data, passes=n).weights_sha256
+    assert sinrfmt.loads(edit.reindex(data)).weights_sha256 == sinrfmt.loads(data).weights_sha256

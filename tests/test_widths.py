@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sinrfmt
-from sinrfmt import container
+from sinrfmt import container, edit
 from sinrfmt.head import Header, build_head, parse_head
 from sinrfmt.network import LayerRecord, Network
 from sinrfmt.payload import States, TensorCode, pack
@@ -141,3 +141,31 @@ def test_blocks_may_have_any_tool(tool: Tool) -> None:
     assert states is not None
     assert [s.acc.tolist() for s in field.states] == [s.acc.tolist() for s in states]
     assert len(field.acc_crc) == 3
+
+
+def test_a_cut_file_is_that_of_the_smaller_network() -> None:
+    data, _ = written()
+    whole = sinrfmt.loads(data)
+    for n in (1, 2):
+        short, prefix = sinrfmt.loads(edit.cut(data, n)), sinrfmt.loads(data, passes=n)
+        assert short.weights_sha256 == prefix.weights_sha256
+        assert np.allclose(short.grid(), prefix.grid(), atol=1e-5)
+        assert short.header.network.n_parameters < whole.header.network.n_parameters
+    assert sinrfmt.loads(edit.cut(data, 1)).header.network.active_widths == ()
+    assert sinrfmt.loads(edit.cut(data, 2)).header.network.active_widths == ((2, 3),)
+
+
+def test_layers_that_become_equal_are_one_record() -> None:
+    records = (LayerRecord(SINE, 6, omega=3.0), LayerRecord(SINE, 6, 2, omega=3.0), LayerRecord(RecordKind.LINEAR, 3))
+    network = Network(2, 3, records, active_widths=((4, 4), (5, 4)))
+    header, states, chunks = header_of(network), None, []
+    for index in range(3):
+        payload, states = pack(
+            codes_of(header, index, np.random.default_rng(index)), header, index=index, before=states
+        )
+        chunks.append((ChunkKind.PASS, payload))
+    data = container.build_file(build_head(header), chunks)
+    short = sinrfmt.loads(edit.cut(data, 1))
+    assert short.header.network.records == (LayerRecord(SINE, 4, 3, omega=3.0), records[2])
+    assert np.allclose(short.grid(), sinrfmt.loads(data, passes=1).grid(), atol=1e-5)
+    assert sinrfmt.loads(edit.cut(data, 2)).weights_sha256 == sinrfmt.loads(data, passes=2).weights_sha256

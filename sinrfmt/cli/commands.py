@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from rich.table import Table
 import sinrfmt
 from sinrfmt import evaluate, image, metrics, report
 from sinrfmt.api import write_atomically, writing
-from sinrfmt.cli import exchange, streams
+from sinrfmt.cli import exchange, parts, streams
 from sinrfmt.cli.options import (
     Atoms,
     BasePath,
@@ -36,6 +37,8 @@ from sinrfmt.cli.options import (
 )
 from sinrfmt.cli.progress import encoder_progress
 from sinrfmt.faults import error
+from sinrfmt.parts import Range
+from sinrfmt.region import RegionOf
 from sinrfmt.registry import Coding, ContextId, Values
 
 app = typer.Typer(
@@ -260,6 +263,8 @@ def decode(
     passes: Passes = None,
     partial: Partial = False,
     base: BasePath = None,
+    region: parts.RegionText = None,
+    frames: parts.FramesText = None,
     force: Force = False,
     json_output: Json = False,
 ) -> None:
@@ -269,24 +274,45 @@ def decode(
     check_output(output, force)
     if coords is not None and (size is not None or output.suffix == ".png"):
         raise error("USAGE", "--coords goes neither with --size nor with a picture")
+    if region is not None or frames is not None:
+        if size is not None or coords is not None or partial or base is not None:
+            raise error("USAGE", "--region and --frames go with --passes only")
+        _decode_region(source, output, parts.region_of(region, frames), passes, json_output)
+        return
     sizes = sizes_of(size)
     points = None if coords is None else _read_coords(coords)
     with sinrfmt.open(source, passes=passes, partial=partial, base=base) as opened:
         _check_request(opened.header, output, sizes, points)
         result = opened.field
         fetched = streams.fetched(opened)
-    if output.suffix == ".png":
-        samples = evaluate.to_uint8(result.header.values, result.grid(sizes))
-        with writing(output) as temporary:
-            image.write_png(temporary, samples)
-    else:
-        values = result.grid(sizes) if points is None else result.sample(points)
-        with writing(output) as temporary, temporary.open("wb") as file:
-            np.save(file, values)
+    values = result.grid(sizes) if points is None else result.sample(points)
+    _write_values(output, result.header, values)
     summary = report.summary(result) | fetched
     text = f"{output}: pass {result.n_passes} of {result.header.n_passes}, weights {result.weights_sha256[:16]}…"
     text += streams.fetched_text(fetched)
     print_result(text, as_json=summary if json_output else None)
+
+
+def _write_values(output: Path, header: sinrfmt.Header, values: Points) -> None:
+    """An array, or a picture of the values of a grid."""
+    if output.suffix == ".png":
+        samples = evaluate.to_uint8(header.values, values)
+        with writing(output) as temporary:
+            image.write_png(temporary, samples)
+    else:
+        with writing(output) as temporary, temporary.open("wb") as file:
+            np.save(file, values)
+
+
+def _decode_region(source: str, output: Path, ranges: RegionOf, passes: int | None, json_output: bool) -> None:
+    def checked(header: sinrfmt.Header) -> Sequence[Range]:
+        _check_request(header, output, None, None)
+        return ranges(header)
+
+    cut = parts.cut_region(source, checked, passes)
+    _write_values(output, cut.header, cut.values)
+    text = f"{output}: pass {cut.summary['passes']} of {cut.header.n_passes}{parts.cut_text(cut.summary)}"
+    print_result(text, as_json=cut.summary if json_output else None)
 
 
 def _read_coords(path: Path) -> Points:
@@ -391,6 +417,8 @@ def verify(
     print_result(text, as_json=report.summary(result) if json_output else None)
 
 
+app.command()(parts.join)
+app.command()(parts.extract)
 app.command()(streams.cut)
 app.command()(streams.reindex)
 app.command("import")(exchange.import_network)

@@ -54,6 +54,15 @@ export function* chunks(bytes, progress) {
   }
 }
 
+/** Whether a HASH chunk may stand in the file: a look at the types, before anything is checked. */
+export function mayHaveHash(bytes) {
+  for (let at = SIGNATURE.length; at + HEADER <= bytes.length; ) {
+    if ((bytes[at] & 15) === CHUNK.HASH) return true;
+    at += HEADER + bytes[at + 1] + 256 * bytes[at + 2] + 65536 * bytes[at + 3] + TRAILER;
+  }
+  return false;
+}
+
 /** CON-4 and CON-5; the kind, or 0 for a chunk that is skipped. */
 function checkType(type, at) {
   const kind = type & 15;

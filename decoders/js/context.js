@@ -45,7 +45,7 @@ export function decodeContextLevel(body, network, record, levels, level) {
       }
     }
     body.coder.endRun();
-    body.enlarge(acc, places, signs);
+    body.enlarge(acc, places, (_, i) => signs[i]);
   }
 }
 

@@ -2,7 +2,7 @@
 // is used here or in what this imports. The field's values: field.js.
 
 import { adoptBase } from "./base.js";
-import { chunks, newProgress } from "./container.js";
+import { chunks, mayHaveHash, newProgress } from "./container.js";
 import { SinrError, check } from "./errors.js";
 import { hex } from "./digests.js";
 import { readHead } from "./head.js";
@@ -21,7 +21,8 @@ const HASH_ENTRY = 33;
 export async function decode(bytes, options = {}) {
   const { passes = Infinity, partial = false, inflate, loadBase = () => null, onHead = () => {} } = options;
   const progress = newProgress();
-  const file = { bytes, state: null, acc_crc: [], digests: [], hashes: [] };
+  const hasHash = mayHaveHash(bytes); // the weights after each pass are digested only where they are compared
+  const file = { state: null, acc_crc: [], digests: [], hashes: [] };
   try {
     for (const chunk of chunks(bytes, progress)) {
       if (chunk.kind === CHUNK.HEAD) {
@@ -34,10 +35,10 @@ export async function decode(bytes, options = {}) {
       }
       if (chunk.kind === CHUNK.PASS) {
         file.acc_crc.push(await decodePass(file.state, bytes, chunk, inflate));
-        file.digests.push(hex(weightsDigest(file.state.network)));
         progress.n_done++;
+        if (hasHash) file.digests.push(hex(weightsDigest(file.state.network)));
       }
-      if (chunk.kind === CHUNK.HASH) file.hashes.push(...readHashes(bytes, chunk));
+      if (chunk.kind === CHUNK.HASH) file.hashes = file.hashes.concat(readHashes(bytes, chunk));
       if (progress.n_done === passes) break;
     }
   } catch (error) {
@@ -50,7 +51,7 @@ export async function decode(bytes, options = {}) {
     head,
     passes: progress.n_done,
     acc_crc: file.acc_crc.map((crc) => crc.toString(16).padStart(8, "0")),
-    weights_sha256: file.digests.at(-1),
+    weights_sha256: file.digests.at(-1) ?? hex(weightsDigest(head.network)),
   };
 }
 

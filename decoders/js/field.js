@@ -43,10 +43,12 @@ export function evaluatePoints({ head }, points) {
 export function samplesOf({ head }, values) {
   const { fround } = Math;
   const unit = (v) => (head.values === VALUES.SIGNED ? fround(fround(v + 1) / 2) : v);
-  return Uint8Array.from(values, (v) => {
-    const one = Math.min(Math.max(unit(v), 0), 1); // NaN stays NaN, which becomes 0
-    return Math.floor(fround(fround(255 * one) + 0.5));
-  });
+  const samples = new Uint8Array(values.length);
+  for (let i = 0; i < values.length; i++) {
+    const one = Math.min(Math.max(unit(values[i]), 0), 1); // NaN stays NaN, which is stored as 0
+    samples[i] = Math.floor(fround(fround(255 * one) + 0.5));
+  }
+  return samples;
 }
 
 function outputFor({ out_channels }, n) {

@@ -14,10 +14,13 @@ const T8 = Int8Array.from({ length: 256 }, (_, i) => (i >= 128 ? HALF[i - 128] :
 
 /** The high word of a * b, all unsigned 32-bit words. */
 function mulhi(a, b) {
-  const [al, ah, bl, bh] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
-  const middle = ah * bl + Math.floor((al * bl) / 65536);
-  const other = al * bh + (middle % 65536);
-  return ah * bh + Math.floor(middle / 65536) + Math.floor(other / 65536);
+  const al = a & 0xffff;
+  const ah = a >>> 16;
+  const bl = b & 0xffff;
+  const bh = b >>> 16;
+  const middle = ah * bl + ((al * bl) >>> 16); // below 2^32, as is the next
+  const other = al * bh + (middle & 0xffff);
+  return ah * bh + (middle >>> 16) + (other >>> 16);
 }
 
 /** Philox4x32-10; the four words into `out`, a Uint32Array. */
@@ -27,9 +30,12 @@ export function philox(c0, c1, c2, c3, k0, k1, out) {
     const l0 = Math.imul(0xd2511f53, c0);
     const h1 = mulhi(0xcd9e8d57, c2);
     const l1 = Math.imul(0xcd9e8d57, c2);
-    [c0, c1, c2, c3] = [(h1 ^ c1 ^ k0) >>> 0, l1 >>> 0, (h0 ^ c3 ^ k1) >>> 0, l0 >>> 0];
-    k0 = (k0 + 0x9e3779b9) >>> 0;
-    k1 = (k1 + 0xbb67ae85) >>> 0;
+    c0 = h1 ^ c1 ^ k0;
+    c1 = l1;
+    c2 = h0 ^ c3 ^ k1;
+    c3 = l0;
+    k0 = (k0 + 0x9e3779b9) | 0;
+    k1 = (k1 + 0xbb67ae85) | 0;
   }
   out[0] = c0;
   out[1] = c1;
@@ -37,31 +43,28 @@ export function philox(c0, c1, c2, c3, k0, k1, out) {
   out[3] = c3;
 }
 
-/** Calls `use(n, word)` for the numbers 0 to count - 1 of a tensor under a tag (RNG-4). */
-function eachNumber(key, ordinal, tag, count, use) {
-  const words = new Uint32Array(4);
-  for (let n = 0; n < count; n++) {
-    if ((n & 3) === 0) philox(n / 4, 0, ordinal, tag, ...key, words);
-    use(n, words[n & 3]);
-  }
+/** The function that gives word n of a tensor under a tag (RNG-4); it is called for n = 0, 1, … in order. */
+function numbers([k0, k1], ordinal, tag) {
+  const block = new Uint32Array(4);
+  return (n) => {
+    if (n % 4 === 0) philox(n / 4, 0, ordinal, tag, k0, k1, block);
+    return block[n & 3];
+  };
 }
 
-/** The prior of clause 9.7 of a tensor with `size` entries; an entry may be 2^31. */
-export function priorOf(key, { ordinal, size }, { m, E }) {
-  const prior = new Float64Array(size);
-  eachNumber(key, ordinal, TAG.PRIOR, size, (n, word) => {
-    prior[n] = Math.floor(((word >> 8) * m + 2 ** (E - 1)) / 2 ** E);
-  });
-  return prior;
+/** The function that gives entry n of the prior of a tensor (clause 9.7), for n = 0, 1, … in order. */
+export function priorOf(key, { ordinal }, { m, E }) {
+  const word = numbers(key, ordinal, TAG.PRIOR);
+  return (n) => Math.floor(((word(n) >> 8) * m + 2 ** (E - 1)) / 2 ** E);
 }
 
 /** The integers S of the matrix of FOURIER_SEEDED (RNG-6), as (n_features, in_dims). */
 export function fourierMatrix(key, size) {
-  const sums = new Int32Array(size);
-  eachNumber(key, 0, TAG.FOURIER, size, (n, word) => {
-    sums[n] = T8[word & 255] + T8[(word >>> 8) & 255] + T8[(word >>> 16) & 255] + T8[word >>> 24];
+  const word = numbers(key, 0, TAG.FOURIER);
+  return Int32Array.from({ length: size }, (_, n) => {
+    const w = word(n);
+    return T8[w & 255] + T8[(w >>> 8) & 255] + T8[(w >>> 16) & 255] + T8[w >>> 24];
   });
-  return sums;
 }
 
 const words = new Uint32Array(4);

@@ -16,9 +16,10 @@ export class PackedBody {
   }
 
   list(width, n) {
-    const values = this.patterns(width, n);
+    const values = new Int32Array(this.patterns(width, n).buffer);
     const unused = 32 - width;
-    return Int32Array.from(values, (value) => (value << unused) >> unused);
+    for (let i = 0; i < n; i++) values[i] = (values[i] << unused) >> unused;
+    return values;
   }
 
   trellis(width, n) {

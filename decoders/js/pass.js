@@ -7,7 +7,7 @@ import { Fields } from "./fields.js";
 import { priorOf } from "./generator.js";
 import { openPackedBody } from "./packed.js";
 import { RansBody } from "./rans.js";
-import { CODING, FEATURE, FORM, PROFILE } from "./registry.js";
+import { CODING, FEATURE, FORM, PROFILE, TOOL } from "./registry.js";
 import { expand, isWithinSum, readSparse } from "./sparse.js";
 import { readTable } from "./table.js";
 
@@ -182,11 +182,11 @@ function applySteps({ start }, { tensor, step, row_steps, shift }) {
 function applyValues({ start, state }, { tensor, r, prior, shift }) {
   const { size } = tensor;
   const factor = shift === undefined ? 0 : 2 ** shift;
-  const before = prior ? priorOf(state.head.key, tensor, prior) : null;
+  const priorAt = prior ? priorOf(state.head.key, tensor, prior) : () => 0;
   if (!tensor.acc) tensor.acc = new Int32Array(size);
   const { acc } = tensor;
   for (let i = 0; i < size; i++) {
-    const value = (factor ? acc[i] * factor : before ? before[i] : 0) + (r ? r[i] : 0);
+    const value = (factor ? acc[i] * factor : priorAt(i)) + (r ? r[i] : 0);
     if (!(Math.abs(value) < MOST_ACC)) throw new SinrError("ACC_OVERFLOW", start);
     acc[i] = value;
   }
@@ -207,12 +207,16 @@ function halfToNumber(pattern) {
 /** The weights of a tensor as Float32Array, in C order; zeros if no pass has coded it. */
 export function weightsOf({ tool, acc, size, columns, step, row_steps, is_half }) {
   if (!acc) return new Float32Array(size);
-  if (tool === 0) return is_half ? Float32Array.from(acc, halfToNumber) : new Float32Array(acc.buffer, acc.byteOffset, size);
+  if (tool === TOOL.RAW && !is_half) return new Float32Array(acc.buffer, acc.byteOffset, size);
   const weights = new Float32Array(size);
+  if (tool === TOOL.RAW) {
+    for (let i = 0; i < size; i++) weights[i] = halfToNumber(acc[i]);
+    return weights;
+  }
   const one = stepOf(step);
   for (let i = 0; i < size; i++) {
     const factor = row_steps ? stepOf(step + row_steps[Math.floor(i / columns)]) : one;
-    weights[i] = Math.fround(acc[i]) * factor;
+    weights[i] = Math.fround(acc[i]) * factor; // exact in binary64, rounded once when it is stored
   }
   return weights;
 }
@@ -226,4 +230,4 @@ export function weightsDigest(network) {
 
 /** The step codes of a tensor as clause 9.8 lists them. */
 export const stepCodes = ({ tool, step, row_steps }) =>
-  tool === 0 ? [] : row_steps ? Array.from(row_steps, (d) => step + d) : [step];
+  tool === TOOL.RAW ? [] : row_steps ? Array.from(row_steps, (d) => step + d) : [step];

@@ -125,7 +125,7 @@ export class RansBody {
     const u = this.#run(model, n);
     if (esc) {
       const places = ends(u, model);
-      this.enlarge(u, places, places.map((at) => (u[at] === model.lowest ? -1 : 1)));
+      this.enlarge(u, places, (at) => (u[at] === model.lowest ? -1 : 1));
     }
     return u;
   }
@@ -156,10 +156,10 @@ export class RansBody {
   /** Steps 2 and 3 of clause 10.1 after the run of model symbols u: v = u 2^b + low - middle. */
   #finished(u, { R, b, esc }, middle) {
     const n = u.length;
-    const low = b > 0 ? this.raw(new Uint8Array(n).fill(b)) : null;
+    const low = b > 0 ? this.raw(n, () => b, new Uint16Array(n)) : null;
     if (esc) {
       const places = ends(u, { lowest: -R, highest: R });
-      this.enlarge(u, places, places.map((at) => Math.sign(u[at])));
+      this.enlarge(u, places, (at) => Math.sign(u[at]));
     }
     if (!low) return u;
     const scale = 2 ** b;
@@ -171,21 +171,20 @@ export class RansBody {
     return u;
   }
 
-  /** Reads an escape for each place of `places` and adds it to u there, with its sign. */
-  enlarge(u, places, signs) {
+  /** Reads an escape for each place of `places` and adds it to u there, with the sign that `sign(place, i)` gives. */
+  enlarge(u, places, sign) {
     const prefixes = Uint8Array.from(this.#run(PREFIX_MODEL, places.length));
-    const fields = this.raw(prefixes);
-    places.forEach((at, i) => (u[at] += signs[i] * (2 ** prefixes[i] - 1 + fields[i])));
+    const fields = this.raw(prefixes.length, (i) => prefixes[i], new Uint32Array(prefixes.length));
+    places.forEach((at, i) => (u[at] += sign(at, i) * (2 ** prefixes[i] - 1 + fields[i])));
   }
 
-  /** Raw fields of the widths given (clause 10.5), as Uint32Array. */
-  raw(widths) {
+  /** n raw fields, field i of `width(i)` bits (clause 10.5), into `fields`, which holds zeros. */
+  raw(n, width, fields) {
     const { coder } = this;
-    const fields = new Uint32Array(widths.length);
     for (const done of [0, 14, 28]) {
       let isRun = false;
-      for (let i = 0; i < widths.length; i++) {
-        const q = Math.min(widths[i] - done, 14);
+      for (let i = 0; i < n; i++) {
+        const q = Math.min(width(i) - done, 14);
         if (q <= 0) continue;
         const x = coder.slot() >> (14 - q);
         coder.advance(2 ** (14 - q), x << (14 - q));
@@ -200,7 +199,7 @@ export class RansBody {
 
   /** The bit patterns of a tensor with tool 0. */
   patterns(width, n) {
-    return this.raw(new Uint8Array(n).fill(width));
+    return this.raw(n, () => width, new Uint32Array(n));
   }
 
   /** The bitmaps of all vectors of a sparse code (clause 9.5): their atoms. */
@@ -232,7 +231,10 @@ export class RansBody {
 
 /** Places of the symbols that are the lowest or the highest of their model. */
 function ends(u, { lowest, highest }) {
-  const places = [];
-  for (let i = 0; i < u.length; i++) if (u[i] === lowest || u[i] === highest) places.push(i);
+  const isEnd = (x) => x === lowest || x === highest;
+  let count = 0;
+  for (let i = 0; i < u.length; i++) if (isEnd(u[i])) count++;
+  const places = new Uint32Array(count);
+  for (let i = 0, at = 0; i < u.length; i++) if (isEnd(u[i])) places[at++] = i;
   return places;
 }

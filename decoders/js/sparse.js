@@ -10,8 +10,8 @@ export function readSparse(body, sparse, coding, start) {
   const n = n_vectors * s;
   if (n === 0) return null;
   const isRans = coding === CODING.RANS;
-  const read = isRans ? (support ? () => body.gaps(gaps, n) : () => body.bitmaps(n_vectors, k2, s)) : () => body.patterns(indices, n);
-  const atoms = read();
+  const rans = () => (support ? body.gaps(gaps, n) : body.bitmaps(n_vectors, k2, s));
+  const atoms = isRans ? rans() : body.patterns(indices, n);
   const coefficients = body.list(sparse.coefficients, n);
   for (let i = 0; i < n; i++) {
     const before = i % s ? atoms[i - 1] : -1;
@@ -33,20 +33,30 @@ export function isWithinSum({ s }, { coefficients }) {
 }
 
 /** r of the tensor, as Int32Array in C order, or null if all are 0. Each atom in use is generated once. */
-export function expand(tensor, { vectors, n_vectors, k1, s }, { atoms, coefficients }, key, law) {
+export function expand(tensor, { vectors, n_vectors, k1, k2, s }, { atoms, coefficients }, key, law) {
   if (!coefficients) return null;
   const r = new Int32Array(tensor.size);
   const column = new Int8Array(k1);
-  const order = Uint32Array.from(atoms, (_, i) => i).sort((a, b) => atoms[a] - atoms[b]);
+  const { start, order } = sortedByAtom(atoms, k2);
   const [vectorStride, stride] = vectors === 0 ? [1, n_vectors] : [k1, 1];
-  let filled = -1;
-  for (const i of order) {
-    const x = coefficients[i];
-    if (x === 0) continue;
-    if (atoms[i] !== filled) fillAtom(column, key, law, tensor.ordinal, atoms[i]);
-    filled = atoms[i];
-    const first = Math.floor(i / s) * vectorStride;
-    for (let row = 0; row < k1; row++) r[first + row * stride] += column[row] * x;
+  for (let atom = 0; atom < k2; atom++) {
+    if (start[atom] === start[atom + 1]) continue;
+    fillAtom(column, key, law, tensor.ordinal, atom);
+    for (let at = start[atom]; at < start[atom + 1]; at++) {
+      const x = coefficients[order[at]];
+      const first = Math.floor(order[at] / s) * vectorStride;
+      for (let row = 0; row < k1; row++) r[first + row * stride] += column[row] * x;
+    }
   }
   return r;
+}
+
+/** The places of atom a in `atoms` are order[start[a]] … order[start[a + 1] - 1]. */
+function sortedByAtom(atoms, k2) {
+  const start = new Uint32Array(k2 + 2);
+  const order = new Uint32Array(atoms.length);
+  for (const atom of atoms) start[atom + 2]++;
+  for (let i = 2; i < start.length; i++) start[i] += start[i - 1];
+  atoms.forEach((atom, i) => (order[start[atom + 1]++] = i));
+  return { start, order };
 }

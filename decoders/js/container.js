@@ -13,7 +13,11 @@ const PRIVATE = 0x40;
 const SAFE_TO_COPY = 0x20;
 const LAST = 0x10;
 const PROPERTIES = {
-  [CHUNK.HEAD]: 0, [CHUNK.PASS]: 0, [CHUNK.INDX]: ANCILLARY, [CHUNK.META]: ANCILLARY | SAFE_TO_COPY, [CHUNK.HASH]: ANCILLARY,
+  [CHUNK.HEAD]: 0,
+  [CHUNK.PASS]: 0,
+  [CHUNK.INDX]: ANCILLARY,
+  [CHUNK.META]: ANCILLARY | SAFE_TO_COPY,
+  [CHUNK.HASH]: ANCILLARY,
 };
 
 /** How far reading has come; the caller of `chunks` keeps it between two chunks. */

@@ -102,7 +102,8 @@ class ContextNetwork {
     const get = (name) => named.get(name);
     [this.coarse, this.near, this.phase] = ["coarse", "near", "phase"].map(get);
     [this.output, this.linear, this.offset] = ["output", "linear", "offset"].map(get);
-    this.hidden = Array.from({ length: context_hidden }, (_, i) => [get(`hidden.${i}.weight`), get(`hidden.${i}.bias`)]);
+    const pair = (_, i) => [get(`hidden.${i}.weight`), get(`hidden.${i}.bias`)];
+    this.hidden = Array.from({ length: context_hidden }, pair);
     this.width = context_width;
     this.level = level;
     this.phaseOffset = context_id === CONTEXT.INTERLACED ? n_levels : null; // row of the first offset of a phase

@@ -1,5 +1,5 @@
-// A decoder of the SINR bitstream, Core profile: from the bytes of a file to its weights. No API of Node or of a browser
-// is used here or in what this imports. The field's values: field.js.
+// A decoder of the SINR bitstream, Core profile: from the bytes of a file to its weights (clauses 5, 12 and 15). No API
+// of Node or of a browser is used here or in what this imports. The field's values: field.js.
 
 import { adoptBase } from "./base.js";
 import { chunks, mayHaveHash, newProgress } from "./container.js";

@@ -1,5 +1,5 @@
-// Coordinates and input encodings (clauses 16.1, 16.2 and 16.5). Values of a block of n samples stand in a Float64Array,
-// one row of n for each value.
+// Coordinates and input encodings (clauses 16.1, 16.2 and 16.5). Values of a block of n samples stand in a
+// Float64Array, one row of n for each value.
 
 import { fourierMatrix } from "./generator.js";
 import { weightsOf } from "./pass.js";

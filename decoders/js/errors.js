@@ -27,7 +27,9 @@ const CODES = {
 export const EXIT_STATUS = { malformed: 3, integrity: 3, truncated: 3, unsupported: 4, limit: 5, usage: 2 };
 
 const BY_NAME = new Map(
-  Object.entries(CODES).flatMap(([group, codes]) => Object.entries(codes).map(([name, code]) => [name, { group, code }])),
+  Object.entries(CODES).flatMap(([group, codes]) =>
+    Object.entries(codes).map(([name, code]) => [name, { group, code }]),
+  ),
 );
 
 /** A refusal: `name` and `code` of the registry, `class`, and `offset` in the file (null where there is none). */

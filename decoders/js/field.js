@@ -1,6 +1,8 @@
 // Values of the field (clause 16): evaluation in binary64, results rounded to binary32.
 
-import { axisCoordinates, eachVertex, fourier, latticePosition, makeFourierSeeded, makeGrid, placeOf } from "./encodings.js";
+import {
+  axisCoordinates, eachVertex, fourier, latticePosition, makeFourierSeeded, makeGrid, placeOf,
+} from "./encodings.js";
 import { check } from "./errors.js";
 import { weightsOf } from "./pass.js";
 import { filterLattice, pyramidFeatures } from "./pyramid.js";

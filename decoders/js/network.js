@@ -78,7 +78,8 @@ function addOutput(walk, record) {
 
 function addFilter(walk, record) {
   const tensors = addTensors(walk, record, walk.current, walk.head.in_dims);
-  addStep(walk, { op: "filter", record, kind: KIND.FILTER, ...tensors, inputs: walk.head.in_dims, outputs: walk.current });
+  const sizes = { inputs: walk.head.in_dims, outputs: walk.current };
+  addStep(walk, { op: "filter", record, kind: KIND.FILTER, ...tensors, ...sizes });
 }
 
 /** The halved axes of the PYRAMID; none where there is another encoding. */

@@ -1,7 +1,10 @@
 // Ids and limits of registry.toml that a decoder needs.
 
-export const FEATURE = { WIDE: 1 << 0, SEEDED: 1 << 1, TRELLIS: 1 << 2, SPARSE: 1 << 3, GRID: 1 << 4, SHARED_BASE: 1 << 7 };
-export const KNOWN_FEATURES = Object.values(FEATURE).reduce((all, bit) => all | bit, 0); // the reserved ones are refused
+// Those that this decoder has; the reserved ones are refused.
+export const FEATURE = {
+  WIDE: 1 << 0, SEEDED: 1 << 1, TRELLIS: 1 << 2, SPARSE: 1 << 3, GRID: 1 << 4, SHARED_BASE: 1 << 7,
+};
+export const KNOWN_FEATURES = Object.values(FEATURE).reduce((all, bit) => all | bit, 0);
 export const QUALITY = 0;
 
 export const CHUNK = { HEAD: 1, PASS: 2, INDX: 3, META: 4, HASH: 5 };

@@ -20,7 +20,10 @@ export class Quantiser {
   }
 }
 
-/** { values, isTooLarge }: r in place of the values k, and whether one breaks TRE-3; `quantiserOf(i)` is asked in order. */
+/**
+ * { values, isTooLarge }: r in place of the values k, and whether one breaks TRE-3. `quantiserOf(i)` is asked in order,
+ * before k[i] becomes r.
+ */
 export function contributions(k, quantiserOf) {
   let isTooLarge = false;
   for (let i = 0; i < k.length; i++) {

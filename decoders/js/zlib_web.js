@@ -1,4 +1,4 @@
-// The decompressor of coding 2 in a browser.
+// The decompressor of coding 2 in a browser, which refuses bytes behind the stream, as the Compression standard says.
 
 /** The content of the one zlib stream that `bytes` are; rejects if it is none, or longer than `most`. */
 export async function inflate(bytes, most) {

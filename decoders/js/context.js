@@ -183,7 +183,7 @@ function contextModel(scale, fraction) {
   return cache.get(id);
 }
 
-export function makeContextModel(scale, fraction) {
+function makeContextModel(scale, fraction) {
   const t = [2 ** 28];
   for (let i = 0; i < 16 * 127; i++) t.push(Math.floor((t[i] * DECAY[scale]) / 2 ** 24));
   const tails = [1, -1].map((s) => {

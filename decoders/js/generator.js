@@ -24,7 +24,7 @@ function mulhi(a, b) {
 }
 
 /** Philox4x32-10; the four words into `out`, a Uint32Array. */
-export function philox(c0, c1, c2, c3, k0, k1, out) {
+function philox(c0, c1, c2, c3, k0, k1, out) {
   for (let round = 0; round < 10; round++) {
     const h0 = mulhi(0xd2511f53, c0);
     const l0 = Math.imul(0xd2511f53, c0);

@@ -36,7 +36,7 @@ const STEPS = {
   [KIND.FILTER]: addFilter,
 };
 
-export const fourierOutputs = (record, n) => n * ((record.flags & 1) + 2 * record.octaves);
+const fourierOutputs = (record, n) => n * ((record.flags & 1) + 2 * record.octaves);
 
 const gridOutputs = ({ flags, feature_dim, n_levels, n_axes }, in_dims) =>
   feature_dim * (flags & 1 ? 1 : n_levels) + (flags & 2 ? in_dims : in_dims - n_axes);

@@ -8,7 +8,7 @@ import { Quantiser, contributions } from "./trellis.js";
 const MOST_SURPLUS = 65536; // CMP-1: bytes that a decompressor may give beyond the size
 
 /** Lists of values of fixed widths, one after the other; the interface of RansBody. */
-export class PackedBody {
+class PackedBody {
   #position = 0;
 
   constructor(bytes) {

@@ -33,7 +33,7 @@ export function pyramidFeatures({ network }, record) {
 }
 
 /** Up-samples a plane along one axis. */
-export function upSample(plane, shape, after, axis, a) {
+function upSample(plane, shape, after, axis, a) {
   const m = shape[axis];
   const n = after[axis];
   const inner = product(shape.slice(axis + 1));

@@ -118,7 +118,6 @@ class Table {
   // --- sparse codes (clause 9.5) ---
 
   #sparseCode(tensor) {
-    const { bits } = this;
     const fields = this.#sparseFields(tensor);
     const { n_vectors, k1, s, k2, support } = fields;
     const n = n_vectors * s;

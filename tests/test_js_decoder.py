@@ -92,6 +92,22 @@ def test_png_holds_the_samples_of_clause_16_4(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(read).reshape(field.shape), expected)
 
 
+WITH_WEB_STREAMS = """
+import { readFileSync } from "node:fs";
+const { decode } = await import(process.argv[1] + "decoder.js");
+const { inflate } = await import(process.argv[1] + "zlib_web.js");
+console.log((await decode(new Uint8Array(readFileSync(process.argv[2])), { inflate })).weights_sha256);
+"""
+
+
+@needs_node
+def test_coding_2_decodes_with_the_streams_of_a_browser() -> None:
+    [vector] = [vector for vector in load_manifest()["vectors"] if vector["name"] == "valid-zlib-dynamic"]
+    script = ["node", "--input-type=module", "--eval", WITH_WEB_STREAMS, "--", f"{JS.as_uri()}/"]
+    done = subprocess.run([*script, str(ROOT / vector["file"]["path"])], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == vector["cases"][0]["expect"]["weights_sha256"]
+
+
 def test_core_modules_use_nothing_of_node() -> None:
     modules = [path for path in JS.glob("*.js") if path.name not in OF_NODE]
     assert {"decoder.js", "field.js"} <= {path.name for path in modules}

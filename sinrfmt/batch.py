@@ -408,13 +408,16 @@ class ProcessWorkers(Executor):
         self._n_threads = max(1, n_cores() // n_workers)
         self._feeders = ThreadPoolExecutor(n_workers, "batch", initializer=_block_interrupts)
         self._own = threading.local()
-        self._pools: dict[ProcessPoolExecutor, int] = {}
+        self._pools: dict[ProcessPoolExecutor, int] = {}  # with the process's id
+        self._is_killed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         return self._feeders.submit(self._run, partial(fn, *args, **kwargs))
 
     def _run(self, call: Callable[[], T]) -> T:
         pool = getattr(self._own, "pool", None) or self._start()
+        if self._is_killed:  # while this one started
+            raise BrokenExecutor("the workers were ended")
         try:
             return pool.submit(call).result()
         except BrokenExecutor:
@@ -432,6 +435,7 @@ class ProcessWorkers(Executor):
 
     def kill(self) -> None:
         """End the workers at once; their jobs fail."""
+        self._is_killed = True
         self._feeders.shutdown(wait=False, cancel_futures=True)
         for pid in list(self._pools.values()):
             with contextlib.suppress(ProcessLookupError):

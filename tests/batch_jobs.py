@@ -32,6 +32,11 @@ def die_always(path: Path, victim: str) -> Output:
     return shout(path)
 
 
+def never_end() -> None:
+    """A job that takes for ever."""
+    threading.Event().wait()
+
+
 def refuse(path: Path, victim: str) -> Output:
     """As ``shout``, but one input is beyond it in a way that no registry has."""
     if path.name == victim:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -164,6 +164,14 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     ended, _, _ = select.select([worker], [], [], 120)  # readable once it has ended
     os.close(worker)
     assert ended
+
+
+def test_workers_can_be_ended_in_the_middle_of_their_jobs() -> None:
+    with ProcessWorkers(1) as workers:
+        assert workers.submit(os.getpid).result() != os.getpid()
+        jobs = [workers.submit(batch_jobs.never_end) for _ in range(3)]
+        workers.kill()
+    assert all(job.cancelled() or isinstance(job.exception(), BrokenExecutor) for job in jobs)
 
 
 # --- dask ------------------------------------------------------------------------------------------------------------

@@ -181,6 +181,7 @@ def _interruptible() -> Iterator[threading.Event]:
     try:
         yield stop
     except KeyboardInterrupt:
+        print("sinrfmt: the jobs under way were given up", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     finally:
         signal.signal(signal.SIGINT, before)

@@ -1,6 +1,5 @@
 """Jobs that tests of batches give to real processes: top-level functions, so that workers can import them."""
 
-import dataclasses
 import os
 import signal
 import threading
@@ -42,15 +41,3 @@ def refuse(path: Path, victim: str) -> Output:
     if path.name == victim:
         raise ZeroDivisionError("beyond it")
     return shout(path)
-
-
-def encode_tiny(path: Path) -> Output:
-    """A real file of a picture, with next to no training; torch is not for the workers of the other jobs."""
-    import sinrfmt.torch
-    from sinrfmt import image
-
-    preset = dataclasses.replace(
-        sinrfmt.torch.preset_of("fast"), n_steps=10, n_seeds=1, n_trials=4, n_refits=0, n_refit_trials=1
-    )
-    encoding = sinrfmt.torch.encode(image.read_image(path), preset=preset, device="cpu")
-    return Output(encoding.field.data, {"file_bytes": len(encoding.field.data)})

@@ -19,6 +19,7 @@ from sinrfmt.container import (
     ChunkReader,
     parse_pass_header,
 )
+from sinrfmt.errors import SinrError
 from sinrfmt.field import Field, part_states
 from sinrfmt.head import Header
 from sinrfmt.network import (
@@ -113,9 +114,26 @@ def _of_chunk(field: Field, part: int | None) -> tuple[Header, States]:
     if part is None:
         return field.header, field.states
     own = field.header.of_chunk(part)
-    return own, field.states[: len(own.tensors)] if part == SHARED_PART else part_states(
-        field.header, field.states, part
-    )
+    if part == SHARED_PART:
+        return own, field.states[: len(own.tensors)]
+    return own, part_states(field.header, field.states, part)
+
+
+def error_object(failure: BaseException) -> dict[str, Any]:
+    """The JSON object of a failure (DEC-2); of one that is not ours the class is ``internal`` and the code null."""
+    if not isinstance(failure, SinrError):
+        failure_class = type(failure).__name__
+        return {"code": None, "name": failure_class, "class": SinrError.error_class, "offset": None, "path": ""} | {
+            "message": str(failure)
+        }
+    return {
+        "code": failure.code,
+        "name": failure.name,
+        "class": failure.error_class,
+        "offset": failure.offset,
+        "path": failure.path,
+        "message": failure.message,
+    }
 
 
 def _chunks(data: bytes) -> Iterator[Chunk]:

@@ -97,8 +97,7 @@ WAVELETS: dict[RecordKind, Callable[[Floats, Layer], Floats]] = {RecordKind.FINE
 
 def fourier_frequencies(encoding: FourierEncoding) -> Floats:
     """float32[octaves] (clause 16.2)."""
-    factor = np.pi if encoding.times_pi else 1.0
-    return (np.float64(encoding.base) ** np.arange(encoding.octaves) * factor).astype(np.float32)
+    return np.array(encoding.frequencies).astype(np.float32)
 
 
 @lru_cache(maxsize=4)  # it is asked for in every block of samples

@@ -573,8 +573,7 @@ def _frequencies_are_bounded(raw: Container, header: Header) -> None:
     """HED-12."""
     for body, offset in _fourier_bodies(raw):
         encoding = _fourier(body)
-        with np.errstate(over="ignore"):
-            highest = np.float64(encoding.base) ** (encoding.octaves - 1)
+        highest = replace(encoding, times_pi=False).frequencies[-1]
         if highest >= layout.FLOAT_LIMIT:
             message = f"the highest frequency is {highest:g}, expected below 2^64"
             raise Fault("BAD_FLOAT", message, offset=offset, path="records.base")

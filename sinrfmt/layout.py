@@ -135,7 +135,7 @@ OUTPUT_BODY = Struct(
         Int8ul,
         "kind of the layer",
         one_of("UNKNOWN_ID", RecordKind),
-        Rule("BAD_RECORD", "a layer kind other than GABOR", lambda v, _: v in OUTPUT_KINDS),
+        Rule("BAD_RECORD", "of the group layer, not GABOR", lambda v, _: v in OUTPUT_KINDS),
     ),
     "tool_flags" / _TOOL_FLAGS,
     "width" / Field(Int8ul, "outputs of the layer", between("BAD_RECORD", 1, 255)),
@@ -229,7 +229,7 @@ LAST_RECORD = Struct(
         Int8ul,
         "kind of the last layer",
         one_of("UNKNOWN_ID", RecordKind),
-        Rule("BAD_RECORD", "a layer kind other than GABOR", lambda v, _: v in LAST_KINDS),
+        Rule("BAD_RECORD", "of the groups layer and lattice_filter, not GABOR", lambda v, _: v in LAST_KINDS),
     ),
     "body" / LAST_LAYER_BODY,
 )

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
+from itertools import accumulate, repeat
+from operator import mul
 
 from sinrfmt.registry import ContextId, RecordKind, Tool
 
@@ -52,12 +54,18 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class FourierEncoding:
-    """Log-spaced Fourier features: frequency j is ``base**j`` (times pi), j = 0 .. octaves - 1."""
+    """Log-spaced Fourier features: frequency j is ``base**j`` (times pi), j = 0 .. octaves - 1 (clause 16.2)."""
 
     octaves: int
     base: float = 2.0
     include_input: bool = False
     times_pi: bool = True
+
+    @property
+    def frequencies(self) -> tuple[float, ...]:
+        """binary64, before they are rounded to binary32: a product at a time, so that they are the same everywhere."""
+        powers = accumulate(repeat(self.base, self.octaves - 1), mul, initial=1.0)
+        return tuple(power * (math.pi if self.times_pi else 1.0) for power in powers)
 
     def n_out(self, n_in: int) -> int:
         return n_in * (2 * self.octaves + int(self.include_input))

@@ -131,10 +131,8 @@ class FourierInput(nn.Module):
 
     def __init__(self, encoding: FourierEncoding) -> None:
         super().__init__()
-        factor = math.pi if encoding.times_pi else 1.0
-        frequencies = [encoding.base**j * factor for j in range(encoding.octaves)]
         self.include_input = encoding.include_input
-        self.register_buffer("frequencies", torch.tensor(frequencies, dtype=torch.float32), persistent=False)
+        self.register_buffer("frequencies", torch.tensor(encoding.frequencies, dtype=torch.float32), persistent=False)
 
     def forward(self, coords: Values) -> Values:
         """(..., in_dims) -> (..., n_features)."""

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 import sinrfmt
+from sinrfmt import UsageError
+from sinrfmt.cli.options import passes_of
 
 ROOT = Path(__file__).parents[1]
 WAVE = ROOT / "spec" / "examples" / "wave.sinr"
@@ -232,3 +234,23 @@ def test_help_names_every_verb() -> None:
     assert result.returncode == 0
     for verb in ("encode", "decode", "inspect", "verify"):
         assert verb in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("4", 4),
+        ("2kB,8kB,full", (2000, 8000, None)),
+        ("1.5kB,4KiB", (1500, 4096)),
+        ("900,full", (900, None)),
+        ("full", (None,)),
+    ],
+)
+def test_passes_of_an_encoder(text: str, passes: int | tuple[int | None, ...]) -> None:
+    assert passes_of(text) == passes
+
+
+@pytest.mark.parametrize("text", ["", "0", "256", "-1", "full,2kB", "2kB,,full", "8kB,2kB,full", "2 kB", "0B,full"])
+def test_passes_that_say_nothing_sensible(text: str) -> None:
+    with pytest.raises(UsageError, match="--passes"):
+        passes_of(text)

@@ -84,12 +84,18 @@ class PayloadCoding(StrEnum):
     ZSTANDARD = "zstandard"
 
 
+class Depth(StrEnum):
+    EIGHT = "8"
+    SIXTEEN = "16"
+
+
 class ShiftTool(StrEnum):
     SCALAR = "scalar"
     SPARSE = "sparse"
 
 
 GRID_PRESETS = frozenset({PicturePreset.PYRAMID, PicturePreset.SHACIRA})
+DEPTHS: dict[Depth, np.dtype[Any]] = {Depth.EIGHT: np.dtype(np.uint8), Depth.SIXTEEN: np.dtype(np.uint16)}
 _DEFAULT_PRESETS = {FieldKind.GRID: PicturePreset.PYRAMID}
 
 
@@ -192,10 +198,10 @@ def _modulation(
     return library.Modulation(coding, max_bytes=n_bytes, min_psnr=psnr, preset=preset, device=device.value, **options)
 
 
-def _encoding_summary(picture: NDArray[np.uint8], encoding: Any) -> dict[str, Any]:
+def _encoding_summary(picture: metrics.Samples, encoding: Any) -> dict[str, Any]:
     result = encoding.field
     return report.summary(result) | {
-        "psnr": round(metrics.psnr(picture, result.to_uint8()), 4),
+        "psnr": round(metrics.psnr(picture, result.to_samples(picture.dtype)), 4),
         "fp32_psnr": round(encoding.float_psnr, 4),
         "bpp": round(metrics.bits_per_sample(len(result.data), picture.shape[:2]), 5),
     }
@@ -257,6 +263,7 @@ def decode(
     output: Annotated[Path, typer.Argument(metavar="OUT.{npy,png}", help="Float32 values, or a picture.")],
     coords: Annotated[Path | None, typer.Option(metavar="C.npy", help="Coordinates, float32 (n, in_dims).")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Output grid instead of the native one.")] = None,
+    bits: Annotated[Depth, typer.Option(help="Bits of a sample of the picture.")] = Depth.EIGHT,
     passes: Passes = None,
     partial: Partial = False,
     base: BasePath = None,
@@ -269,12 +276,14 @@ def decode(
     check_output(output, force)
     if coords is not None and (size is not None or output.suffix == ".png"):
         raise error("USAGE", "--coords goes neither with --size nor with a picture")
+    if bits is not Depth.EIGHT and output.suffix != ".png":
+        raise error("USAGE", "--bits goes with a picture")
     sizes = sizes_of(size)
     points = None if coords is None else _read_coords(coords)
     _check_request(sinrfmt.read_header(source), output, sizes, points)
     result = sinrfmt.load(source, passes=passes, partial=partial, base=base)
     if output.suffix == ".png":
-        samples = evaluate.to_uint8(result.header.values, result.grid(sizes))
+        samples = evaluate.to_depth(DEPTHS[bits], result.header.values, result.grid(sizes))
         with writing(output) as temporary:
             image.write_png(temporary, samples)
     else:

@@ -16,6 +16,7 @@ from sinrfmt.container import build_file
 from sinrfmt.faults import error, translate
 from sinrfmt.field import Field
 from sinrfmt.head import Header, build_head, lowest_level
+from sinrfmt.metrics import Samples
 from sinrfmt.network import Network
 from sinrfmt.payload import States, TensorCode, pack
 from sinrfmt.registry import LEVELS, ChunkKind, Coding, Dictionary, Profile, Tool
@@ -43,7 +44,7 @@ class Encoding:
 
     Attributes:
         field: the file, decoded.
-        psnr: of the decoded 8-bit samples against the signal, in dB.
+        psnr: of the decoded samples against the signal, in dB.
         float_psnr: of the float32 network before quantisation, in dB.
         float_arrays: that network, float32 array by tensor name.
     """
@@ -55,7 +56,7 @@ class Encoding:
 
 
 def encode(
-    picture: NDArray[np.uint8] | Signal,
+    picture: Samples | Signal,
     *,
     preset: str | Preset = "balanced",
     max_bytes: int | None = None,
@@ -69,7 +70,7 @@ def encode(
     """Fit a network to a signal and write it as a file.
 
     Args:
-        picture: uint8[rows, columns] or [rows, columns, channels], 1 to 4 channels; or any signal.
+        picture: uint8 or uint16 [rows, columns] or [rows, columns, channels], 1 to 4 channels; or any signal.
         preset: ``fast``, ``balanced`` or ``best``, or how much work to do in figures.
         max_bytes: size of the file at most.
         min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.

@@ -1,4 +1,4 @@
-"""Pictures to files as latents: the network for a preset, training, integers, bytes.
+"""Sampless to files as latents: the network for a preset, training, integers, bytes.
 
 Specification: clauses 9.6, 10.6, 16.5 and 16.6. Everything that is written is parsed back before it is
 given to the caller.
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import sinrfmt
 from sinrfmt.faults import error
 from sinrfmt.head import Header, lowest_level
+from sinrfmt.metrics import Samples
 from sinrfmt.network import GridEncoding, LayerRecord, Network, PyramidEncoding, Tensor, TensorRole
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Coding, ContextId, Coords, Modality, RecordKind, Values
@@ -30,8 +31,6 @@ from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.shacira import GridModule, ShaciraOptions, fit_shacira
 from sinrfmt.torch.weight_steps import integers
 from sinrfmt.weights import nearest_step_code
-
-Picture = NDArray[np.uint8] | NDArray[np.uint16]
 
 MAX_LEVELS = 7
 FEWEST_LEVELS = 3
@@ -121,7 +120,7 @@ def grid_preset_of(name: str) -> GridPreset:
 
 
 def encode_grid(
-    picture: Picture,
+    picture: Samples,
     *,
     preset: str | GridPreset = "pyramid",
     context: ContextId = ContextId.INTERLACED,
@@ -201,7 +200,7 @@ def _search(job: "_Job", rate_weight: float, judge: Callable[[Encoding], _Verdic
 class _Job:
     """What every training of a picture shares. ``samples`` are uint8 or uint16 [rows, columns, channels]."""
 
-    samples: Picture
+    samples: Samples
     preset: GridPreset
     context: ContextId
     seed: int
@@ -254,13 +253,13 @@ def _train_shacira(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple
     return module, fit_shacira(module, values, options, seed=job.seed, on_progress=job.progress)
 
 
-def _as_samples(picture: Picture) -> Picture:
+def _as_samples(picture: Samples) -> Samples:
     if picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3) or picture.size == 0:
         raise error("USAGE", f"a picture is uint8 or uint16 (rows, columns[, channels]), found {picture.dtype}")
     return picture.reshape(*picture.shape[:2], -1)
 
 
-def sample_psnr(samples: Picture, values: NDArray[np.float32]) -> float:
+def sample_psnr(samples: Samples, values: NDArray[np.float32]) -> float:
     """PSNR in dB of values in [0, 1], rounded to the depth of the samples."""
     top = float(np.iinfo(samples.dtype).max)
     rounded = np.rint(np.clip(values.astype(np.float64), 0.0, 1.0) * top)

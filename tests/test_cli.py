@@ -133,6 +133,16 @@ def damaged(tmp_path: Path, data: bytes) -> Path:
     return path
 
 
+def test_inspect_draws_what_is_inside(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    drawing = tmp_path / "wave.png"
+    described = last_json(run("inspect", WAVE, "--plot", drawing, "--json"))
+    assert [entry["pass"] for entry in described["tensors"]] == [0, 0, 0, 0]
+    with Image.open(drawing) as drawn:
+        assert drawn.format == "PNG"
+    assert run("inspect", WAVE, "--plot", drawing).returncode == 2  # it is there already
+
+
 def test_a_bad_file_gives_its_code_and_leaves_nothing(tmp_path: Path) -> None:
     data = bytearray(WAVE.read_bytes())
     data[45] ^= 1
@@ -168,6 +178,8 @@ USAGE_ERRORS = {
     "unknown option": ("decode", WAVE, "{tmp}/x.npy", "--colour"),
     "two targets": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--bytes", "500", "--psnr", "30"),
     "too few bytes": ("encode", "{tmp}/tiny.png", "-o", "{tmp}/x.sinr", "--bytes", "40", "--preset", "fast"),
+    "passes of a network": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--passes", "3"),
+    "more passes than levels": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid", "--passes", "9"),
     "a grid on a base": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid", "--base", WAVE),
     "no such coding": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--coding", "tcq"),
     "values with bits": ("decode", WAVE, "{tmp}/x.npy", "--bits", "16"),

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sinrfmt
-from sinrfmt import evaluate, image, metrics, report
+from sinrfmt import evaluate, image, metrics, plot, report
 from sinrfmt.api import write_atomically, writing
 from sinrfmt.cli import exchange
 from sinrfmt.cli.options import (
@@ -26,10 +26,12 @@ from sinrfmt.cli.options import (
     Json,
     Partial,
     Passes,
+    PassSizes,
     PresetName,
     Quality,
     Where,
     check_output,
+    passes_of,
     print_result,
     sizes_of,
     torch_api,
@@ -109,6 +111,7 @@ def encode(
     n_bytes: Budget = None,
     bpp: Annotated[float | None, typer.Option("--bpp", min=0, help="Bits per pixel at most.")] = None,
     psnr: Quality = None,
+    passes: PassSizes = None,
     field: Annotated[FieldKind, typer.Option(help="What holds the signal.")] = FieldKind.AUTO,
     context: Annotated[ContextName, typer.Option(help="What predicts a pyramid's latents.")] = ContextName.INTERLACED,
     coding: Annotated[
@@ -142,6 +145,9 @@ def encode(
     is_grid = chosen in GRID_PRESETS
     if is_grid and (base is not None or payload is not None or coding is not CodingTool.SCALAR):
         raise error("USAGE", "grids go without --base, --coding and --payload")
+    if passes is not None and not is_grid:
+        raise error("USAGE", "--passes goes with --field grid")
+    planned = 1 if passes is None else passes_of(passes)
     for path in (output, keep_network):
         if path is not None:
             check_output(path, force)
@@ -158,7 +164,7 @@ def encode(
         elif is_grid:
             predictor = ContextId[context.name]
             encoding = library.encode_grid(
-                picture, preset=chosen.value, context=predictor, on_progress=on_progress, **common
+                picture, preset=chosen.value, context=predictor, passes=planned, on_progress=on_progress, **common
             )
         else:
             encoding = library.encode(
@@ -320,10 +326,22 @@ def _check_request(header: sinrfmt.Header, output: Path, sizes: tuple[int, ...] 
 
 @app.command()
 def inspect(
-    source: Annotated[Path, typer.Argument(metavar="IN.sinr")], base: BasePath = None, json_output: Json = False
+    source: Annotated[Path, typer.Argument(metavar="IN.sinr")],
+    picture: Annotated[
+        Path | None, typer.Option("--plot", metavar="OUT.png", help="Also draw it: latents, integers, bytes.")
+    ] = None,
+    base: BasePath = None,
+    force: Force = False,
+    json_output: Json = False,
 ) -> None:
     """Show what a file holds and where its bytes go."""
-    description = report.describe(sinrfmt.load(source, base=base))
+    if picture is not None:
+        check_output(picture, force)
+    field = sinrfmt.load(source, base=base)
+    description = report.describe(field)
+    if picture is not None:
+        with writing(picture) as temporary:
+            plot.draw(field, temporary, title=source.name)
     if json_output:
         print(json.dumps(description))
         return

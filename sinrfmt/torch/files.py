@@ -152,16 +152,28 @@ def header_of(network: Network, signal: Signal, seed: int) -> Header:
 
 
 def build(header: Header, codes: Sequence[TensorCode], coding: Coding, before: States | None = None) -> bytes:
-    """A one-pass file; its level and profile are the lowest that fit. ``before`` is for a file with a base.
+    """A one-pass file; see ``build_passes``."""
+    return build_passes(header, [codes], coding, before)
+
+
+def build_passes(
+    header: Header, passes: Sequence[Sequence[TensorCode]], coding: Coding, before: States | None = None
+) -> bytes:
+    """A file of as many passes as there are lists of codes; its level and profile are the lowest that fit.
+
+    ``before`` is for a file with a base.
 
     Raises:
         FormatError, LimitError: the integers or the network cannot be written.
     """
     if coding in MAIN_CODINGS:
         header = replace(header, profile=Profile.MAIN)
+    chunks, states = [], before
     try:
-        payload, _ = pack(codes, header, coding=coding, before=before)
-        data = build_file(build_head(header), [(ChunkKind.PASS, payload)])
+        for index, codes in enumerate(passes):
+            payload, states = pack(codes, header, coding=coding, index=index, before=states)
+            chunks.append((ChunkKind.PASS, payload))
+        data = build_file(build_head(header), chunks)
     except Fault as fault:
         raise translate(fault, 0, "encoder") from None
     if len(data) <= header.level.file_bytes:
@@ -169,4 +181,4 @@ def build(header: Header, codes: Sequence[TensorCode], coding: Coding, before: S
     level = next((level for level in LEVELS.values() if level.file_bytes >= len(data)), None)
     if level is None:
         raise error("LIMIT_FILE_BYTES", f"{len(data)} bytes are more than the highest level allows")
-    return build(replace(header, level=level), codes, coding, before)
+    return build_passes(replace(header, level=level), passes, coding, before)

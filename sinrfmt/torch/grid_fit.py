@@ -68,7 +68,7 @@ class GridFitOptions:
     temperatures: tuple[float, float] = (0.35, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     prefixes: tuple[int, ...] = ()
-    prefix_share: float = 0.3
+    prefix_share: float = 0.15
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class PictureOptions:
 
     Attributes:
         preset: how much work to do; None for ``balanced``, for grids ``pyramid``.
+        passes: number of passes, or the bytes up to the end of each, None for as many as it takes.
         max_bytes, max_bpp, min_psnr: size of the file, bits per pixel, PSNR in dB; at most one of the three.
         field: what holds the signal; ``auto`` goes by the preset.
         context: what predicts a pyramid's latents.
@@ -46,6 +47,7 @@ class PictureOptions:
     """
 
     preset: str | None = None
+    passes: int | tuple[int | None, ...] = 1
     max_bytes: int | None = None
     max_bpp: float | None = None
     min_psnr: float | None = None
@@ -73,6 +75,8 @@ class PictureOptions:
             raise error("USAGE", "--base goes with --coding scalar or sparse, and without --payload")
         if self.is_grid and (self.base is not None or self.coding is not None or self.weight_coding != "scalar"):
             raise error("USAGE", "grids go without --base, --coding and --payload")
+        if self.passes != 1 and not self.is_grid:
+            raise error("USAGE", "--passes goes with --field grid")
 
     @property
     def chosen_preset(self) -> str:

@@ -65,6 +65,7 @@ def summary(field: Field) -> dict[str, Any]:
         "weights_sha256": field.weights_sha256,
         "acc_crc": [f"{crc:08x}" for crc in field.acc_crc],
         "passes": field.n_passes,
+        "pass_ends": list(field.pass_ends),
         "n_passes": field.header.n_passes,
         "parameters": field.header.n_parameters,
         "layers": _layers(field, coded),
@@ -95,6 +96,7 @@ def describe(field: Field) -> dict[str, Any]:
         "input_encoding": _input_encoding(network.input_encoding),
         "inputs": _inputs(network),
         "quality": None if header.quality is None else list(header.quality),
+        "tensors": [{"name": c.name, "pass": c.index, "bits": round(c.bits, 1)} for c in coded_tensors(field)],
         "chunks": [_chunk(chunk, header) for chunk in _chunks(field.data)],
         "meta": field.meta,
     }
@@ -250,6 +252,36 @@ def _sparse(table: SparseTable) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class CodedTensor:
+    """Bits that a pass codes a tensor with: its name, the number of the pass, and the bits of the coded values."""
+
+    name: str
+    index: int
+    bits: float
+
+
+def coded_tensors(field: Field) -> list[CodedTensor]:
+    """Where the bits of the passes decoded go, pass by pass and in table order."""
+    return [CodedTensor(entry.tensor.name, index, n_bits) for entry, n_bits, index in _coded_entries(field)]
+
+
+def _coded_entries(field: Field) -> Iterator[tuple[Entry, float, int]]:
+    """(entry, bits of the coded values, pass) of all that the passes decoded code."""
+    header = field.header
+    known: dict[int | None, set[int]] = {}  # ordinals of the tensors that earlier passes coded, by part
+    if header.base_digest is not None:
+        known[None] = {tensor.ordinal for tensor in header.tensors}
+    chunks = (chunk for chunk in _chunks(field.data) if chunk.kind is ChunkKind.PASS)
+    for chunk in islice(chunks, len(field.acc_crc)):
+        pass_header = parse_pass_header(chunk, header)
+        before = known.setdefault(pass_header.part, set())
+        own, states = _of_chunk(field, pass_header.part)
+        entries = list(payload.coded_bits(chunk.payload, pass_header, own, states, before))
+        before.update(entry.tensor.ordinal for entry, _ in entries)
+        yield from ((entry, n_bits, pass_header.index) for entry, n_bits in entries)
+
+
+@dataclass(frozen=True)
 class _Coded:
     """What the passes decoded so far code, by tensor ordinal.
 
@@ -265,20 +297,11 @@ class _Coded:
     @classmethod
     def of(cls, field: Field) -> "_Coded":
         """With parts, those of equal ordinals in all parts together."""
-        header = field.header
-        ordinals = [tensor.ordinal for tensor in header.network.tensors]
-        begun = ordinals if header.base_digest is not None else []
+        ordinals = [tensor.ordinal for tensor in field.header.network.tensors]
+        begun = ordinals if field.header.base_digest is not None else []
         coded = cls(dict.fromkeys(ordinals, 0.0), {}, dict.fromkeys(begun, 0), {})
-        known: dict[int | None, set[int]] = {None: set(begun)}
-        chunks = (chunk for chunk in _chunks(field.data) if chunk.kind is ChunkKind.PASS)
-        for chunk in islice(chunks, len(field.acc_crc)):
-            pass_header = parse_pass_header(chunk, header)
-            before = known.setdefault(pass_header.part, set())
-            own, states = _of_chunk(field, pass_header.part)
-            entries = list(payload.coded_bits(chunk.payload, pass_header, own, states, before))
-            before.update(entry.tensor.ordinal for entry, _ in entries)
-            for entry, n_bits in entries:
-                coded._add(entry, n_bits, pass_header.index)
+        for entry, n_bits, index in _coded_entries(field):
+            coded._add(entry, n_bits, index)
         return coded
 
     def _add(self, entry: Entry, n_bits: float, index: int) -> None:

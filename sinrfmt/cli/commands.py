@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sinrfmt
-from sinrfmt import evaluate, image, report
+from sinrfmt import evaluate, image, plot, report
 from sinrfmt.api import write_atomically, writing
 from sinrfmt.cli import exchange, parts, streams
 from sinrfmt.cli.options import (
@@ -27,6 +27,7 @@ from sinrfmt.cli.options import (
     Json,
     Partial,
     Passes,
+    PassSizes,
     PresetName,
     Quality,
     Where,
@@ -69,9 +70,17 @@ MODES_OF_OUTPUT = (".npy", ".png")
 Points = NDArray[np.float32]
 
 
+class Depth(StrEnum):
+    EIGHT = "8"
+    SIXTEEN = "16"
+
+
 class ShiftTool(StrEnum):
     SCALAR = "scalar"
     SPARSE = "sparse"
+
+
+DEPTHS: dict[Depth, np.dtype[Any]] = {Depth.EIGHT: np.dtype(np.uint8), Depth.SIXTEEN: np.dtype(np.uint16)}
 
 
 @app.command()
@@ -82,6 +91,7 @@ def encode(
     n_bytes: Budget = None,
     bpp: BitsPerPixel = None,
     psnr: Quality = None,
+    passes: PassSizes = None,
     field: FieldOption = FieldKind.AUTO,
     context: Context = ContextName.INTERLACED,
     coding: Tool = CodingTool.SCALAR,
@@ -102,6 +112,7 @@ def encode(
         n_bytes=n_bytes,
         bpp=bpp,
         psnr=psnr,
+        passes=passes,
         field=field,
         context=context,
         coding=coding,
@@ -189,6 +200,7 @@ def decode(
     output: Annotated[Path, typer.Argument(metavar="OUT.{npy,png}", help="Float32 values, or a picture.")],
     coords: Annotated[Path | None, typer.Option(metavar="C.npy", help="Coordinates, float32 (n, in_dims).")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Output grid instead of the native one.")] = None,
+    bits: Annotated[Depth, typer.Option(help="Bits of a sample of the picture.")] = Depth.EIGHT,
     passes: Passes = None,
     partial: Partial = False,
     base: BasePath = None,
@@ -201,12 +213,14 @@ def decode(
     if output.suffix not in MODES_OF_OUTPUT:
         raise error("USAGE", f"{output}: expected a name that ends with {' or '.join(MODES_OF_OUTPUT)}")
     check_output(output, force)
+    if bits is not Depth.EIGHT and output.suffix != ".png":
+        raise error("USAGE", "--bits goes with a picture")
     if coords is not None and (size is not None or output.suffix == ".png"):
         raise error("USAGE", "--coords goes neither with --size nor with a picture")
     if region is not None or frames is not None:
         if size is not None or coords is not None or partial or base is not None:
             raise error("USAGE", "--region and --frames go with --passes only")
-        _decode_region(source, output, parts.region_of(region, frames), passes, json_output)
+        _decode_region(source, output, parts.region_of(region, frames), passes, bits, json_output)
         return
     sizes = sizes_of(size)
     points = None if coords is None else _read_coords(coords)
@@ -215,17 +229,17 @@ def decode(
         result = opened.field
         fetched = streams.fetched(opened)
     values = result.grid(sizes) if points is None else result.sample(points)
-    _write_values(output, result.header, values)
+    _write_values(output, result.header, values, bits)
     summary = report.summary(result) | fetched
     text = f"{output}: pass {result.n_passes} of {result.header.n_passes}, weights {result.weights_sha256[:16]}…"
     text += streams.fetched_text(fetched)
     print_result(text, as_json=summary if json_output else None)
 
 
-def _write_values(output: Path, header: sinrfmt.Header, values: Points) -> None:
+def _write_values(output: Path, header: sinrfmt.Header, values: Points, depth: Depth) -> None:
     """An array, or a picture of the values of a grid."""
     if output.suffix == ".png":
-        samples = evaluate.to_uint8(header.values, values)
+        samples = evaluate.to_depth(DEPTHS[depth], header.values, values)
         with writing(output) as temporary:
             image.write_png(temporary, samples)
     else:
@@ -233,13 +247,15 @@ def _write_values(output: Path, header: sinrfmt.Header, values: Points) -> None:
             np.save(file, values)
 
 
-def _decode_region(source: str, output: Path, ranges: RegionOf, passes: int | None, json_output: bool) -> None:
+def _decode_region(
+    source: str, output: Path, ranges: RegionOf, passes: int | None, depth: Depth, json_output: bool
+) -> None:
     def checked(header: sinrfmt.Header) -> Sequence[Range]:
         _check_request(header, output, None, None)
         return ranges(header)
 
     cut = parts.cut_region(source, checked, passes)
-    _write_values(output, cut.header, cut.values)
+    _write_values(output, cut.header, cut.values, depth)
     text = f"{output}: pass {cut.summary['passes']} of {cut.header.n_passes}{parts.cut_text(cut.summary)}"
     print_result(text, as_json=cut.summary if json_output else None)
 
@@ -269,10 +285,22 @@ def _check_request(header: sinrfmt.Header, output: Path, sizes: tuple[int, ...] 
 
 @app.command()
 def inspect(
-    source: Annotated[Path, typer.Argument(metavar="IN.sinr")], base: BasePath = None, json_output: Json = False
+    source: Annotated[Path, typer.Argument(metavar="IN.sinr")],
+    picture: Annotated[
+        Path | None, typer.Option("--plot", metavar="OUT.png", help="Also draw it: latents, integers, bytes.")
+    ] = None,
+    base: BasePath = None,
+    force: Force = False,
+    json_output: Json = False,
 ) -> None:
     """Show what a file holds and where its bytes go."""
-    description = report.describe(sinrfmt.load(source, base=base))
+    if picture is not None:
+        check_output(picture, force)
+    field = sinrfmt.load(source, base=base)
+    description = report.describe(field)
+    if picture is not None:
+        with writing(picture) as temporary:
+            plot.draw(field, temporary, title=source.name)
     if json_output:
         print(json.dumps(description))
         return

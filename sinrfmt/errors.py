@@ -30,6 +30,14 @@ class SinrError(Exception):
         where = f" ({self.path})" if self.path else ""
         return f"{self.name} [{self.code}]{place}{where}: {self.message}"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """All of it, so that an error reaches other processes; the way of exceptions has the message alone."""
+        return _restored, (type(self), self.code, self.name, self.message, self.offset, self.path)
+
+
+def _restored(cls: type[SinrError], code: int, name: str, message: str, offset: int | None, path: str) -> SinrError:
+    return cls(code, name, message, offset=offset, path=path)
+
 
 class FormatError(SinrError, ValueError):
     """The file breaks a rule of the specification."""

@@ -17,6 +17,7 @@ from sinrfmt.container import (
     ChunkReader,
     parse_pass_header,
 )
+from sinrfmt.errors import SinrError
 from sinrfmt.field import Field
 from sinrfmt.head import Header
 from sinrfmt.network import (
@@ -90,6 +91,23 @@ def describe(field: Field) -> dict[str, Any]:
         "quality": None if header.quality is None else list(header.quality),
         "chunks": [_chunk(chunk, header) for chunk in _chunks(field.data)],
         "meta": field.meta,
+    }
+
+
+def error_object(failure: BaseException) -> dict[str, Any]:
+    """The JSON object of a failure (DEC-2); of one that is not ours the class is ``internal`` and the code null."""
+    if not isinstance(failure, SinrError):
+        failure_class = type(failure).__name__
+        return {"code": None, "name": failure_class, "class": SinrError.error_class, "offset": None, "path": ""} | {
+            "message": str(failure)
+        }
+    return {
+        "code": failure.code,
+        "name": failure.name,
+        "class": failure.error_class,
+        "offset": failure.offset,
+        "path": failure.path,
+        "message": failure.message,
     }
 
 

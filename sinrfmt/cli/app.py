@@ -1,15 +1,17 @@
 """Entry of the command line: verbs, exit statuses, and the one place where errors become lines.
 
 Results go to standard output, progress and messages to standard error. With ``--json`` standard output has exactly one
-JSON object, on failure too. Exit statuses are those of clause 15 of the specification, 130 after an interruption.
+JSON object, on failure too; ``batch`` has one for each input. Exit statuses are those of clause 15 of the
+specification, 130 after an interruption, and of ``batch`` 1 when an input failed.
 """
 
 import json
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from sinrfmt.errors import EXIT_STATUS, SinrError
 from sinrfmt.faults import error
+from sinrfmt.report import error_object
 
 EXIT_INTERRUPTED = 130
 
@@ -23,8 +25,10 @@ def main() -> NoReturn:
     except ImportError as failure:
         print(f"sinrfmt: {failure.name} is not installed: pip install 'sinrfmt[cli]'", file=sys.stderr)
         sys.exit(EXIT_STATUS["usage"])
+    from sinrfmt.cli.batch import batch
     from sinrfmt.cli.commands import app
 
+    app.command()(batch)
     command = typer.main.get_command(app)
     try:
         status = command.main(prog_name="sinrfmt", standalone_mode=False)
@@ -51,15 +55,3 @@ def _report(failure: SinrError) -> int:
         print(json.dumps(error_object(failure)))
     print(f"sinrfmt: {failure}", file=sys.stderr)
     return EXIT_STATUS[failure.error_class]
-
-
-def error_object(failure: SinrError) -> dict[str, Any]:
-    """The JSON object of a failure (DEC-2)."""
-    return {
-        "code": failure.code,
-        "name": failure.name,
-        "class": failure.error_class,
-        "offset": failure.offset,
-        "path": failure.path,
-        "message": failure.message,
-    }

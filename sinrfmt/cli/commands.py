@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sinrfmt
-from sinrfmt import evaluate, image, metrics, report
+from sinrfmt import evaluate, image, report
 from sinrfmt.api import write_atomically, writing
 from sinrfmt.cli import exchange, streams
 from sinrfmt.cli.options import (
@@ -34,9 +34,25 @@ from sinrfmt.cli.options import (
     sizes_of,
     torch_api,
 )
+from sinrfmt.cli.pictures import (
+    BitsPerPixel,
+    CodingTool,
+    Context,
+    ContextName,
+    FieldOption,
+    Payload,
+    Preset,
+    Seed,
+    ShiftedBase,
+    Tool,
+    picture_line,
+    picture_options,
+    picture_summary,
+)
 from sinrfmt.cli.progress import encoder_progress
 from sinrfmt.faults import error
-from sinrfmt.registry import Coding, ContextId, Values
+from sinrfmt.pictures import FieldKind
+from sinrfmt.registry import Values
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,72 +66,26 @@ MODES_OF_OUTPUT = (".npy", ".png")
 Points = NDArray[np.float32]
 
 
-class PicturePreset(StrEnum):
-    FAST = "fast"
-    BALANCED = "balanced"
-    BEST = "best"
-    PYRAMID = "pyramid"
-    SHACIRA = "shacira"
-
-
-class ContextName(StrEnum):
-    FACTORISED = "factorised"
-    INTERLACED = "interlaced"
-    SERIAL = "serial"
-
-
-class FieldKind(StrEnum):
-    MLP = "mlp"
-    GRID = "grid"
-    AUTO = "auto"
-
-
-class CodingTool(StrEnum):
-    SCALAR = "scalar"
-    SPARSE = "sparse"
-    SINR_PAPER = "sinr-paper"
-
-
-class PayloadCoding(StrEnum):
-    PACKED = "packed"
-    RANS = "rans"
-    ZLIB = "zlib"
-    BROTLI = "brotli"
-    ZSTANDARD = "zstandard"
-
-
 class ShiftTool(StrEnum):
     SCALAR = "scalar"
     SPARSE = "sparse"
-
-
-GRID_PRESETS = frozenset({PicturePreset.PYRAMID, PicturePreset.SHACIRA})
-_DEFAULT_PRESETS = {FieldKind.GRID: PicturePreset.PYRAMID}
 
 
 @app.command()
 def encode(
     source: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture: PNG, JPEG, WebP, …")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.sinr", help="The file to write.")],
-    preset: Annotated[
-        PicturePreset | None, typer.Option(help="How much work to do; balanced, for grids pyramid, when not given.")
-    ] = None,
+    preset: Preset = None,
     n_bytes: Budget = None,
-    bpp: Annotated[float | None, typer.Option("--bpp", min=0, help="Bits per pixel at most.")] = None,
+    bpp: BitsPerPixel = None,
     psnr: Quality = None,
-    field: Annotated[FieldKind, typer.Option(help="What holds the signal.")] = FieldKind.AUTO,
-    context: Annotated[ContextName, typer.Option(help="What predicts a pyramid's latents.")] = ContextName.INTERLACED,
-    coding: Annotated[
-        CodingTool, typer.Option(help="Way to code the weights; scalar takes the trellis where it is the better one.")
-    ] = CodingTool.SCALAR,
-    payload: Annotated[
-        PayloadCoding | None, typer.Option(help="Payload coding; brotli for sinr-paper, else rans, when not given.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
+    field: FieldOption = FieldKind.AUTO,
+    context: Context = ContextName.INTERLACED,
+    coding: Tool = CodingTool.SCALAR,
+    payload: Payload = None,
+    seed: Seed = 0,
     device: Where = Device.AUTO,
-    base: Annotated[
-        Path | None, typer.Option(metavar="BASE.sinr", help="Only shift the biases of this file (see encode-set).")
-    ] = None,
+    base: ShiftedBase = None,
     atoms: Atoms = None,
     keep_network: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Also write the float32 network before quantisation.")
@@ -124,81 +94,37 @@ def encode(
     json_output: Json = False,
 ) -> None:
     """Fit a network to a picture and write it as a .sinr file."""
-    if sum(option is not None for option in (n_bytes, bpp, psnr)) > 1:
-        raise error("USAGE", "--bytes, --bpp and --psnr exclude each other")
-    if preset is not None and field is not FieldKind.AUTO and (preset in GRID_PRESETS) != (field is FieldKind.GRID):
-        raise error("USAGE", f"--preset {preset.value} does not go with --field {field.value}")
-    if base is None and atoms is not None:
-        raise error("USAGE", "--atoms goes with --base")
-    if base is not None and (payload is not None or coding not in (CodingTool.SCALAR, CodingTool.SPARSE)):
-        raise error("USAGE", "--base goes with --coding scalar or sparse, and without --payload")
-    chosen = preset or _DEFAULT_PRESETS.get(field, PicturePreset.BALANCED)
-    is_grid = chosen in GRID_PRESETS
-    if is_grid and (base is not None or payload is not None or coding is not CodingTool.SCALAR):
-        raise error("USAGE", "grids go without --base, --coding and --payload")
+    options = picture_options(
+        preset=preset,
+        n_bytes=n_bytes,
+        bpp=bpp,
+        psnr=psnr,
+        field=field,
+        context=context,
+        coding=coding,
+        payload=payload,
+        seed=seed,
+        device=device,
+        base=base,
+        atoms=atoms,
+    )
     for path in (output, keep_network):
         if path is not None:
             check_output(path, force)
     picture = image.read_image(source)
-    grid = picture.shape[:2]
-    budget = int(bpp * grid[0] * grid[1] / 8) if bpp is not None else n_bytes
     started = time.monotonic()
     library = torch_api()
-    common = {"max_bytes": budget, "min_psnr": psnr, "seed": seed, "device": device.value}
     with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
-        if base is not None:
-            way = _modulation(library, coding.value, atoms, budget, psnr, chosen.value, device)
-            encoding = library.encode_on_base(picture, sinrfmt.load(base), way)
-        elif is_grid:
-            predictor = ContextId[context.name]
-            encoding = library.encode_grid(
-                picture, preset=chosen.value, context=predictor, on_progress=on_progress, **common
-            )
-        else:
-            encoding = library.encode(
-                picture,
-                preset=chosen.value,
-                weight_coding=coding.value,
-                coding=None if payload is None else Coding[payload.name],
-                on_progress=on_progress,
-                **common,
-            )
-    result = encoding.field
-    write_atomically(output, result.data)
+        encoding = library.encode_picture(picture, options, on_progress=on_progress)
+    write_atomically(output, encoding.field.data)
     if keep_network is not None:
         with writing(keep_network) as temporary, temporary.open("wb") as file:
             np.savez(file, **encoding.float_arrays)
-    summary = _encoding_summary(picture, encoding) | {
-        "preset": chosen.value,
+    summary = picture_summary(picture, encoding) | {
+        "preset": options.chosen_preset,
         "seconds": round(time.monotonic() - started, 2),
     }
-    text = (
-        f"{output}: {summary['file_bytes']} bytes, {summary['bpp']:.3f} bpp, {summary['psnr']:.2f} dB "
-        f"(float32 network {summary['fp32_psnr']:.2f} dB), {summary['parameters']} parameters"
-    )
-    print_result(text, as_json=summary if json_output else None)
-
-
-def _modulation(
-    library: Any,
-    coding: str,
-    atoms: int | None,
-    n_bytes: int | None,
-    psnr: float | None,
-    preset: str,
-    device: Device,
-) -> Any:
-    options = {} if atoms is None else {"n_atoms": atoms}
-    return library.Modulation(coding, max_bytes=n_bytes, min_psnr=psnr, preset=preset, device=device.value, **options)
-
-
-def _encoding_summary(picture: NDArray[np.uint8], encoding: Any) -> dict[str, Any]:
-    result = encoding.field
-    return report.summary(result) | {
-        "psnr": round(metrics.psnr(picture, result.to_uint8()), 4),
-        "fp32_psnr": round(encoding.float_psnr, 4),
-        "bpp": round(metrics.bits_per_sample(len(result.data), picture.shape[:2]), 5),
-    }
+    print_result(f"{output}: {picture_line(summary)}", as_json=summary if json_output else None)
 
 
 @app.command()
@@ -211,7 +137,7 @@ def encode_set(
     psnr: Quality = None,
     coding: Annotated[ShiftTool, typer.Option(help="Coding tool of the files on the base.")] = ShiftTool.SCALAR,
     atoms: Atoms = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
     device: Where = Device.AUTO,
     force: Force = False,
     json_output: Json = False,
@@ -229,7 +155,10 @@ def encode_set(
     pictures = [image.read_image(source) for source in sources]
     started = time.monotonic()
     library = torch_api()
-    way = _modulation(library, coding.value, atoms, n_bytes, psnr, preset, device)
+    n_atoms = {} if atoms is None else {"n_atoms": atoms}
+    way = library.Modulation(
+        coding.value, max_bytes=n_bytes, min_psnr=psnr, preset=preset.value, device=device.value, **n_atoms
+    )
     with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
         encoded = library.encode_set(pictures, way, base_bytes=base_bytes, seed=seed, on_progress=on_progress)
     digest = encoded.base.state_digest.hex()
@@ -238,7 +167,7 @@ def encode_set(
     files = []
     for path, picture, encoding in zip(paths, pictures, encoded.encodings, strict=True):
         write_atomically(path, encoding.field.data)
-        files.append({"file": str(path)} | _encoding_summary(picture, encoding))
+        files.append({"file": str(path)} | picture_summary(picture, encoding))
     summary = {
         "schema": report.SCHEMA,
         "base": {"file": str(base_path), "state_digest": digest} | report.summary(encoded.base),

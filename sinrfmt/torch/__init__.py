@@ -18,6 +18,7 @@ from sinrfmt.torch.grid_files import GridPreset, encode_grid, grid_preset_of, gr
 from sinrfmt.torch.importing import Imported, import_checkpoint, lossless, points_for, signal_for
 from sinrfmt.torch.modulations import EncodedSet, Modulation, encode_on_base, encode_set
 from sinrfmt.torch.modules import FieldModule
+from sinrfmt.torch.pictures import encode_picture
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.signals import Signal, image_signal
 
@@ -38,6 +39,7 @@ __all__ = [
     "encode",
     "encode_grid",
     "encode_on_base",
+    "encode_picture",
     "encode_set",
     "export_field",
     "export_into",

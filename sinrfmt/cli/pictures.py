@@ -1,0 +1,119 @@
+"""What the verbs that encode pictures have in common: their options, and what they say about a file."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from sinrfmt import metrics, report
+from sinrfmt.cli.options import Device
+from sinrfmt.faults import error
+from sinrfmt.pictures import FieldKind, PictureOptions
+from sinrfmt.registry import Coding, ContextId
+
+
+class PicturePreset(StrEnum):
+    FAST = "fast"
+    BALANCED = "balanced"
+    BEST = "best"
+    PYRAMID = "pyramid"
+    SHACIRA = "shacira"
+
+
+class ContextName(StrEnum):
+    FACTORISED = "factorised"
+    INTERLACED = "interlaced"
+    SERIAL = "serial"
+
+
+class CodingTool(StrEnum):
+    SCALAR = "scalar"
+    SPARSE = "sparse"
+    SINR_PAPER = "sinr-paper"
+
+
+class PayloadCoding(StrEnum):
+    PACKED = "packed"
+    RANS = "rans"
+    ZLIB = "zlib"
+    BROTLI = "brotli"
+    ZSTANDARD = "zstandard"
+
+
+Preset = Annotated[
+    PicturePreset | None, typer.Option(help="How much work to do; balanced, for grids pyramid, when not given.")
+]
+BitsPerPixel = Annotated[float | None, typer.Option("--bpp", min=0, help="Bits per pixel at most.")]
+FieldOption = Annotated[FieldKind, typer.Option(help="What holds the signal.")]
+Context = Annotated[ContextName, typer.Option(help="What predicts a pyramid's latents.")]
+Tool = Annotated[
+    CodingTool, typer.Option(help="Way to code the weights; scalar takes the trellis where it is the better one.")
+]
+Payload = Annotated[
+    PayloadCoding | None, typer.Option(help="Payload coding; brotli for sinr-paper, else rans, when not given.")
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")]
+ShiftedBase = Annotated[
+    Path | None, typer.Option(metavar="BASE.sinr", help="Only shift the biases of this file (see encode-set).")
+]
+
+
+def picture_options(
+    *,
+    preset: PicturePreset | None,
+    n_bytes: int | None,
+    bpp: float | None,
+    psnr: float | None,
+    field: FieldKind,
+    context: ContextName,
+    coding: CodingTool,
+    payload: PayloadCoding | None,
+    seed: int,
+    device: Device,
+    base: Path | None,
+    atoms: int | None,
+) -> PictureOptions:
+    """The request that the options make.
+
+    Raises:
+        UsageError: they do not go together, or the base cannot be read.
+    """
+    try:
+        base_bytes = None if base is None else base.read_bytes()
+    except OSError as failure:
+        raise error("USAGE", f"{base}: {failure.strerror}") from failure
+    return PictureOptions(
+        preset=None if preset is None else preset.value,
+        max_bytes=n_bytes,
+        max_bpp=bpp,
+        min_psnr=psnr,
+        field=field,
+        context=ContextId[context.name],
+        weight_coding=coding.value,
+        coding=None if payload is None else Coding[payload.name],
+        base=base_bytes,
+        n_atoms=atoms,
+        seed=seed,
+        device=device.value,
+    )
+
+
+def picture_summary(picture: NDArray[np.uint8], encoding: Any) -> dict[str, Any]:
+    """What is said about the file of a picture."""
+    result = encoding.field
+    return report.summary(result) | {
+        "psnr": round(metrics.psnr(picture, result.to_uint8()), 4),
+        "fp32_psnr": round(encoding.float_psnr, 4),
+        "bpp": round(metrics.bits_per_sample(len(result.data), picture.shape[:2]), 5),
+    }
+
+
+def picture_line(summary: dict[str, Any]) -> str:
+    """The same in a few words."""
+    return (
+        f"{summary['file_bytes']} bytes, {summary['bpp']:.3f} bpp, {summary['psnr']:.2f} dB "
+        f"(float32 network {summary['fp32_psnr']:.2f} dB), {summary['parameters']} parameters"
+    )

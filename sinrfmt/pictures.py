@@ -1,0 +1,93 @@
+"""What the file of a picture is to be: all that an encoder can be asked for, without an encoder.
+
+The command line checks a request with it, and a batch knows from it what is finished, before torch is imported. Nothing
+here is normative.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from sinrfmt.faults import error
+from sinrfmt.registry import Coding, ContextId
+
+GRID_PRESETS = ("pyramid", "shacira")
+SHIFT_CODINGS = ("scalar", "sparse")
+
+
+class FieldKind(StrEnum):
+    MLP = "mlp"
+    GRID = "grid"
+    AUTO = "auto"
+
+
+DEFAULT_PRESETS = {FieldKind.GRID: "pyramid", FieldKind.MLP: "balanced", FieldKind.AUTO: "balanced"}
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """How a picture is to be encoded.
+
+    Attributes:
+        preset: how much work to do; None for ``balanced``, for grids ``pyramid``.
+        max_bytes, max_bpp, min_psnr: size of the file, bits per pixel, PSNR in dB; at most one of the three.
+        field: what holds the signal; ``auto`` goes by the preset.
+        context: what predicts a pyramid's latents.
+        weight_coding: ``scalar``, ``sparse`` or ``sinr-paper``.
+        coding: payload coding; None for that of the weight coding.
+        base: the bytes of a file of which only the biases are shifted.
+        n_atoms: numbers of a layer, with a base and ``sparse``.
+        seed: of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` or any torch device.
+
+    Raises:
+        UsageError: options that do not go together.
+    """
+
+    preset: str | None = None
+    max_bytes: int | None = None
+    max_bpp: float | None = None
+    min_psnr: float | None = None
+    field: FieldKind = FieldKind.AUTO
+    context: ContextId = ContextId.INTERLACED
+    weight_coding: str = "scalar"
+    coding: Coding | None = None
+    base: bytes | None = None
+    n_atoms: int | None = None
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if sum(target is not None for target in (self.max_bytes, self.max_bpp, self.min_psnr)) > 1:
+            raise error("USAGE", "--bytes, --bpp and --psnr exclude each other")
+        if (
+            self.preset is not None
+            and self.field is not FieldKind.AUTO
+            and self.is_grid != (self.field is FieldKind.GRID)
+        ):
+            raise error("USAGE", f"--preset {self.preset} does not go with --field {self.field.value}")
+        if self.base is None and self.n_atoms is not None:
+            raise error("USAGE", "--atoms goes with --base")
+        if self.base is not None and (self.coding is not None or self.weight_coding not in SHIFT_CODINGS):
+            raise error("USAGE", "--base goes with --coding scalar or sparse, and without --payload")
+        if self.is_grid and (self.base is not None or self.coding is not None or self.weight_coding != "scalar"):
+            raise error("USAGE", "grids go without --base, --coding and --payload")
+
+    @property
+    def chosen_preset(self) -> str:
+        return self.preset or DEFAULT_PRESETS[self.field]
+
+    @property
+    def is_grid(self) -> bool:
+        return self.chosen_preset in GRID_PRESETS
+
+    def budget(self, sizes: Sequence[int]) -> int | None:
+        """Bytes at most for a picture of (rows, columns)."""
+        return self.max_bytes if self.max_bpp is None else int(self.max_bpp * sizes[0] * sizes[1] / 8)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """Everything here that a file depends on, as JSON; the base by its digest."""
+        base = None if self.base is None else hashlib.sha256(self.base).hexdigest()
+        return asdict(self) | {"preset": self.chosen_preset, "base": base}

@@ -1,0 +1,38 @@
+"""A picture and a request to a file, by whichever of the encoders the request is for."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sinrfmt
+from sinrfmt.pictures import PictureOptions
+from sinrfmt.torch.encoder import StageProgress
+from sinrfmt.torch.files import Encoding, encode
+from sinrfmt.torch.grid_files import encode_grid
+from sinrfmt.torch.modulations import DEFAULT_ATOMS, Modulation, encode_on_base
+
+
+def encode_picture(
+    picture: NDArray[np.uint8], options: PictureOptions, *, on_progress: StageProgress | None = None
+) -> Encoding:
+    """Encode a picture as a network, as latents, or on a base.
+
+    Args:
+        picture: uint8[rows, columns, channels], 1 to 4 channels.
+        options: what the file is to be.
+        on_progress: called with (stage, done, in all, PSNR in dB).
+
+    Raises:
+        UsageError: the target cannot be reached, or the base does not fit.
+    """
+    budget, preset = options.budget(picture.shape[:2]), options.chosen_preset
+    common: dict[str, Any] = {"max_bytes": budget, "min_psnr": options.min_psnr, "device": options.device}
+    if options.base is not None:
+        n_atoms = DEFAULT_ATOMS if options.n_atoms is None else options.n_atoms
+        way = Modulation(options.weight_coding, n_atoms, preset=preset, **common)
+        return encode_on_base(picture, sinrfmt.loads(options.base), way)
+    common |= {"seed": options.seed, "on_progress": on_progress}
+    if options.is_grid:
+        return encode_grid(picture, preset=preset, context=options.context, **common)
+    return encode(picture, preset=preset, weight_coding=options.weight_coding, coding=options.coding, **common)

@@ -135,7 +135,9 @@ def build_index(offset: int, chunks: Sequence[tuple[bool, int]]) -> list[bytes]:
     pieces = [piece for run in runs for piece in run.pieces()]
     start = offset + FRAMING_BYTES + KIND_BYTES + ENTRY_BYTES * len(pieces)
     if start > PREFIX_BYTES:
-        raise error("USAGE", f"the PASS chunks stand in {len(pieces)} places, too many for a directory")
+        raise error(
+            "USAGE", f"a directory of {len(pieces)} entries does not fit the first {PREFIX_BYTES} bytes with HEAD"
+        )
     starts = list(accumulate((piece.index_bytes for piece in pieces), initial=start))
     entries = [
         layout.INDX_ENTRY.build({"first": piece.first, "offset": at, "length": piece.index_bytes})

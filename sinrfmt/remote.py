@@ -66,13 +66,24 @@ def open_source(url: str) -> Source:
 
 
 class HttpSource:
-    """A file on an HTTP server, read in ranges; of a server without ranges, in order from one answer."""
+    """A file on an HTTP server, read in ranges; of a server without ranges, in order from one answer.
 
-    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
-        """Nothing is requested yet. ``timeout`` in seconds is for each wait for the server."""
+    Attributes:
+        etag: of the first answer, or what was given; None before there is one, and where the server gives none.
+    """
+
+    def __init__(self, url: str, *, etag: str | None = None, timeout: float = TIMEOUT_SECONDS) -> None:
+        """Nothing is requested yet.
+
+        Args:
+            url: of the file.
+            etag: of an earlier download that goes on here; another file is SOURCE_CHANGED from the first answer on.
+            timeout: seconds for each wait for the server.
+        """
         self._url = url
         self._timeout = timeout
-        self._etag: str | None = None
+        self.etag = etag
+        self._is_known = etag is not None
         self._size: int | None = None
         self._reply: HTTPResponse | None = None
         self._at = 0  # offset in the file of the next byte of the reply
@@ -125,8 +136,8 @@ class HttpSource:
 
     def _request(self, offset: int, length: int) -> None:
         headers = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}
-        if self._etag is not None and not self._etag.startswith("W/"):
-            headers["If-Range"] = self._etag
+        if self.etag is not None and not self.etag.startswith("W/"):
+            headers["If-Range"] = self.etag
         self.n_requests += 1
         try:
             reply = urlopen(Request(self._url, headers=headers), timeout=self._timeout)
@@ -156,12 +167,12 @@ class HttpSource:
             raise error("USAGE", f"{self._url}: the server sends {reply.headers['Content-Encoding']} unasked")
         self._at, self._end, size = self._extent(reply)
         etag = reply.headers.get("ETag")
-        if self.n_requests > 1 and etag != self._etag:
-            raise error("SOURCE_CHANGED", f"{self._url} has ETag {etag} now and had {self._etag}", offset=offset)
+        if self._is_known and etag != self.etag:
+            raise error("SOURCE_CHANGED", f"{self._url} has ETag {etag} now and had {self.etag}", offset=offset)
         self._check_size(offset, size)
         if not self._at <= offset < self._end and size != offset:
             raise error("USAGE", f"{self._url}: bytes {self._at} to {self._end} came, {offset} was asked for")
-        self._etag = etag
+        self.etag, self._is_known = etag, True
         self._size = self._size if size is None else size
         self._reply = reply
 

@@ -19,6 +19,7 @@ from sinrfmt import edit, remote
 from sinrfmt.errors import UsageError
 from sinrfmt.registry import Coding
 from sinrfmt.remote import HttpSource, RemoteFile
+from sinrfmt.stream import Parser
 from tests.strategies import INDX, assert_error, header_of, make_file, seal, siren, split
 
 ROOT = Path(__file__).parents[1]
@@ -315,6 +316,48 @@ def test_a_connection_that_is_closed_without_an_answer_is_given_up(site: Any) ->
         sinrfmt.load(site.url)
     assert isinstance(caught.value.__cause__, OSError)
     assert len(site.asked) == remote.ATTEMPTS
+
+
+def test_a_first_request_that_fails_is_asked_again(site: Any) -> None:
+    site.answer = lambda handler, asked: len(site.asked) == 1
+    assert_right(sinrfmt.load(site.url), BIG)
+    assert len(site.asked) == 3
+
+
+RESUME = """
+import sys
+from pathlib import Path
+from sinrfmt.errors import SinrError
+from sinrfmt.remote import HttpSource
+from sinrfmt.stream import Parser, PassComplete
+url, etag, state, kept = sys.argv[1], sys.argv[2], *(Path(name).read_bytes() for name in sys.argv[3:])
+parser, source = Parser.restore(state, kept), HttpSource(url, etag=etag)
+try:
+    while piece := source.get_bytes(parser.n_bytes, 5000):
+        for event in parser.feed(piece):
+            if isinstance(event, PassComplete):
+                print(event.index, event.sha256.hex())
+    parser.close()
+except SinrError as failure:
+    print(failure.name, failure.offset)
+"""
+
+
+@pytest.mark.parametrize("has_changed", [False, True])
+def test_a_download_goes_on_in_another_process(site: Any, tmp_path: Path, has_changed: bool) -> None:
+    source, parser = HttpSource(site.url), Parser()
+    kept = source.get_bytes(0, BIG_ENDS[0] + 1000)
+    for _ in parser.feed(kept):
+        pass
+    (tmp_path / "state").write_bytes(parser.save())
+    (tmp_path / "kept").write_bytes(kept)
+    if has_changed:
+        site.data, site.etag = OTHER, '"two"'
+    command = [sys.executable, "-c", RESUME, site.url, source.etag, tmp_path / "state", tmp_path / "kept"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    digests = [sinrfmt.loads(BIG, passes=n + 1).weights_sha256 for n in range(4)]
+    whole = [f"{n} {digests[n]}" for n in range(1, 4)]
+    assert result.stdout.splitlines() == ([f"SOURCE_CHANGED {len(kept)}"] if has_changed else whole)
 
 
 def test_a_server_that_hangs_times_out(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:

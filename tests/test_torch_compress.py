@@ -54,7 +54,7 @@ def signal() -> Signal:
 @pytest.fixture(scope="module")
 def trained(signal: Signal) -> FieldModule:
     module = FieldModule(NETWORK, seed=5)
-    fit(module, signal, FitOptions(400, 5e-3), seed=5, device=CPU)
+    fit(module, signal, FitOptions(100, 5e-3), seed=5, device=CPU)
     return module
 
 

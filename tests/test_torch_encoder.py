@@ -11,9 +11,10 @@ from sinrfmt.errors import UsageError
 from sinrfmt.network import Network
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Coding
+from sinrfmt.torch import encoder
 from sinrfmt.torch.encoder import EncodedField, SizeOf, Target, encode_signal
 from sinrfmt.torch.files import WEIGHT_CODINGS, build, header_of
-from sinrfmt.torch.fit import measure
+from sinrfmt.torch.fit import FitOptions, Progress, fit, measure
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, bits_per_parameter, expected_bytes, network_for_bytes, preset_of, presets
 from sinrfmt.torch.rate import dequantise
@@ -101,6 +102,29 @@ def test_the_callers_measure_of_size_counts(signal: Signal) -> None:
     )
     assert 440 < encoded.n_bytes <= 500
     assert file_size(signal)(encoded.network, encoded.codes, encoded.seed) == encoded.n_bytes - 50
+
+
+def test_a_training_that_diverges_is_done_again_at_half_the_rate(
+    signal: Signal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def first_fails(
+        module: FieldModule,
+        signal: Signal,
+        options: FitOptions,
+        *,
+        seed: int,
+        device: torch.device,
+        on_progress: Progress | None = None,
+    ) -> float:
+        rates.append(options.learning_rate)
+        psnr = fit(module, signal, options, seed=seed, device=device, on_progress=on_progress)
+        return 0.0 if len(rates) == 1 else psnr
+
+    monkeypatch.setattr(encoder, "fit", first_fails)
+    encode(signal, Target(max_bytes=450))
+    assert rates[:2] == [PRESET.learning_rate, PRESET.learning_rate / 2]
 
 
 @pytest.mark.parametrize("target", [Target(max_bytes=60), Target(min_psnr=90.0)])

@@ -32,7 +32,7 @@ def test_every_layer_kind_learns(
     records = (LayerRecord(kind, 16, repeat=2), LayerRecord(RecordKind.LINEAR, 3))
     module = FieldModule(Network(2, 3, records, encoding), seed=1)
     before = measure(module, signal, device=CPU)
-    assert fit(module, signal, FitOptions(150), seed=1, device=CPU) > before + 4.0
+    assert fit(module, signal, FitOptions(300), seed=1, device=CPU) > before + 4.0
 
 
 @pytest.mark.parametrize("batch_size", [100, 10**6])

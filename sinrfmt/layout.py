@@ -242,6 +242,8 @@ OPTIONAL_BLOCK = Struct(
 
 _IS_WIDE = this.features_required & (1 << Feature.WIDE) != 0
 _IS_SEEDED = this.features_required & (1 << Feature.SEEDED) != 0
+_HAS_PARTS = this.features_required & (1 << Feature.PARTS) != 0
+_HAS_WIDTHS = this.features_required & (1 << Feature.WIDTHS) != 0
 _IS_BASED = this.features_required & (1 << Feature.SHARED_BASE) != 0
 
 HEAD = Struct(
@@ -316,6 +318,28 @@ HEAD = Struct(
     "n_records" / Field(Int8ul, "number of records", between("BAD_RECORD", 1, 255)),
     "records" / Array(this.n_records - 1, RECORD),
     "last_record" / LAST_RECORD,
+    "parts_offset" / Tell,
+    "parts"
+    / If(
+        _HAS_PARTS,
+        Struct(
+            "split" / Array(this._.in_dims, Field(Int16ul, "parts along an axis")),
+            "overlap_offset" / Tell,
+            "overlap" / Array(this._.in_dims, Field(Int16ul, "samples that a part has on the other side of its edges")),
+            "shared_offset" / Tell,
+            "shared"
+            / Field(Int8ul, "1: all tensors but the latents are shared", bits_clear("RESERVED_NOT_ZERO", 0xFE)),
+        ),
+    ),
+    "widths_offset" / Tell,
+    "active_width"
+    / If(
+        _HAS_WIDTHS,
+        Array(
+            lambda context: (context.n_passes - 1) * sum(r.kind in LAYER_KINDS for r in context.records),
+            Field(Int16ul, "units of a layer record after the pass"),
+        ),
+    ),
     "base_offset" / Tell,
     "base_digest" / If(_IS_BASED, Field(Bytes(16), "names the base, clause 9.8")),
     "optional_blocks" / Array(lambda context: context.features_optional.bit_count(), OPTIONAL_BLOCK),
@@ -333,6 +357,9 @@ PASS_HEADER = Struct(
     ),
     "pass" / Field(Int8ul, "number of the pass, from 0"),
     "acc_crc" / Field(Int32ul, "CRC-32 of the integer weights, clause 7.5"),
+)
+PASS_PART = Struct(
+    "part" / Field(Int16ul, "number of the part; 65535: the shared tensors"),
 )
 
 # 7.3: bits of the tensor table, LSB first. (name, bits, meaning)

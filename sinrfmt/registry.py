@@ -172,7 +172,7 @@ class Law(IntEnum):
 
 
 # Reserved ids: their fields are fixed, a decoder of this version may refuse them as unsupported.
-RESERVED_FEATURES = frozenset({Feature.PARTS, Feature.WIDTHS, Feature.EXACT})
+RESERVED_FEATURES = frozenset({Feature.EXACT})
 KINDS_WITH_OMEGA = frozenset(
     {RecordKind.SINE, RecordKind.GAUSSIAN, RecordKind.GABOR, RecordKind.FINER, RecordKind.FILTER}
 )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from reference_decoder.errors import DecodeError
 from reference_decoder.generator import fourier_integers
 from reference_decoder.head import (
+    BLOCKS_OF_PASS,
     ELU,
     FILTER,
     FINER,
@@ -30,6 +32,7 @@ from reference_decoder.head import (
     Head,
     Record,
     Step,
+    Tensor,
 )
 from reference_decoder.lattice import (
     interpolated,
@@ -62,22 +65,31 @@ ACTIVATIONS: dict[int, Callable[[Floats], Floats]] = {
 class Field:
     """A decoded field.
 
-    weights: binary32 tensors in table order; weights_sha256: hex, of the last pass; passes: how many were decoded;
-    acc_crc: one for each PASS chunk decoded.
+    values: binary32, of all tensors in table order; weights_sha256: hex, of the last pass; passes: how many were
+    decoded; acc_crc: one for each PASS chunk decoded.
     """
 
     head: Head
-    weights: list[Floats]
+    values: Floats
     weights_sha256: str
     passes: int
     acc_crc: list[int]
+
+    @cached_property
+    def weights(self) -> list[Floats]:
+        """The tensors in table order."""
+        return shaped(self.values, self.head.tensors)
+
+    def network(self) -> "Network":
+        """The function that the weights make after the passes decoded."""
+        return Network(self.head, self.weights, self.passes)
 
     def sample(self, coords: npt.ArrayLike) -> Floats:
         """Values (n, out_channels) at coordinates (n, in_dims), not clamped."""
         points = np.asarray(coords, np.float32)
         check_output(len(points), self.head)
         found = np.empty((len(points), self.head.out_channels), np.float32)
-        network = Network(self.head, self.weights)
+        network = self.network()
         for block in sample_blocks(len(points), self.head):
             found[block] = network(points[block])
         return found
@@ -91,7 +103,7 @@ class Field:
         n = math.prod(shape)
         check_output(n, self.head)
         found = np.empty((n, self.head.out_channels), np.float32)
-        network = Network(self.head, self.weights)
+        network = self.network()
         for block in sample_blocks(n, self.head):
             is_native = shape == self.head.grid
             found[block] = network.native(block) if is_native else network(grid_coordinates(self.head, shape, block))
@@ -115,6 +127,12 @@ class Field:
         if size is None and not any(self.head.grid):
             raise DecodeError("USAGE", None, "the file has no native grid: a size or coordinates are needed")
         return tuple(self.head.grid if size is None else size)
+
+
+def shaped(values: Floats, tensors: list[Tensor]) -> list[Floats]:
+    """The tensors that follow each other in an array, each in its shape."""
+    ends = np.cumsum([tensor.size for tensor in tensors])
+    return [values[end - t.size : end].reshape(t.shape) for t, end in zip(tensors, ends, strict=True)]
 
 
 def check_output(n: int, head: Head) -> None:
@@ -170,17 +188,14 @@ class Network:
     order."
     """
 
-    def __init__(self, head: Head, weights: list[Floats]) -> None:
+    def __init__(self, head: Head, weights: list[Floats], passes: int) -> None:
         self.head = head
         self.steps: list[tuple[Step, Callable[[Floats], Floats]]] = []
-        tensors = iter(weights)
+        matrices, rest = layer_weights(head, weights, passes)
         for step in head.steps:
-            if step.record.kind == INPUT:
-                self.steps.append((step, coordinates_of(step.record)))
-                continue
-            matrix, bias = next(tensors), next(tensors) if step.record.has_bias else None
-            self.steps.append((step, step_function(head, step, matrix, bias)))
-        rest = list(tensors)
+            is_input = step.record.kind == INPUT
+            function = coordinates_of(step.record) if is_input else step_function(head, step, *next(matrices))
+            self.steps.append((step, function))
         self.features: Floats | None = None  # of a pyramid, on the lattice
         self.values: Floats | None = None  # of lattice filters, on the lattice
         if head.records[0].kind != PYRAMID:
@@ -272,20 +287,68 @@ def joined(h: Floats, outputs: list[Floats]) -> Floats:
     return np.concatenate([h, *outputs], axis=-1) if outputs else h
 
 
-def step_function(head: Head, step: Step, matrix: Floats, bias: Floats | None) -> Callable[[Floats], Floats]:
+@dataclass(frozen=True)
+class Block:
+    """A part of a weight matrix, from `row` and `column` on; the whole of it without the feature WIDTHS."""
+
+    row: int
+    column: int
+    matrix: Floats
+
+
+def layer_weights(
+    head: Head, weights: list[Floats], passes: int
+) -> tuple[Iterator[tuple[list[Block], Floats | None]], list[Floats]]:
+    """The blocks and the bias of each layer, in order, and the tensors that are of no layer.
+
+    §13.2: "units that are not there yet have weights of 0 on their way to the last layer, so that a decoder may leave
+    them out."
+    """
+    n = len(head.layers)
+    blocks: list[list[Block]] = [[] for _ in range(n)]
+    biases: list[list[Floats]] = [[] for _ in range(n)]
+    rest = []
+    for tensor, values in zip(head.tensors, weights, strict=True):
+        index, is_bias = divmod(tensor.ordinal % BLOCKS_OF_PASS, 2)
+        if index >= n:
+            rest.append(values)
+        elif tensor.begins < passes:
+            if is_bias:
+                biases[index].append(values)
+            else:
+                blocks[index].append(Block(tensor.row, tensor.column, values))
+    joined_biases = [np.concatenate(parts) if parts else None for parts in biases]
+    return iter(zip(blocks, joined_biases, strict=True)), rest
+
+
+def product(x: Floats, blocks: list[Block]) -> Floats:
+    """W x, W not made in full: it may have far more numbers than the blocks.
+
+    §13.2: "The weights that belong to no block, those of a unit and the inputs that came after it, are 0."
+    """
+    if len(blocks) == 1:
+        return x[:, : blocks[0].matrix.shape[1]] @ blocks[0].matrix.T
+    t = np.zeros((len(x), max(block.row + len(block.matrix) for block in blocks)), np.float32)
+    for block in blocks:
+        rows, columns = block.matrix.shape
+        t[:, block.row : block.row + rows] += x[:, block.column : block.column + columns] @ block.matrix.T
+    return t
+
+
+def step_function(head: Head, step: Step, blocks: list[Block], bias: Floats | None) -> Callable[[Floats], Floats]:
     """The function of a record with weights."""
     if step.record.kind in LATTICE_FILTERS:
-        return lattice_filter(step, head.records[0].halved, matrix, bias)
-    return layer(step, matrix, bias)
+        return lattice_filter(step, head.records[0].halved, blocks[0].matrix, bias)
+    return layer(step, blocks, bias)
 
 
-def layer(step: Step, matrix: Floats, bias: Floats | None) -> Callable[[Floats], Floats]:
+def layer(step: Step, blocks: list[Block], bias: Floats | None) -> Callable[[Floats], Floats]:
     """§16.3: "h = act(omega * (W x + b))"; "b is 0 where there is no bias"."""
     omega, scale = np.float32(step.record.omega), np.float32(step.record.scale)
     kind = step.record.activation
 
     def apply(x: Floats) -> Floats:
-        t = complex_product(x, matrix) if step.is_complex else x @ matrix.T
+        t = complex_product(x, blocks[0].matrix) if step.is_complex else product(x, blocks)
         if bias is not None:
             t += bias
         if kind == GABOR:

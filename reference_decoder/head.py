@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 from reference_decoder.container import Payload
@@ -10,7 +11,8 @@ from reference_decoder.errors import DecodeError
 from reference_decoder.limits import LEVELS, Level
 
 CORE, MAIN = 1, 2
-WIDE, SEEDED, HAS_TRELLIS, HAS_SPARSE, HAS_GRID, SHARED_BASE = FEATURES = [1 << bit for bit in (0, 1, 2, 3, 4, 7)]
+FEATURES = [1 << bit for bit in (0, 1, 2, 3, 4, 6, 7)]
+WIDE, SEEDED, HAS_TRELLIS, HAS_SPARSE, HAS_GRID, WIDTHS, SHARED_BASE = FEATURES
 KNOWN_FEATURES = sum(FEATURES)  # the others of clause 6.1 are reserved
 QUALITY = 0
 MODALITIES = range(1, 9)
@@ -34,6 +36,7 @@ FACTORISED, INTERLACED, SERIAL = CONTEXTS = range(3)
 GRID_DECODER, PYRAMID_FILTER = 65536, 65536
 CONTEXT_TENSORS, CONTEXT_OUTPUTS, LATENT_LEVELS = 65552, 65584, 65792
 WEIGHTS, CONTEXT, LATENTS = range(3)  # how a tensor is coded
+BLOCKS_OF_PASS = 1 << 20  # §13.2: the ordinals "2^20·g + 2l"
 COARSE_INPUTS = 11
 
 
@@ -136,7 +139,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A weight matrix (out, in) or a bias (out), with its ordinal of clause 6.7."""
+    """A weight matrix (out, in) or a bias (out), with its ordinal of clause 6.7; or a block of one (clause 13.2)."""
 
     ordinal: int
     shape: tuple[int, ...]
@@ -144,6 +147,9 @@ class Tensor:
     has_base: bool = False
     role: int = WEIGHTS
     level: int = 0  # of latents
+    begins: int = 0  # §7.3: "A tensor *begins* in pass 0, or in the pass that clause 13.2 gives."
+    row: int = 0  # of the whole matrix or bias, where a block has its first one
+    column: int = 0
 
     @property
     def size(self) -> int:
@@ -204,6 +210,8 @@ class Head:
     seed: int = 0
     n_records_at: int = 0
     records: list[Record] = field(default_factory=list)
+    active_width: list[int] = field(default_factory=list)
+    active_width_at: int = 0
     base_digest: bytes = b""
     base_digest_at: int = 0
     quality_length: int | None = None
@@ -224,7 +232,7 @@ class Head:
             return encoded_width(first, self.in_dims)
         return 0 if first.kind == INPUT else self.in_dims
 
-    @property
+    @cached_property
     def steps(self) -> list[Step]:
         """§6.7: "The records follow in order. A record of the groups
         layer and lattice_filter is `repeat` layers"."""
@@ -252,8 +260,26 @@ class Head:
         return [self.first_values] + [step.after for step in self.steps]
 
     @property
+    def growing(self) -> list[Record]:
+        """§13.2: "each record of the groups layer and lattice_filter but the last"; only the last record is the last
+        one.
+        """
+        return [record for record in self.records[:-1] if record.is_layer]
+
+    def units(self, number: int) -> list[int]:
+        """c[g, l] of clause 13.2 for all layers but the last, g being `number`.
+
+        §13.2: "a record with a repeat has as many in each of its layers. After the last pass all are there."
+        """
+        n = len(self.growing)
+        active = self.active_width[number * n : (number + 1) * n] or [record.width for record in self.growing]
+        return [c for record, c in zip(self.growing, active, strict=True) for _ in range(record.repeat)]
+
+    @cached_property
     def tensors(self) -> list[Tensor]:
         """§6.7: "*Table order* is ascending ordinal." """
+        if self.features & WIDTHS:
+            return blocks_of_layers(self)
         tensors, has_base = [], bool(self.features & SHARED_BASE)
         for index, step in enumerate(self.layers):
             # "has the tensors of ordinals 2l, its weights (out, in), and 2l + 1, its bias (out), which is absent if bit
@@ -279,6 +305,44 @@ def encoded_width(record: Record, dims: int) -> int:
         features = record.feature_dim * (1 if record.flags & 1 else record.n_levels)
         return features + (dims if record.flags & 2 else dims - record.n_axes)
     return record.n_levels if record.kind == PYRAMID else dims
+
+
+def blocks_of_layers(head: Head) -> list[Tensor]:
+    """§13.2: "the tensors of layer l are the *blocks*"; "A block without entries does not exist." """
+    found = []
+    layers, first = head.layers, head.first_values
+    inputs_before = [0] * len(layers)  # "d[-1, l] = 0"; "c[-1, l] = 0" for d[-1, l + 1]
+    for g in range(head.n_passes):
+        # "the inputs of layer l after pass g, which are c[g, l - 1] and for the first layer the outputs of the input
+        # encoding or the coordinates"
+        inputs = [first, *head.units(g)]
+        for index, step in enumerate(layers[:-1]):
+            # "rows from c[g-1, l] on, columns from 0 on"; c[g, l] is d[g, l + 1]
+            row = inputs_before[index + 1]
+            rows = inputs[index + 1] - row
+            found += layer_blocks(step.record, g, index, (rows, inputs[index]), row=row)
+        # "rows from 0 on, columns from d[g-1, l] on"
+        column = inputs_before[-1]
+        shape = layers[-1].rows, inputs[-1] - column
+        found += layer_blocks(layers[-1].record, g, len(layers) - 1, shape, column=column)
+        inputs_before = inputs
+    return found
+
+
+def layer_blocks(
+    record: Record, g: int, index: int, shape: tuple[int, int], row: int = 0, column: int = 0
+) -> list[Tensor]:
+    """The blocks of a layer that begin in pass g: of its weights, and of its bias.
+
+    §13.2: "bias of layer l but the last: rows from c[g-1, l] on; of the last layer: all rows, g = 0 only".
+    """
+    if 0 in shape:
+        return []
+    ordinal = BLOCKS_OF_PASS * g + 2 * index
+    found = [Tensor(ordinal, shape, record, begins=g, row=row, column=column)]
+    if record.has_bias and column == 0:  # those of the last layer that begin later have a column above 0
+        found.append(Tensor(ordinal + 1, shape[:1], record, begins=g, row=row))
+    return found
 
 
 def grid_tensors(record: Record, has_base: bool) -> list[Tensor]:
@@ -354,24 +418,29 @@ def read_head(p: Payload) -> Head:
     """Read HEAD; every number in it is within the level's limits afterwards.
 
     §5.5: "Then CON-10 is applied to the end, and then the rules that span fields in the order of their numbers (of
-    clause 6: HED-13, HED-14 and GRD-1 to GRD-3 before HED-8), each to all records in order before the next rule."
+    clause 6: HED-13, HED-14, GRD-1 to GRD-3, PRT-1 to PRT-4, WID-1 and WID-2 before HED-8), each to all records in
+    order before the next rule."
     """
     head = Head()
     read_fixed_fields(p, head)
     read_grid(p, head)
     read_seed(p, head)
     read_records(p, head)
+    read_active_width(p, head)
     read_base_digest(p, head)
     read_optional_blocks(p, head)
     p.finish()
     check_grid(head)
     check_records(head)
-    # "HED-13, HED-14 and GRD-1 to GRD-3 before HED-8"; §9.6.2: "GRD-4 after HED-12."
+    # §9.6.2: "GRD-1 to GRD-3 are checked between HED-14 and PRT-1, GRD-4 after HED-12."
     check_inputs(head)
     check_outputs(head)
     check_grid_axes(head)
     check_pyramid(head)
     check_lattice_filters(head)
+    if head.features & WIDTHS:
+        check_growth(head)
+        check_active_width(head)
     check_limits(head)
     check_features(head)
     check_optional_blocks(head)
@@ -612,6 +681,17 @@ BODIES: dict[int, Callable[[Payload, Record], None]] = {
 }
 
 
+def read_active_width(p: Payload, head: Head) -> None:
+    """§6.1: "units of a layer record after the pass"; there with the feature WIDTHS.
+
+    §13.2: "`active_width` gives for each pass but the last, pass by pass, the units of each record of the groups layer
+    and lattice_filter but the last that are there after it".
+    """
+    head.active_width_at = p.at
+    if head.features & WIDTHS:
+        head.active_width = [p.unsigned(2) for _ in range((head.n_passes - 1) * len(head.growing))]
+
+
 def read_base_digest(p: Payload, head: Head) -> None:
     """§6.1: "names the base, clause 9.8"; there with the feature SHARED_BASE."""
     if head.features & SHARED_BASE:
@@ -709,6 +789,30 @@ def check_grid_feature(head: Head) -> None:
     has_record, has_feature = head.records[0].is_latent, bool(head.features & HAS_GRID)
     if has_record != has_feature:
         raise DecodeError("FEATURE_MISMATCH", head.records[0].kind_at if has_record else head.features_at)
+
+
+def check_growth(head: Head) -> None:
+    """WID-1 §13.2: "`FEATURE_MISMATCH`, at features_required: WIDTHS with n_passes = 1, with SHARED_BASE, with a GRID
+    or PYRAMID, with a record that is neither an input encoding nor of the group layer, or with a GABOR; or no
+    active_width is below its record's width."
+    """
+    allowed = (*LAYER_KINDS, FOURIER, FOURIER_SEEDED)
+    others = any(record.kind not in allowed or record.kind == GABOR for record in head.records)
+    widths = [record.width for record in head.growing] * (head.n_passes - 1)
+    grows = any(active < width for active, width in zip(head.active_width, widths, strict=True))
+    if others or head.features & SHARED_BASE or not grows:  # with n_passes = 1 there is no active_width
+        raise DecodeError("FEATURE_MISMATCH", head.features_at)
+
+
+def check_active_width(head: Head) -> None:
+    """WID-2 §13.2: "active_width is from 1 to the width of its record, and not below that of the pass before
+    (`BAD_RECORD`, at active_width, the entry at fault)."
+    """
+    n = len(head.growing)
+    least = [1] * n + head.active_width
+    for index, active in enumerate(head.active_width):
+        if not least[index] <= active <= head.growing[index % n].width:
+            raise DecodeError("BAD_RECORD", head.active_width_at + 2 * index)
 
 
 def check_limits(head: Head) -> None:

@@ -43,6 +43,12 @@ def decode(
         if not (partial and error.name == "TRUNCATED" and file.digests):
             raise
     check_hashes(file.hashes, file.digests)
+    if file.progress.groups:
+        # §17: "A chunk that is cut is not used, nor are the parts of a pass of which a part is missing." They have
+        # changed the state, and LIM-2 has no room for a copy of it.
+        passes = file.progress.passes
+        file = File(memoryview(data), passes, base)
+        file.read()
     return file.field()
 
 
@@ -127,11 +133,15 @@ class File:
         return base.decoded.states
 
     def read_pass(self, chunk: Chunk) -> None:
-        crc = decode_pass(self.data, chunk, self.head, self.decoded, self.progress.passes)
-        self.acc_crcs.append(crc)
-        changed = self.decoded.changed or not self.digests
-        self.digests.append(weights_sha256(self.decoded.states.load()) if changed else self.digests[-1])
-        self.progress.passes += 1
+        progress, decoded = self.progress, self.decoded
+        self.acc_crcs.append(decode_pass(self.data, chunk, decoded, progress.passes, progress.groups))
+        progress.groups += 1
+        if progress.groups < self.head.n_groups:
+            return
+        changed = decoded.changed or not self.digests
+        self.digests.append(weights_sha256(decoded.states.all()) if changed else self.digests[-1])
+        decoded.changed = False
+        progress.passes, progress.groups = progress.passes + 1, 0
 
     def field(self) -> Field:
         """The field of the passes decoded."""

@@ -11,6 +11,7 @@ from reference_decoder.head import (
     FOURIER_SEEDED,
     HAS_GRID,
     INPUT,
+    PARTS,
     RAW,
     SHARED_BASE,
     WIDTHS,
@@ -50,8 +51,8 @@ def rebase(head: Head, states: States) -> None:
     """
     base = states.head
     # "either file has a GRID or PYRAMID; the base has PARTS or WIDTHS"
-    is_plain = not base.features & (SHARED_BASE | HAS_GRID | WIDTHS) and not head.features & HAS_GRID
-    is_named = is_plain and state_digest(states.load()) == head.base_digest
+    is_plain = not base.features & (SHARED_BASE | HAS_GRID | PARTS | WIDTHS) and not head.features & HAS_GRID
+    is_named = is_plain and state_digest(states.load(0)) == head.base_digest
     if not is_named or network_form(base) != network_form(head):
         raise DecodeError("BASE_MISMATCH", head.base_digest_at)
     states.head = head

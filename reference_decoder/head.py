@@ -2,22 +2,26 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, reduce
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from reference_decoder.container import Payload
 from reference_decoder.errors import DecodeError
 from reference_decoder.limits import LEVELS, Level
+from reference_decoder.parts import Axis
 
 CORE, MAIN = 1, 2
-FEATURES = [1 << bit for bit in (0, 1, 2, 3, 4, 6, 7)]
-WIDE, SEEDED, HAS_TRELLIS, HAS_SPARSE, HAS_GRID, WIDTHS, SHARED_BASE = FEATURES
+WIDE, SEEDED, HAS_TRELLIS, HAS_SPARSE, HAS_GRID, PARTS, WIDTHS, SHARED_BASE = FEATURES = [1 << bit for bit in range(8)]
 KNOWN_FEATURES = sum(FEATURES)  # the others of clause 6.1 are reserved
 QUALITY = 0
 MODALITIES = range(1, 9)
 COORDS = (0, 1, 2, 3, 15)
-BOX = 15
+CENTRES, BOX = 0, 15
 VALUES = (0, 1, 2)
 GENERATORS = (1,)
 DICTIONARY_LAWS = (0, 1)
@@ -36,6 +40,7 @@ FACTORISED, INTERLACED, SERIAL = CONTEXTS = range(3)
 GRID_DECODER, PYRAMID_FILTER = 65536, 65536
 CONTEXT_TENSORS, CONTEXT_OUTPUTS, LATENT_LEVELS = 65552, 65584, 65792
 WEIGHTS, CONTEXT, LATENTS = range(3)  # how a tensor is coded
+SHARED_PART, PARTS_END = 65535, 65534  # numbers of clause 13.1
 BLOCKS_OF_PASS = 1 << 20  # §13.2: the ordinals "2^20·g + 2l"
 COARSE_INPUTS = 11
 
@@ -210,6 +215,12 @@ class Head:
     seed: int = 0
     n_records_at: int = 0
     records: list[Record] = field(default_factory=list)
+    split: tuple[int, ...] = ()
+    split_at: int = 0
+    overlap: tuple[int, ...] = ()
+    overlap_at: int = 0
+    shared: bool = False
+    shared_at: int = 0
     active_width: list[int] = field(default_factory=list)
     active_width_at: int = 0
     base_digest: bytes = b""
@@ -258,6 +269,85 @@ class Head:
     def widths(self) -> list[int]:
         """How many current values there are at first and after every step."""
         return [self.first_values] + [step.after for step in self.steps]
+
+    @property
+    def n_parts(self) -> int:
+        """§13.1: "There are P parts, the product of them, numbered in C order."; 1 without the feature PARTS."""
+        return math.prod(self.split)
+
+    @property
+    def n_groups(self) -> int:
+        """PASS chunks of a pass. What one of them codes is called a group of tensors here.
+
+        §13.1: "In each pass one PASS chunk codes the shared tensors, if there are any, with `part` 65535; then one PASS
+        chunk for each part, `part` = 0 … P - 1, codes the tensors of that part."
+        """
+        return self.n_parts + self.shared
+
+    def part_of(self, group: int) -> int:
+        """The field `part` of a group's chunk."""
+        return SHARED_PART if self.shared and group == 0 else group - self.shared
+
+    @cached_property
+    def axes(self) -> list[Axis]:
+        """The parts along each axis."""
+        return [Axis(*numbers) for numbers in zip(self.grid, self.split, self.overlap, strict=True)]
+
+    def part_index(self, part: int) -> tuple[int, ...]:
+        """The number of a part along each axis."""
+        return tuple(int(k) for k in np.unravel_index(part, self.split))
+
+    def part(self, part: int) -> "Head":
+        """The HEAD of a file that holds a part alone.
+
+        §13.1: "Wherever this text speaks of the native grid in connection with a part's tensors (clause 9.6.2) or
+        values (clauses 16.1 to 16.6) it is the part lattice, as if that were the whole grid."
+        """
+        return self.of_lattice(
+            tuple(int(axis.size[k]) for axis, k in zip(self.axes, self.part_index(part), strict=True))
+        )
+
+    @cached_property
+    def of_lattice(self) -> Callable[[tuple[int, ...]], "Head"]:
+        """`part` for the sizes of its lattice; neighbours often have the same."""
+        features = self.features & ~PARTS
+        return lru_cache(8)(
+            lambda grid: replace(self, grid=grid, features=features, split=(), overlap=(), shared=False)
+        )
+
+    def group_tensors(self, group: int) -> list[Tensor]:
+        """The tensors of a group, in table order.
+
+        §13.1: "With `shared` = 1 the tensors with ordinals below 65792, that is all but the latents, are *shared*:
+        there is one of each for all parts. With `shared` = 0 every part has all tensors."
+        """
+        if not self.split:
+            return self.tensors
+        part = self.part_of(group)
+        if part == SHARED_PART:
+            return [tensor for tensor in self.tensors if tensor.ordinal < LATENT_LEVELS]
+        tensors = self.part(part).tensors
+        return [tensor for tensor in tensors if tensor.ordinal >= LATENT_LEVELS] if self.shared else tensors
+
+    @cached_property
+    def group_ends(self) -> npt.NDArray[np.int64]:
+        """How many parameters there are up to the end of each group; the last is how many there are."""
+        if not self.split:
+            return np.array([sum(tensor.size for tensor in self.tensors)])
+        is_pyramid = self.records[0].kind == PYRAMID
+        both = sum(tensor.size for tensor in self.tensors if tensor.ordinal < LATENT_LEVELS)
+        latents = 0 if is_pyramid else sum(tensor.size for tensor in self.tensors) - both
+        sizes = np.full(self.n_parts, latents + (0 if self.shared else both), np.int64)
+        if is_pyramid:
+            for level in range(self.records[0].n_levels):
+                sizes += self.level_sizes(level)
+        return np.cumsum(np.insert(sizes, 0, both) if self.shared else sizes)
+
+    def level_sizes(self, level: int) -> npt.NDArray[np.int64]:
+        """Latents of a pyramid's level in each part."""
+        sizes = level_shape(self.records[0], tuple(axis.size for axis in self.axes), level)
+        found: npt.NDArray[np.int64] = reduce(np.multiply.outer, sizes).reshape(-1)
+        return found
 
     @property
     def growing(self) -> list[Record]:
@@ -383,9 +473,11 @@ def context_tensors(record: Record, has_base: bool) -> list[Tensor]:
     return [Tensor(ordinal, shape, record, has_base, CONTEXT) for ordinal, shape in found]
 
 
-def level_shape(record: Record, grid: tuple[int, ...], level: int) -> tuple[int, ...]:
+def level_shape(record: Record, grid: tuple[Any, ...], level: int) -> tuple[Any, ...]:
     """§9.6.2: "Level l has ceil(N / 2^k) samples on a halved axis with N native samples, k = n_levels - 1 - l, and N
     samples on the others."
+
+    The sizes of the grid are numbers, or arrays of them.
     """
     k = record.n_levels - 1 - level
     return tuple(-(-n >> k) if record.axes >> axis & 1 else n for axis, n in enumerate(grid))
@@ -426,6 +518,7 @@ def read_head(p: Payload) -> Head:
     read_grid(p, head)
     read_seed(p, head)
     read_records(p, head)
+    read_parts(p, head)
     read_active_width(p, head)
     read_base_digest(p, head)
     read_optional_blocks(p, head)
@@ -438,6 +531,8 @@ def read_head(p: Payload) -> Head:
     check_grid_axes(head)
     check_pyramid(head)
     check_lattice_filters(head)
+    if head.features & PARTS:
+        check_parts(head)
     if head.features & WIDTHS:
         check_growth(head)
         check_active_width(head)
@@ -681,6 +776,21 @@ BODIES: dict[int, Callable[[Payload, Record], None]] = {
 }
 
 
+def read_parts(p: Payload, head: Head) -> None:
+    """§6.1: "parts along an axis", "samples that a part has on the other side of its edges", "1: all tensors but the
+    latents are shared"; there with the feature PARTS.
+    """
+    if head.features & PARTS:
+        head.split_at = p.at
+        head.split = tuple(p.unsigned(2) for _ in range(head.in_dims))
+        head.overlap_at = p.at
+        head.overlap = tuple(p.unsigned(2) for _ in range(head.in_dims))
+        shared = p.unsigned(1)
+        head.shared_at = p.field
+        p.require(shared <= 1, "RESERVED_NOT_ZERO")
+        head.shared = bool(shared)
+
+
 def read_active_width(p: Payload, head: Head) -> None:
     """§6.1: "units of a layer record after the pass"; there with the feature WIDTHS.
 
@@ -791,6 +901,27 @@ def check_grid_feature(head: Head) -> None:
         raise DecodeError("FEATURE_MISMATCH", head.records[0].kind_at if has_record else head.features_at)
 
 
+def check_parts(head: Head) -> None:
+    """PRT-1 to PRT-4 of clause 13.1."""
+    # PRT-1 §13.1: "PARTS goes neither with SHARED_BASE nor with WIDTHS (`FEATURE_MISMATCH`, at features_required)."
+    if head.features & (SHARED_BASE | WIDTHS):
+        raise DecodeError("FEATURE_MISMATCH", head.features_at)
+    # PRT-2 §13.1: "There is a native grid, coords is CENTRES, each `split` is from 1 to the grid's entry, and P is from
+    # 2 to 65534 (`BAD_DIMENSIONS`, at split, which is the first byte of its first entry)."
+    fits = all(
+        1 <= s <= n for n, s in zip(head.grid, head.split, strict=True)
+    )  # not without a grid, whose entries are 0
+    if not fits or head.coords != CENTRES or not 2 <= head.n_parts <= PARTS_END:
+        raise DecodeError("BAD_DIMENSIONS", head.split_at)
+    # PRT-3 §13.1: "On every axis 2·overlap is at most N / S, and overlap is 0 where S is 1 (`BAD_DIMENSIONS`, at
+    # overlap, the first byte of its first entry)."
+    if any(2 * axis.overlap > axis.n // axis.s or (axis.s == 1 and axis.overlap) for axis in head.axes):
+        raise DecodeError("BAD_DIMENSIONS", head.overlap_at)
+    # PRT-4 §13.1: "shared = 1 needs a GRID or a PYRAMID (`BAD_RECORD`, at shared)."
+    if head.shared and not head.records[0].is_latent:
+        raise DecodeError("BAD_RECORD", head.shared_at)
+
+
 def check_growth(head: Head) -> None:
     """WID-1 §13.2: "`FEATURE_MISMATCH`, at features_required: WIDTHS with n_passes = 1, with SHARED_BASE, with a GRID
     or PYRAMID, with a record that is neither an input encoding nor of the group layer, or with a GABOR; or no
@@ -817,13 +948,14 @@ def check_active_width(head: Head) -> None:
 
 def check_limits(head: Head) -> None:
     """HED-8 §6.5: "At most the level's `layers` layers, repeats, OUTPUT and FILTER counted"; then width, "inputs are
-    the current values of clause 6.7, outputs those of GABOR twice its width"; then parameters.
+    the current values of clause 6.7, outputs those of GABOR twice its width"; then "at most its `parameters` parameters
+    in all tensors, of all parts where there are parts".
     """
     if sum(record.repeat for record in head.records if record.is_counted) > head.level.layers:
         raise DecodeError("LIMIT_LAYERS", head.n_records_at)
     if max(head.widths) > head.level.width:
         raise DecodeError("LIMIT_WIDTH", head.n_records_at)
-    if sum(tensor.size for tensor in head.tensors) > head.level.parameters:
+    if head.group_ends[-1] > head.level.parameters:
         raise DecodeError("LIMIT_PARAMETERS", head.n_records_at)
 
 

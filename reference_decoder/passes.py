@@ -17,7 +17,7 @@ from reference_decoder.entropy import (
     table_frequencies,
 )
 from reference_decoder.errors import DecodeError
-from reference_decoder.head import CONTEXT, CORE, FACTORISED, GRID, LATENTS, RAW, TRELLIS, Head, Tensor
+from reference_decoder.head import CONTEXT, CORE, FACTORISED, GRID, LATENTS, PARTS, RAW, TRELLIS, Head, Tensor
 from reference_decoder.latents import LATENT_STEP, Known, LatentCode, check_context, read_latents
 from reference_decoder.packed import Decompress, Packed, load_codec, open_compressed, open_packed
 from reference_decoder.sparse import (
@@ -47,7 +47,7 @@ class Decoded:
 
     states: States
     symbols: int = 0  # of all passes, TAB-5
-    changed: bool = True  # whether the last pass coded a tensor
+    changed: bool = True  # whether a tensor was coded since this was cleared
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,22 @@ class Entry:
         return self.state.tensor
 
 
-def decode_pass(data: memoryview, chunk: Chunk, head: Head, decoded: Decoded, number: int) -> int:
-    """Decode a PASS chunk, change `decoded`, return its acc_crc.
+def decode_pass(data: memoryview, chunk: Chunk, decoded: Decoded, number: int, group: int) -> int:
+    """Decode the PASS chunk of a group of tensors, change `decoded`, return its acc_crc.
+
+    §13.1: "Everything that clauses 7 to 11 say of a table, a body, a check or of what stands "in this table" is said of
+    one chunk."
 
     §7.5: "The order of checks in a PASS chunk: 7.1; the table, entry by entry; padding; TAB-5 with SPA-3; the body's
     values, entry by entry, with ACC_OVERFLOW of ENT-1 and, after the last list of an entry, SPA-6; the end of the body
     (ENT-4 to ENT-6 as they arise, or clause 11); then for each entry in table order STEP_OUT_OF_RANGE of its rows,
     SPA-5 or TRE-3, NON_FINITE_WEIGHT, ACC_OVERFLOW of clause 9.1; then PAS-5."
     """
-    p = Payload(data, chunk.start, chunk.end)
-    sub = read_sub_header(p, head, number)
+    p, head = Payload(data, chunk.start, chunk.end), decoded.states.head
+    sub = read_sub_header(p, head, number, group)
     bits = Bits(data, p.at, p.end)
     reader = EntryReader(bits, sub.coding, sub.log2_lanes)
-    states = decoded.states.load()
+    states = decoded.states.load(group)
     entries = reader.entries(states, number)
     body_at = bits.finish()
     # TAB-5 §7.3: "A PASS chunk counts all parameters of the network (with PARTS: of the tensors of the chunk), whatever
@@ -101,23 +104,26 @@ def decode_pass(data: memoryview, chunk: Chunk, head: Head, decoded: Decoded, nu
     if decoded.symbols > head.level.symbols:
         raise DecodeError("LIMIT_SYMBOLS", bits.start)
     body = open_body(data[body_at : p.end], body_at, sub, entries)
-    lists = read_body(body, entries, head, states, body_at)
+    # §13.1: "The contexts of clause 10.6 are those of the part and use the context tensors of the part, or the shared
+    # ones."
+    shared = decoded.states.load(0) if head.shared and group else []
+    lists = read_body(body, entries, head, shared + states, body_at)
     body.finish()
     lists.reverse()  # those of an entry go when it is finished
-    decoded.states.place(states)
+    decoded.states.place(group, states)
     for entry in entries:
         finish_entry(entry, *lists.pop(), head, 1 << sub.log2_lanes, body_at)
     # PAS-5: "of the tensors that begin in this pass all, of the others those with refined = 1"; §9.6.3: "`acc_crc`
     # covers the latents of the levels that the chunk codes."
     if acc_crc([entry.state for entry in entries]) != sub.acc_crc:
         raise DecodeError("ACC_CRC_MISMATCH", sub.acc_crc_at)
-    decoded.states.save(states)
-    decoded.changed = bool(entries)
+    decoded.states.save(group, states)
+    decoded.changed = decoded.changed or bool(entries)
     return sub.acc_crc
 
 
-def read_sub_header(p: Payload, head: Head, number: int) -> SubHeader:
-    """§7.1: the fields, "Then, in this order:" PAS-1 to PAS-4."""
+def read_sub_header(p: Payload, head: Head, number: int, group: int) -> SubHeader:
+    """§7.1: the fields, "Then, in this order:" PAS-1 to PAS-4 and PAS-6."""
     flags = p.unsigned(1)
     flags_at = p.field
     coding, log2_lanes = flags & 7, flags >> 4
@@ -125,6 +131,9 @@ def read_sub_header(p: Payload, head: Head, number: int) -> SubHeader:
     pass_ = p.unsigned(1)
     pass_at = p.field
     crc = p.unsigned(4)
+    crc_at = p.field
+    # "With the feature PARTS one more field belongs to the sub-header:"
+    part = p.unsigned(2) if head.features & PARTS else 0
     # PAS-1: "The profile has the coding (`PROFILE_FORBIDS`, at flags)."
     if head.profile == CORE and coding not in CORE_CODINGS:
         raise DecodeError("PROFILE_FORBIDS", flags_at)
@@ -132,13 +141,17 @@ def read_sub_header(p: Payload, head: Head, number: int) -> SubHeader:
     # PAS-2: "log2_lanes is 0 or 6 to 12 for coding 1, and 0 for the others"
     if log2_lanes not in ((0, 6, 7, 8, 9, 10, 11, 12) if coding == RANS else (0,)):
         raise DecodeError("BAD_LANES", flags_at)
-    # PAS-3: "Without the feature PARTS every PASS chunk is a whole pass: bit 3 is set"
-    if not flags & 8:
+    # PAS-3: "Without the feature PARTS every PASS chunk is a whole pass: bit 3 is set. With it, bit 3 is set in the
+    # chunk of the last part and in no other"
+    if bool(flags & 8) != (part == head.n_parts - 1):
         raise DecodeError("PASS_ORDER", flags_at)
     # PAS-4: "`pass` is the number of the first pass that is not whole yet"
     if pass_ != number:
         raise DecodeError("PASS_ORDER", pass_at)
-    return SubHeader(coding, log2_lanes, crc, p.field, decompress)
+    # PAS-6: "`part` is that of the next chunk of the pass by clause 13.1"
+    if part != head.part_of(group):
+        raise DecodeError("PASS_ORDER", p.field)
+    return SubHeader(coding, log2_lanes, crc, crc_at, decompress)
 
 
 # --- 7.2, 7.3 Tensor table ---------------------------------------------------------------------------------------

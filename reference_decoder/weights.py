@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,8 +142,10 @@ def weights(state: State) -> npt.NDArray[np.float32]:
     return found.reshape(state.tensor.shape)
 
 
-def weights_sha256(states: list[State]) -> bytes:
-    """§9.1: "`weights_sha256` is the SHA-256 of all w as little-endian binary32, in table order"."""
+def weights_sha256(states: Iterable[State]) -> bytes:
+    """§9.1: "`weights_sha256` is the SHA-256 of all w as little-endian binary32, in table order; with PARTS, those of
+    the shared tensors, if there are any, then those of every part in order."
+    """
     digest = hashlib.sha256()
     for state in states:
         for _, values in weight_blocks(state):

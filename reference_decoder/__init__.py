@@ -3,6 +3,8 @@
 NumPy and the standard library only. Modules stand in clause order; every function quotes the sentence it implements.
 """
 
+from array import array
+
 from reference_decoder.ancillary import Digest, check_hashes, read_hash
 from reference_decoder.base import rebase
 from reference_decoder.container import HASH, HEAD, PASS, Chunk, Payload, Progress, check_signature, read_chunk
@@ -70,7 +72,7 @@ class File:
         self.progress = Progress()
         self.head = Head()
         self.decoded: Decoded
-        self.acc_crcs: list[int] = []
+        self.acc_crcs = array("L")  # of every PASS chunk, in 4 or 8 bytes each
         self.digests: list[bytes] = []  # weights_sha256 after each pass
         self.hashes: list[Digest] = []
 
@@ -146,4 +148,4 @@ class File:
     def field(self) -> Field:
         """The field of the passes decoded."""
         values = self.decoded.states.to_weights()
-        return Field(self.head, values, self.digests[-1].hex(), self.progress.passes, self.acc_crcs)
+        return Field(self.head, values, self.digests[-1].hex(), self.progress.passes, self.acc_crcs.tolist())

@@ -216,7 +216,7 @@ def blend_grid(field: Field, shape: tuple[int, ...]) -> Floats:
             i, p, weight = [a[is_in] for a in i], [a[is_in] for a in p], weight[is_in]
             coords = part_coordinates(head, index, p)
             if shape == head.grid:
-                places = [a - axis.first[k] for axis, k, a in zip(head.axes, index, i, strict=True)]
+                places = [a - axis.first(k) for axis, k, a in zip(head.axes, index, i, strict=True)]
                 values = network.native(np.ravel_multi_index(tuple(places), network.head.grid), coords)
             else:
                 values = network(coords)

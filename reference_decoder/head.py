@@ -142,7 +142,7 @@ class Step:
     is_complex: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A weight matrix (out, in) or a bias (out), with its ordinal of clause 6.7; or a block of one (clause 13.2)."""
 
@@ -304,7 +304,7 @@ class Head:
         values (clauses 16.1 to 16.6) it is the part lattice, as if that were the whole grid."
         """
         return self.of_lattice(
-            tuple(int(axis.size[k]) for axis, k in zip(self.axes, self.part_index(part), strict=True))
+            tuple(int(axis.size(k)) for axis, k in zip(self.axes, self.part_index(part), strict=True))
         )
 
     @cached_property
@@ -345,7 +345,9 @@ class Head:
 
     def level_sizes(self, level: int) -> npt.NDArray[np.int64]:
         """Latents of a pyramid's level in each part."""
-        sizes = level_shape(self.records[0], tuple(axis.size for axis in self.axes), level)
+        sizes = level_shape(
+            self.records[0], tuple(axis.size(np.arange(axis.s, dtype=np.int64)) for axis in self.axes), level
+        )
         found: npt.NDArray[np.int64] = reduce(np.multiply.outer, sizes).reshape(-1)
         return found
 

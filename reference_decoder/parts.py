@@ -2,7 +2,6 @@
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,24 +22,21 @@ class Axis:
     s: int
     overlap: int
 
-    @cached_property
-    def b(self) -> Longs:
-        """§13.1: "part k *owns* the samples b[k] … b[k + 1] - 1 with b[k] = k·N / S"; shape (s + 1)."""
-        return np.arange(self.s + 1, dtype=np.int64) * self.n // self.s
+    def b(self, k: Any) -> Any:
+        """§13.1: "part k *owns* the samples b[k] … b[k + 1] - 1 with b[k] = k·N / S"; k one number or many."""
+        return k * self.n // self.s
 
-    @cached_property
-    def first(self) -> Longs:
-        """The first sample a of each part lattice.
+    def first(self, k: Any) -> Any:
+        """The first sample a of the lattice of part k.
 
         §13.1: "Its *part lattice* has the samples max(b[k] - overlap, 0) … min(b[k + 1] + overlap, N) - 1 of each
         axis."
         """
-        return np.maximum(self.b[:-1] - self.overlap, 0)
+        return np.maximum(self.b(k) - self.overlap, 0)
 
-    @cached_property
-    def size(self) -> Longs:
-        """The samples m of each part lattice."""
-        return np.minimum(self.b[1:] + self.overlap, self.n) - self.first
+    def size(self, k: Any) -> Any:
+        """The samples m of the lattice of part k."""
+        return np.minimum(self.b(k + 1) + self.overlap, self.n) - self.first(k)
 
     def position(self, x: npt.NDArray[np.float32]) -> Doubles:
         """§13.1: "a position p = ((x + 1)·N - 1)/2 on each axis"; "A coordinate that is not a number has position
@@ -55,8 +51,8 @@ class Axis:
 
     def indices(self, k: int, n: int) -> range:
         """The indices of n along the axis where part k may have a weight that is not 0."""
-        first = bisect_left(range(n), self.b[k] - self.overlap, key=lambda i: self.position_of(i, n) + 0.5)
-        end = bisect_right(range(n), self.b[k + 1] + self.overlap, key=lambda i: self.position_of(i, n) + 0.5)
+        first = bisect_left(range(n), self.b(k) - self.overlap, key=lambda i: self.position_of(i, n) + 0.5)
+        end = bisect_right(range(n), self.b(k + 1) + self.overlap, key=lambda i: self.position_of(i, n) + 0.5)
         return range(first if k else 0, end if k < self.s - 1 else n)
 
     def weight(self, k: Longs | int, p: Doubles) -> Doubles:
@@ -66,7 +62,7 @@ class Axis:
 
     def u(self, k: Longs, p: Doubles) -> Doubles:
         """§13.1: "u[0] = 1, u[S] = 0, and for 0 < k < S:"."""
-        b, o = self.b[k], self.overlap
+        b, o = self.b(k), self.overlap
         # "u[k] = min(max((p + 1/2 - (b[k] - overlap))/(2·overlap), 0), 1)       overlap > 0"
         # "u[k] = 1 if p + 1/2 >= b[k], else 0                                   overlap = 0"
         inner = np.clip((p + 0.5 - (b - o)) / (2 * o), 0.0, 1.0) if o else (p + 0.5 >= b).astype(np.float64)
@@ -77,11 +73,12 @@ class Axis:
 
         §13.1: "At most two parts along an axis have a weight that is not 0".
         """
-        return np.searchsorted(self.b[1:-1] + self.overlap, p + 0.5, side="right").astype(np.int64)
+        ends = self.b(np.arange(1, self.s, dtype=np.int64)) + self.overlap
+        return np.searchsorted(ends, p + 0.5, side="right").astype(np.int64)
 
     def coordinate(self, k: Longs | int, p: Doubles) -> npt.NDArray[np.float32]:
         """§13.1: "the coordinate (2·(p - a) + 1)/m - 1 of each axis, computed in binary64 from left to right and
         rounded to binary32, where the part lattice has m samples from sample a on."
         """
-        x: Doubles = (2 * (p - self.first[k]) + 1) / self.size[k] - 1
+        x: Doubles = (2 * (p - self.first(k)) + 1) / self.size(k) - 1
         return x.astype(np.float32)

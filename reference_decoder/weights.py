@@ -21,7 +21,7 @@ M = np.array((8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901,
 MAX_STEP_CODE = 1023
 
 
-@dataclass
+@dataclass(slots=True)
 class State:
     """What is known of a tensor after a pass. For tool 0 `acc` holds bit patterns; zeros, where not coded."""
 

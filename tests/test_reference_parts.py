@@ -474,7 +474,7 @@ def test_memory_of_many_small_parts_stays_below_the_bound() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 100 * parts + (1 << 19)
+    assert peak < 80 * parts + (1 << 18)
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import reference_decoder.__main__ as command
 from reference_decoder import DecodeError, Field, decode
+from reference_decoder import field as field_module
 from reference_decoder.container import Payload
 from reference_decoder.head import LATENTS, Head, Tensor, read_head
 from tests.reference_writer import (
@@ -37,6 +38,7 @@ from tests.reference_writer import (
     pass_payload,
     pyramid,
 )
+from tests.test_reference_base import digest
 
 SHORT = 80  # the short form of step code 760, 1/32
 WIDTH = 9  # bits of a value
@@ -167,6 +169,7 @@ def blended(fields: HeadFields, position: list[float], parts: list[Field]) -> np
 HEADS = {
     "layers": head_of(),
     "no-overlap": head_of(overlap=(0, 0)),
+    "edges": head_of(grid=(4, 8), split=(2, 2), overlap=(0, 0)),
     "one-axis": head_of(split=(1, 3), overlap=(0, 1)),
     "audio": head_of(in_dims=1, grid=(9,), split=(4,), overlap=(1,), out_channels=3),
     "volume": head_of(in_dims=3, grid=(4, 5, 6), split=(2, 1, 3), overlap=(1, 0, 1)),
@@ -187,6 +190,7 @@ def test_field_is_the_weighted_sum_of_the_parts(fields: HeadFields) -> None:
             p = [((2 * j + 1) * N / n - 1) / 2 for j, n, N in zip(i, shape, fields.grid, strict=True)]
             assert found[i] == pytest.approx(blended(fields, p, parts), abs=2e-4)
     x = np.random.default_rng(3).uniform(-1.2, 1.2, (60, fields.in_dims)).astype(np.float32)
+    x[0] = 0
     for point, value in zip(x.tolist(), field.sample(x), strict=True):
         p = [((c + 1) * N - 1) / 2 for c, N in zip(point, fields.grid, strict=True)]
         assert value == pytest.approx(blended(fields, p, parts), abs=2e-4)
@@ -223,6 +227,18 @@ def test_not_a_number_and_infinities() -> None:
     assert not np.isfinite(field.sample([[np.inf, 0.0], [-np.inf, 0.0]])).all()
 
 
+@pytest.mark.parametrize("fields", [head_of(), pyramid_head()], ids=["layers", "pyramid"])
+def test_values_do_not_depend_on_the_blocks(fields: HeadFields, monkeypatch: pytest.MonkeyPatch) -> None:
+    field = decode(whole(fields))
+    x = np.random.default_rng(4).uniform(-1.2, 1.2, (40, 2)).astype(np.float32)
+    samples, grid = field.sample(x), field.grid((6, 9))
+    monkeypatch.setattr(field_module, "BLOCK_SAMPLES", 1)
+    assert np.allclose(field.sample(x), samples, rtol=1e-4, atol=1e-5)
+    assert np.allclose(field.grid((6, 9)), grid, rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(field_module, "BLOCK_VALUES", 12)
+    assert np.allclose(field.sample(x), samples, rtol=1e-4, atol=1e-5)
+
+
 def test_no_points() -> None:
     assert decode(whole(head_of())).sample(np.zeros((0, 2))).shape == (0, 1)
 
@@ -254,6 +270,7 @@ def test_later_pass_and_passes(fields: HeadFields) -> None:
     first, second = decode(data, passes=1), decode(data)
     assert (first.passes, second.passes) == (1, 2)
     assert (len(first.acc_crc), len(second.acc_crc)) == (len(tensors), 2 * len(tensors))
+    assert second.weights_sha256 != first.weights_sha256
     assert np.array_equal(second.weights[0], first.weights[0] + np.float32(1 / 64))
     assert all(np.array_equal(a, b) for a, b in zip(first.weights[1:], second.weights[1:], strict=True))
     cut = data[: chunk_offsets(data)[1 + len(tensors)]]
@@ -394,6 +411,18 @@ def test_context_tensors_are_shared() -> None:
     assert failure(build([(HEAD, fields.payload()), *chunks]))[0] in ("BAD_STREAM", "ACC_CRC_MISMATCH")
 
 
+def test_base_with_parts_is_refused() -> None:
+    """Even where it is named by what one of its parts has."""
+    fields = head_of()
+    _, accs = made(fields)
+    named = digest([[760]] * len(accs[0]), accs[0])
+    head = HeadFields(features=SHARED_BASE, base_digest=named)
+    data = build([(HEAD, head.payload()), (PASS, pass_payload(bits((0, 4)), b"", 0))])
+    one = alone(fields, 0)
+    assert decode(data, base=build([(HEAD, one.payload()), first_chunk(read(one).tensors, accs[0])])).passes == 1
+    assert failure(data, base=whole(fields))[0] == "BASE_MISMATCH"
+
+
 # --- HEAD ----------------------------------------------------------------------------------------------------------
 
 
@@ -409,6 +438,7 @@ def test_context_tensors_are_shared() -> None:
         ({"split": (2, 8), "overlap": (0, 0)}, "BAD_DIMENSIONS", SPLIT_AT),
         ({"split": (1, 1), "overlap": (0, 0)}, "BAD_DIMENSIONS", SPLIT_AT),
         ({"grid": (2, 40000), "split": (2, 32768), "overlap": (0, 0)}, "BAD_DIMENSIONS", SPLIT_AT),
+        ({"grid": (1, 65535), "split": (1, 65535), "overlap": (0, 0)}, "BAD_DIMENSIONS", SPLIT_AT),
         ({"overlap": (1, 2)}, "BAD_DIMENSIONS", SPLIT_AT + 4),
         ({"overlap": (2, 1)}, "BAD_DIMENSIONS", SPLIT_AT + 4),
         ({"split": (1, 3)}, "BAD_DIMENSIONS", SPLIT_AT + 4),

@@ -31,6 +31,7 @@ from tests.reference_writer import (
     output,
     pass_payload,
 )
+from tests.test_reference_base import digest
 
 CODE, SHORT = 760, 80  # a step of 1/32, and its short form
 WIDTH = 12  # bits of a value
@@ -280,8 +281,8 @@ def test_symbols_count_all_blocks_in_every_pass() -> None:
 
 
 def test_base_with_widths_is_refused() -> None:
-    base, _ = grown(head_of())
-    fields = HeadFields(features=SHARED_BASE, base_digest=bytes(16))
+    base, acc = grown(head_of())
+    fields = HeadFields(features=SHARED_BASE, base_digest=digest([[CODE]] * len(acc), acc))
     data = build([(HEAD, fields.payload()), (PASS, pass_payload(bits((0, 4)), b"", 0))])
     with pytest.raises(DecodeError, match="BASE_MISMATCH"):
         decode(data, base=base)

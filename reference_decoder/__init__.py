@@ -140,10 +140,11 @@ class File:
         progress.groups += 1
         if progress.groups < self.head.n_groups:
             return
-        changed = decoded.changed or not self.digests
-        self.digests.append(weights_sha256(decoded.states.all()) if changed else self.digests[-1])
-        decoded.changed = False
         progress.passes, progress.groups = progress.passes + 1, 0
+        changed = decoded.changed or not self.digests
+        digest = weights_sha256(decoded.states.all(), progress.passes) if changed else self.digests[-1]
+        self.digests.append(digest)
+        decoded.changed = False
 
     def field(self) -> Field:
         """The field of the passes decoded."""

@@ -78,7 +78,9 @@ class Field:
 
     @cached_property
     def weights(self) -> list[Floats]:
-        """The tensors in table order; with PARTS the shared ones, then those of every part."""
+        """The tensors in table order, zeros where they begin later; with PARTS the shared ones, then those of every
+        part.
+        """
         return [tensor for group in range(self.head.n_groups) for tensor in self.group_weights(group)]
 
     def group_weights(self, group: int) -> list[Floats]:

@@ -40,7 +40,7 @@ FACTORISED, INTERLACED, SERIAL = CONTEXTS = range(3)
 GRID_DECODER, PYRAMID_FILTER = 65536, 65536
 CONTEXT_TENSORS, CONTEXT_OUTPUTS, LATENT_LEVELS = 65552, 65584, 65792
 WEIGHTS, CONTEXT, LATENTS = range(3)  # how a tensor is coded
-SHARED_PART, PARTS_END = 65535, 65534  # numbers of clause 13.1
+SHARED_PART = 65535  # the field `part` of the shared tensors, clause 13.1
 BLOCKS_OF_PASS = 1 << 20  # §13.2: the ordinals "2^20·g + 2l"
 COARSE_INPUTS = 11
 
@@ -512,7 +512,7 @@ def read_head(p: Payload) -> Head:
     """Read HEAD; every number in it is within the level's limits afterwards.
 
     §5.5: "Then CON-10 is applied to the end, and then the rules that span fields in the order of their numbers (of
-    clause 6: HED-13, HED-14, GRD-1 to GRD-3, PRT-1 to PRT-4, WID-1 and WID-2 before HED-8), each to all records in
+    clause 6: HED-13, HED-14, GRD-1 to GRD-3, PRT-1 to PRT-5, WID-1 and WID-2 before HED-8), each to all records in
     order before the next rule."
     """
     head = Head()
@@ -848,10 +848,12 @@ def check_records(head: Head) -> None:
         raw_only, others_only = record.is_half, record.has_prior or record.has_row_steps
         if record.tool == LATENT or (others_only if record.tool == RAW else raw_only):
             raise DecodeError("BAD_RECORD", record.tool_flags_at)
-    # HED-7: "Of two records of the group layer that follow each other, neither of them the last record, kind,
-    # tool_flags, width, omega or scale differ"
+    # HED-7 §6.4: "Of two records of the groups layer and lattice_filter that follow each other, neither of them the
+    # last record, kind, tool_flags, width, omega, scale or, with WIDTHS, an active_width differ"
+    active = {record.kind_at: head.active_width[k :: len(head.growing)] for k, record in enumerate(head.growing)}
     for first, second in pairwise(head.records[:-1]):
-        if first.is_layer and first.form == second.form:
+        is_equal = first.is_layer and first.form == second.form
+        if is_equal and active[first.kind_at] == active[second.kind_at]:
             raise DecodeError("BAD_RECORD", second.kind_at)
 
 
@@ -904,16 +906,16 @@ def check_grid_feature(head: Head) -> None:
 
 
 def check_parts(head: Head) -> None:
-    """PRT-1 to PRT-4 of clause 13.1."""
+    """PRT-1 to PRT-5 of clause 13.1."""
     # PRT-1 §13.1: "PARTS goes neither with SHARED_BASE nor with WIDTHS (`FEATURE_MISMATCH`, at features_required)."
     if head.features & (SHARED_BASE | WIDTHS):
         raise DecodeError("FEATURE_MISMATCH", head.features_at)
-    # PRT-2 §13.1: "There is a native grid, coords is CENTRES, each `split` is from 1 to the grid's entry, and P is from
-    # 2 to 65534 (`BAD_DIMENSIONS`, at split, which is the first byte of its first entry)."
+    # PRT-2 §13.1: "There is a native grid, coords is CENTRES, each `split` is from 1 to the grid's entry, and P is at
+    # least 2 (`BAD_DIMENSIONS`, at split, which is the first byte of its first entry)."
     fits = all(
         1 <= s <= n for n, s in zip(head.grid, head.split, strict=True)
     )  # not without a grid, whose entries are 0
-    if not fits or head.coords != CENTRES or not 2 <= head.n_parts <= PARTS_END:
+    if not fits or head.coords != CENTRES or head.n_parts < 2:
         raise DecodeError("BAD_DIMENSIONS", head.split_at)
     # PRT-3 §13.1: "On every axis 2·overlap is at most N / S, and overlap is 0 where S is 1 (`BAD_DIMENSIONS`, at
     # overlap, the first byte of its first entry)."
@@ -922,6 +924,9 @@ def check_parts(head: Head) -> None:
     # PRT-4 §13.1: "shared = 1 needs a GRID or a PYRAMID (`BAD_RECORD`, at shared)."
     if head.shared and not head.records[0].is_latent:
         raise DecodeError("BAD_RECORD", head.shared_at)
+    # PRT-5 §13.1: "P is at most the level's `parts` (`LIMIT_PARTS`, at split)."
+    if head.n_parts > head.level.parts:
+        raise DecodeError("LIMIT_PARTS", head.split_at)
 
 
 def check_growth(head: Head) -> None:

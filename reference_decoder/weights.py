@@ -142,12 +142,13 @@ def weights(state: State) -> npt.NDArray[np.float32]:
     return found.reshape(state.tensor.shape)
 
 
-def weights_sha256(states: Iterable[State]) -> bytes:
-    """§9.1: "`weights_sha256` is the SHA-256 of all w as little-endian binary32, in table order; with PARTS, those of
-    the shared tensors, if there are any, then those of every part in order."
+def weights_sha256(states: Iterable[State], passes: int) -> bytes:
+    """§9.1: "`weights_sha256` is the SHA-256 of all w as little-endian binary32, in table order, of the
+    tensors that begin in the passes decoded (clause 7.3); with PARTS, those of the shared tensors, if there are any,
+    then those of every part in order."
     """
     digest = hashlib.sha256()
     for state in states:
-        for _, values in weight_blocks(state):
+        for _, values in weight_blocks(state) if state.tensor.begins < passes else ():
             digest.update(values.astype("<f4", copy=False).data)
     return digest.digest()

@@ -385,9 +385,9 @@ def zero_parts(parts: int, records: tuple[bytes, ...], **fields: Any) -> bytes:
 
 
 def test_symbols_of_a_chunk_are_those_of_its_tensors() -> None:
-    """300 chunks with 52 parameters each: if each counted those of all, there would be more than the level allows."""
-    assert 300 * 300 * 52 > 4194304
-    assert decode(zero_parts(300, (layer(3, 1, 17), last()))).passes == 1
+    """400 chunks with 298 parameters each: if each counted those of all, there would be more than the level allows."""
+    assert 400 * 400 * 298 > 16777216
+    assert decode(zero_parts(400, (layer(3, 1, 99), last()), profile_level=0x12)).passes == 1
 
 
 def test_context_tensors_are_shared() -> None:
@@ -437,8 +437,9 @@ def test_base_with_parts_is_refused() -> None:
         ({"split": (0, 3)}, "BAD_DIMENSIONS", SPLIT_AT),
         ({"split": (2, 8), "overlap": (0, 0)}, "BAD_DIMENSIONS", SPLIT_AT),
         ({"split": (1, 1), "overlap": (0, 0)}, "BAD_DIMENSIONS", SPLIT_AT),
-        ({"grid": (2, 40000), "split": (2, 32768), "overlap": (0, 0)}, "BAD_DIMENSIONS", SPLIT_AT),
-        ({"grid": (1, 65535), "split": (1, 65535), "overlap": (0, 0)}, "BAD_DIMENSIONS", SPLIT_AT),
+        ({"grid": (2, 40000), "split": (2, 32768), "overlap": (0, 0)}, "LIMIT_PARTS", SPLIT_AT),
+        ({"grid": (5, 13), "split": (5, 13), "overlap": (0, 0)}, "LIMIT_PARTS", SPLIT_AT),
+        ({"split": (5, 13), "grid": (5, 13), "overlap": (1, 0)}, "BAD_DIMENSIONS", SPLIT_AT + 4),
         ({"overlap": (1, 2)}, "BAD_DIMENSIONS", SPLIT_AT + 4),
         ({"overlap": (2, 1)}, "BAD_DIMENSIONS", SPLIT_AT + 4),
         ({"split": (1, 3)}, "BAD_DIMENSIONS", SPLIT_AT + 4),
@@ -454,8 +455,11 @@ def test_rules_of_head(fields: dict[str, Any], name: str, offset: int) -> None:
 
 def test_largest_overlap_and_most_parts_are_allowed() -> None:
     assert read(head_of(grid=(5, 12), overlap=(1, 2))).n_parts == 6
-    fields = head_of(grid=(2, 32767), split=(2, 32767), overlap=(0, 0), records=(last(1, 0x21),), profile_level=0x13)
+    fields = head_of(grid=(2, 32767), split=(2, 32767), overlap=(0, 0), records=(last(1, 0x21),), profile_level=0x15)
     assert read(fields).n_parts == 65534
+    assert failure(replace(fields, grid=(1, 65535), split=(1, 65535))) == ("LIMIT_PARTS", 17)  # after one record
+    fields = head_of(grid=(8, 8), split=(8, 8), overlap=(0, 0))
+    assert read(fields).n_parts == 64
 
 
 def test_parameters_are_those_of_all_parts() -> None:
@@ -497,7 +501,7 @@ def test_head_of_many_parts_is_read_without_a_tensor_for_each() -> None:
 def test_memory_of_many_small_parts_stays_below_the_bound() -> None:
     """No object is kept for each tensor of each part."""
     parts = 3000
-    data = zero_parts(parts, (last(1, 0x21),))
+    data = zero_parts(parts, (last(1, 0x21),), profile_level=0x13)
     tracemalloc.start()
     try:
         decode(data)

@@ -167,13 +167,18 @@ def test_field_after_each_pass_is_that_of_the_units_that_are_there(fields: HeadF
         assert np.allclose(field.sample(x), h, atol=1e-3 * abs(h).max())
 
 
-def test_digest_has_zeros_for_blocks_that_begin_later() -> None:
+def test_digest_is_of_the_blocks_that_have_begun() -> None:
     data, acc = grown(head_of())
-    weights = [v / 32 for values in acc for v in values]
-    begun = sum(len(values) for values in acc[:4])
-    first = struct.pack(f"<{len(weights)}f", *weights[:begun], *[0.0] * (len(weights) - begun))
-    assert decode(data, passes=1).weights_sha256 == hashlib.sha256(first).hexdigest()
-    assert decode(data).weights_sha256 == hashlib.sha256(struct.pack(f"<{len(weights)}f", *weights)).hexdigest()
+    for passes, begun in ((1, acc[:4]), (2, acc)):
+        weights = struct.pack(f"<{len(flat(begun))}f", *[v / 32 for v in flat(begun)])
+        assert decode(data, passes=passes).weights_sha256 == hashlib.sha256(weights).hexdigest()
+
+
+def test_equal_records_may_grow_differently() -> None:
+    fields = head_of(n_passes=3, records=(layer(3), layer(3), last()), active_width=(1, 2, 3, 3))
+    assert [step.after for step in read(fields).steps] == [3, 3, 1]
+    fields.active_width = (1, 1, 3, 3)
+    assert failure(fields) == ("BAD_RECORD", 15 + 5)
 
 
 def test_block_is_refined_after_the_pass_in_which_it_begins() -> None:

@@ -3,6 +3,8 @@
 NumPy and the standard library only. Modules stand in clause order; every function quotes the sentence it implements.
 """
 
+from array import array
+
 from reference_decoder.ancillary import Digest, check_hashes, read_hash
 from reference_decoder.base import rebase
 from reference_decoder.container import HASH, HEAD, PASS, Chunk, Payload, Progress, check_signature, read_chunk
@@ -10,7 +12,8 @@ from reference_decoder.errors import DecodeError
 from reference_decoder.field import Field
 from reference_decoder.head import SHARED_BASE, Head, read_head
 from reference_decoder.passes import Decoded, decode_pass
-from reference_decoder.weights import State, weights, weights_sha256
+from reference_decoder.states import States
+from reference_decoder.weights import weights_sha256
 
 __all__ = ["DecodeError", "Field", "decode"]
 
@@ -42,6 +45,12 @@ def decode(
         if not (partial and error.name == "TRUNCATED" and file.digests):
             raise
     check_hashes(file.hashes, file.digests)
+    if file.progress.groups:
+        # §17: "A chunk that is cut is not used, nor are the parts of a pass of which a part is missing." They have
+        # changed the state, and LIM-2 has no room for a copy of it.
+        passes = file.progress.passes
+        file = File(memoryview(data), passes, base)
+        file.read()
     return file.field()
 
 
@@ -62,8 +71,8 @@ class File:
         self.base = base
         self.progress = Progress()
         self.head = Head()
-        self.decoded = Decoded([])
-        self.acc_crcs: list[int] = []
+        self.decoded: Decoded
+        self.acc_crcs = array("L")  # of every PASS chunk, in 4 or 8 bytes each
         self.digests: list[bytes] = []  # weights_sha256 after each pass
         self.hashes: list[Digest] = []
 
@@ -103,9 +112,11 @@ class File:
             raise DecodeError("USAGE", None, f"the file has {self.head.n_passes} passes")
         # HED-15 §6.6: "The base is compared last (BAS-1, BAS-2)."
         if self.head.features & SHARED_BASE:
-            self.decoded.states = self.read_base()
+            self.decoded = Decoded(self.read_base())
+        else:
+            self.decoded = Decoded(States(self.head))
 
-    def read_base(self) -> list[State]:
+    def read_base(self) -> States:
         """The state of the base. The two decodings follow each other: §9.8: "A decoder keeps LIM-2 for each of the two
         files."
         """
@@ -120,19 +131,22 @@ class File:
         except DecodeError as error:
             # BAS-2 §9.8: "`BASE_MISMATCH`, at base_digest: the base does not decode, for whatever reason"
             raise DecodeError("BASE_MISMATCH", at, str(error)) from None
-        return rebase(self.head, base.head, base.decoded.states)
+        rebase(self.head, base.decoded.states)
+        return base.decoded.states
 
     def read_pass(self, chunk: Chunk) -> None:
-        crc = decode_pass(self.data, chunk, self.head, self.decoded, self.progress.passes)
-        self.acc_crcs.append(crc)
-        changed = self.decoded.changed or not self.digests
-        self.digests.append(weights_sha256(self.decoded.states) if changed else self.digests[-1])
-        self.progress.passes += 1
+        progress, decoded = self.progress, self.decoded
+        self.acc_crcs.append(decode_pass(self.data, chunk, decoded, progress.passes, progress.groups))
+        progress.groups += 1
+        if progress.groups < self.head.n_groups:
+            return
+        progress.passes, progress.groups = progress.passes + 1, 0
+        changed = decoded.changed or not self.digests
+        digest = weights_sha256(decoded.states.all(), progress.passes) if changed else self.digests[-1]
+        self.digests.append(digest)
+        decoded.changed = False
 
     def field(self) -> Field:
-        """The field of the passes decoded. The integers go as the weights come, so that both are not there in full."""
-        states, found = self.decoded.states[::-1], []
-        self.decoded.states = []
-        while states:
-            found.append(weights(states.pop()))
-        return Field(self.head, found, self.digests[-1].hex(), self.progress.passes, self.acc_crcs)
+        """The field of the passes decoded."""
+        values = self.decoded.states.to_weights()
+        return Field(self.head, values, self.digests[-1].hex(), self.progress.passes, self.acc_crcs.tolist())

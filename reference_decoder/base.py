@@ -6,8 +6,21 @@ from typing import Any
 import numpy as np
 
 from reference_decoder.errors import DecodeError
-from reference_decoder.head import DIGEST_BYTES, FOURIER_SEEDED, HAS_GRID, INPUT, RAW, SHARED_BASE, Head, Record, Step
+from reference_decoder.head import (
+    DIGEST_BYTES,
+    FOURIER_SEEDED,
+    HAS_GRID,
+    INPUT,
+    PARTS,
+    RAW,
+    SHARED_BASE,
+    WIDTHS,
+    Head,
+    Record,
+    Step,
+)
 from reference_decoder.limits import blocks
+from reference_decoder.states import States
 from reference_decoder.weights import State
 
 FLAG_BITS = 0x60  # bits 5 and 6 of tool_flags
@@ -29,22 +42,20 @@ def state_digest(states: list[State]) -> bytes:
     return digest.digest()[:DIGEST_BYTES]
 
 
-def rebase(head: Head, base: Head, states: list[State]) -> list[State]:
-    """The state of this file before pass 0, from the head of the base and what it decodes to.
+def rebase(head: Head, states: States) -> None:
+    """Make the state of the base, after its last pass, that of this file before pass 0.
 
     §9.8: "the acc and the step codes of this file before pass 0 are those of the base after its last pass".
 
     BAS-2 §9.8: "it has SHARED_BASE itself; `base_digest` is not its state digest after its last pass".
     """
-    # "either file has a GRID or PYRAMID"
-    is_plain = not base.features & (SHARED_BASE | HAS_GRID) and not head.features & HAS_GRID
-    is_named = is_plain and state_digest(states) == head.base_digest
+    base = states.head
+    # "either file has a GRID or PYRAMID; the base has PARTS or WIDTHS"
+    is_plain = not base.features & (SHARED_BASE | HAS_GRID | PARTS | WIDTHS) and not head.features & HAS_GRID
+    is_named = is_plain and state_digest(states.load(0)) == head.base_digest
     if not is_named or network_form(base) != network_form(head):
         raise DecodeError("BASE_MISMATCH", head.base_digest_at)
-    return [
-        State(tensor, state.acc, state.step, state.row_steps, state.is_coded)
-        for tensor, state in zip(head.tensors, states, strict=True)
-    ]
+    states.head = head
 
 
 def network_form(head: Head) -> tuple[Any, ...]:

@@ -66,7 +66,8 @@ class Progress:
     head_crc: int | None = None  # crc32 of HEAD, None before it
     file_bytes: int = HEAD_END  # how far a chunk may go; the level's from HEAD on
     n_passes: int = 0
-    passes: int = 0  # passes decoded
+    passes: int = 0  # whole passes decoded
+    groups: int = 0  # PASS chunks of the next pass that are decoded
 
 
 def read_chunk(data: memoryview, offset: int, progress: Progress) -> Chunk:
@@ -116,7 +117,7 @@ def check_order(kind: int, offset: int, progress: Progress) -> None:
     # "No PASS chunk follows the end of the last pass, and no INDX chunk follows a PASS chunk"
     if kind == PASS and progress.passes == progress.n_passes:
         allowed = False
-    if kind == INDX and progress.passes > 0:
+    if kind == INDX and progress.passes + progress.groups > 0:
         allowed = False
     if not allowed:
         raise DecodeError("CHUNK_ORDER", offset)

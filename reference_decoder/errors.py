@@ -45,6 +45,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "LIMIT_GRID": (405, "limit"),
     "LIMIT_SYMBOLS": (406, "limit"),
     "LIMIT_CALLER": (407, "limit"),
+    "LIMIT_PARTS": (408, "limit"),
     "WEIGHTS_HASH_MISMATCH": (501, "integrity"),
     "BASE_MISMATCH": (502, "integrity"),
     "SOURCE_CHANGED": (503, "integrity"),

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import cached_property
+from itertools import groupby, product
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from reference_decoder.errors import DecodeError
 from reference_decoder.generator import fourier_integers
 from reference_decoder.head import (
+    BLOCKS_OF_PASS,
     ELU,
     FILTER,
     FINER,
@@ -41,6 +43,8 @@ from reference_decoder.lattice import (
 from reference_decoder.limits import OUTPUT_VALUES
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
 
 BLOCK_VALUES = 1 << 18  # numbers of the widest layer that are evaluated at once
 BLOCK_SAMPLES = 1 << 13
@@ -62,22 +66,46 @@ ACTIVATIONS: dict[int, Callable[[Floats], Floats]] = {
 class Field:
     """A decoded field.
 
-    weights: binary32 tensors in table order; weights_sha256: hex, of the last pass; passes: how many were decoded;
-    acc_crc: one for each PASS chunk decoded.
+    values: binary32, of all tensors in the order of the digest; weights_sha256: hex, of the last pass; passes: how many
+    were decoded; acc_crc: one for each PASS chunk decoded.
     """
 
     head: Head
-    weights: list[Floats]
+    values: Floats
     weights_sha256: str
     passes: int
     acc_crc: list[int]
+
+    @cached_property
+    def weights(self) -> list[Floats]:
+        """The tensors in table order, zeros where they begin later; with PARTS the shared ones, then those of every
+        part.
+        """
+        return [tensor for group in range(self.head.n_groups) for tensor in self.group_weights(group)]
+
+    def group_weights(self, group: int) -> list[Floats]:
+        """The tensors of a PASS chunk."""
+        tensors = self.head.group_tensors(group)
+        ends = np.cumsum([tensor.size for tensor in tensors]) + (self.head.group_ends[group - 1] if group else 0)
+        return [self.values[end - t.size : end].reshape(t.shape) for t, end in zip(tensors, ends, strict=True)]
+
+    def network(self, part: int = 0) -> "Network":
+        """The function that the weights make after the passes decoded.
+
+        §13.1: "Each part is a network of its own; all parts have the records of HEAD."
+        """
+        head = self.head.part(part) if self.head.split else self.head
+        shared = self.group_weights(0) if self.head.shared else []
+        return Network(head, shared + self.group_weights(part + self.head.shared), self.passes)
 
     def sample(self, coords: npt.ArrayLike) -> Floats:
         """Values (n, out_channels) at coordinates (n, in_dims), not clamped."""
         points = np.asarray(coords, np.float32)
         check_output(len(points), self.head)
+        if self.head.split:
+            return blend_points(self, points)
         found = np.empty((len(points), self.head.out_channels), np.float32)
-        network = Network(self.head, self.weights)
+        network = self.network()
         for block in sample_blocks(len(points), self.head):
             found[block] = network(points[block])
         return found
@@ -90,11 +118,13 @@ class Field:
         shape = self.shape(size)
         n = math.prod(shape)
         check_output(n, self.head)
+        if self.head.split:
+            return blend_grid(self, shape).reshape(*shape, self.head.out_channels)
         found = np.empty((n, self.head.out_channels), np.float32)
-        network = Network(self.head, self.weights)
+        network = self.network()
         for block in sample_blocks(n, self.head):
-            is_native = shape == self.head.grid
-            found[block] = network.native(block) if is_native else network(grid_coordinates(self.head, shape, block))
+            coords = grid_coordinates(self.head, shape, block)
+            found[block] = network.native(block, coords) if shape == self.head.grid else network(coords)
         return found.reshape(*shape, self.head.out_channels)
 
     def samples_8bit(self, size: Sequence[int] | None = None) -> npt.NDArray[np.uint8]:
@@ -162,6 +192,93 @@ def axis_coordinates(head: Head, shape: tuple[int, ...], axis: int, i: npt.NDArr
     return x.astype(np.float32)
 
 
+# --- 13.1 Parts --------------------------------------------------------------------------------------------------
+
+
+def blend_grid(field: Field, shape: tuple[int, ...]) -> Floats:
+    """Values (samples, channels) of a field of parts on a grid: part by part, each where it has a weight.
+
+    §13.1: "The value of the field at a coordinate x, a position p = ((x + 1)·N - 1)/2 on each axis, is the sum over the
+    parts of weight times value."
+    """
+    head = field.head
+    found = np.zeros((math.prod(shape), head.out_channels), np.float32)
+    for part in range(head.n_parts):
+        index = head.part_index(part)
+        box = [axis.indices(k, n) for axis, k, n in zip(head.axes, index, shape, strict=True)]
+        size = tuple(len(indices) for indices in box)
+        network = field.network(part) if all(size) else None
+        for block in sample_blocks(math.prod(size), head):
+            assert network is not None
+            inside = np.unravel_index(np.arange(block.start, block.stop), size)
+            i = [places + indices.start for places, indices in zip(inside, box, strict=True)]
+            p = [axis.position_of(places, n) for axis, places, n in zip(head.axes, i, shape, strict=True)]
+            weight = part_weight(head, index, p)
+            is_in = weight != 0
+            i, p, weight = [a[is_in] for a in i], [a[is_in] for a in p], weight[is_in]
+            coords = part_coordinates(head, index, p)
+            if shape == head.grid:
+                places = [a - axis.first(k) for axis, k, a in zip(head.axes, index, i, strict=True)]
+                values = network.native(np.ravel_multi_index(tuple(places), network.head.grid), coords)
+            else:
+                values = network(coords)
+            found[np.ravel_multi_index(tuple(i), shape)] += (weight[:, np.newaxis] * values).astype(np.float32)
+    return found
+
+
+def blend_points(field: Field, points: Floats) -> Floats:
+    """Values (n, channels) of a field of parts at coordinates (n, in_dims), block by block."""
+    head = field.head
+    # "At most two parts along an axis have a weight that is not 0"
+    corners = list(product(*[(0, 1) if axis.overlap else (0,) for axis in head.axes]))
+    found = np.zeros((len(points), head.out_channels), np.float32)
+    step = max(1, BLOCK_VALUES // len(corners))
+    for start in range(0, len(points), step):
+        blend_block(field, points[start : start + step], corners, found[start : start + step])
+    return found
+
+
+def blend_block(field: Field, points: Floats, corners: list[tuple[int, ...]], found: Floats) -> None:
+    """Add the values of all parts at some points."""
+    head = field.head
+    p = [axis.position(x) for axis, x in zip(head.axes, points.T, strict=True)]
+    lower = [axis.lower_part(q) for axis, q in zip(head.axes, p, strict=True)]
+    parts, samples, weights = [], [], []
+    for corner in corners:
+        k = [np.minimum(low + more, axis.s - 1) for axis, low, more in zip(head.axes, lower, corner, strict=True)]
+        weight = part_weight(head, k, p)
+        # where there is no next part, the last one is not taken again
+        is_in = weight != 0
+        for axis, low, more in zip(head.axes, lower, corner, strict=True):
+            is_in &= low + more < axis.s
+        parts.append(np.ravel_multi_index(tuple(k), head.split)[is_in])
+        samples.append(np.flatnonzero(is_in))
+        weights.append(weight[is_in])
+    part, sample, weight = (np.concatenate(arrays) for arrays in (parts, samples, weights))
+    order = np.argsort(part, kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(part[order])) + 1) if order.size else ():
+        number = int(part[group[0]])
+        index, network = head.part_index(number), field.network(number)
+        for block in sample_blocks(len(group), head):
+            chosen = group[block]
+            places = sample[chosen]
+            values = network(part_coordinates(head, index, [q[places] for q in p]))
+            found[places] += (weight[chosen][:, np.newaxis] * values).astype(np.float32)
+
+
+def part_weight(head: Head, index: Sequence[int | Longs], p: list[Doubles]) -> Doubles:
+    """§13.1: "A part's weight is the product over the axes of u[k]·(1 - u[k + 1])"."""
+    weight = np.ones(len(p[0]))
+    for axis, k, q in zip(head.axes, index, p, strict=True):
+        weight *= axis.weight(k, q)
+    return weight
+
+
+def part_coordinates(head: Head, index: Sequence[int], p: list[Doubles]) -> Floats:
+    """§13.1: "A part's value is that of its own field at the coordinate (2·(p - a) + 1)/m - 1 of each axis"."""
+    return np.stack([axis.coordinate(k, q) for axis, k, q in zip(head.axes, index, p, strict=True)], axis=-1)
+
+
 # --- 16.2 Input encodings, 16.3 Layers ---------------------------------------------------------------------------
 
 
@@ -170,17 +287,14 @@ class Network:
     order."
     """
 
-    def __init__(self, head: Head, weights: list[Floats]) -> None:
+    def __init__(self, head: Head, weights: list[Floats], passes: int) -> None:
         self.head = head
         self.steps: list[tuple[Step, Callable[[Floats], Floats]]] = []
-        tensors = iter(weights)
+        matrices, rest = layer_weights(head, weights, passes)
         for step in head.steps:
-            if step.record.kind == INPUT:
-                self.steps.append((step, coordinates_of(step.record)))
-                continue
-            matrix, bias = next(tensors), next(tensors) if step.record.has_bias else None
-            self.steps.append((step, step_function(head, step, matrix, bias)))
-        rest = list(tensors)
+            is_input = step.record.kind == INPUT
+            function = coordinates_of(step.record) if is_input else step_function(head, step, *next(matrices))
+            self.steps.append((step, function))
         self.features: Floats | None = None  # of a pyramid, on the lattice
         self.values: Floats | None = None  # of lattice filters, on the lattice
         if head.records[0].kind != PYRAMID:
@@ -205,13 +319,13 @@ class Network:
                 return interpolated(self.values, position)
             return joined(*run(self.steps, coords, interpolated(self.features, position)))
 
-    def native(self, block: slice) -> Floats:
-        """Values of some samples of the native grid. §16.6: "At the lattice points themselves both are the lattice's
-        values."
+    def native(self, block: slice | Longs, coords: Floats) -> Floats:
+        """Values of some samples of the native grid, by their place in its C order; `coords` are theirs.
+
+        §16.6: "At the lattice points themselves both are the lattice's values."
         """
         if self.values is not None:
             return self.values.reshape(-1, self.values.shape[-1])[block]
-        coords = grid_coordinates(self.head, self.head.grid, block)
         if self.features is None:
             return self(coords)
         with np.errstate(all="ignore"):
@@ -272,20 +386,68 @@ def joined(h: Floats, outputs: list[Floats]) -> Floats:
     return np.concatenate([h, *outputs], axis=-1) if outputs else h
 
 
-def step_function(head: Head, step: Step, matrix: Floats, bias: Floats | None) -> Callable[[Floats], Floats]:
+@dataclass(frozen=True)
+class Block:
+    """A part of a weight matrix, from `row` and `column` on; the whole of it without the feature WIDTHS."""
+
+    row: int
+    column: int
+    matrix: Floats
+
+
+def layer_weights(
+    head: Head, weights: list[Floats], passes: int
+) -> tuple[Iterator[tuple[list[Block], Floats | None]], list[Floats]]:
+    """The blocks and the bias of each layer, in order, and the tensors that are of no layer.
+
+    §13.2: "units that are not there yet have weights of 0 on their way to the last layer, so that a decoder may leave
+    them out."
+    """
+    n = len(head.layers)
+    blocks: list[list[Block]] = [[] for _ in range(n)]
+    biases: list[list[Floats]] = [[] for _ in range(n)]
+    rest = []
+    for tensor, values in zip(head.tensors, weights, strict=True):
+        index, is_bias = divmod(tensor.ordinal % BLOCKS_OF_PASS, 2)
+        if index >= n:
+            rest.append(values)
+        elif tensor.begins < passes:
+            if is_bias:
+                biases[index].append(values)
+            else:
+                blocks[index].append(Block(tensor.row, tensor.column, values))
+    joined_biases = [np.concatenate(parts) if parts else None for parts in biases]
+    return iter(zip(blocks, joined_biases, strict=True)), rest
+
+
+def weighted(x: Floats, blocks: list[Block]) -> Floats:
+    """W x, W not made in full: it may have far more numbers than the blocks.
+
+    §13.2: "The weights that belong to no block, those of a unit and the inputs that came after it, are 0."
+    """
+    if len(blocks) == 1:
+        return x[:, : blocks[0].matrix.shape[1]] @ blocks[0].matrix.T
+    t = np.zeros((len(x), max(block.row + len(block.matrix) for block in blocks)), np.float32)
+    for block in blocks:
+        rows, columns = block.matrix.shape
+        t[:, block.row : block.row + rows] += x[:, block.column : block.column + columns] @ block.matrix.T
+    return t
+
+
+def step_function(head: Head, step: Step, blocks: list[Block], bias: Floats | None) -> Callable[[Floats], Floats]:
     """The function of a record with weights."""
     if step.record.kind in LATTICE_FILTERS:
-        return lattice_filter(step, head.records[0].halved, matrix, bias)
-    return layer(step, matrix, bias)
+        return lattice_filter(step, head.records[0].halved, blocks[0].matrix, bias)
+    return layer(step, blocks, bias)
 
 
-def layer(step: Step, matrix: Floats, bias: Floats | None) -> Callable[[Floats], Floats]:
+def layer(step: Step, blocks: list[Block], bias: Floats | None) -> Callable[[Floats], Floats]:
     """§16.3: "h = act(omega * (W x + b))"; "b is 0 where there is no bias"."""
     omega, scale = np.float32(step.record.omega), np.float32(step.record.scale)
     kind = step.record.activation
 
     def apply(x: Floats) -> Floats:
-        t = complex_product(x, matrix) if step.is_complex else x @ matrix.T
+        t = complex_product(x, blocks[0].matrix) if step.is_complex else weighted(x, blocks)
         if bias is not None:
             t += bias
         if kind == GABOR:

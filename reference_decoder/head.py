@@ -2,20 +2,26 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, reduce
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from reference_decoder.container import Payload
 from reference_decoder.errors import DecodeError
 from reference_decoder.limits import LEVELS, Level
+from reference_decoder.parts import Axis
 
 CORE, MAIN = 1, 2
-WIDE, SEEDED, HAS_TRELLIS, HAS_SPARSE, HAS_GRID, SHARED_BASE = FEATURES = [1 << bit for bit in (0, 1, 2, 3, 4, 7)]
+WIDE, SEEDED, HAS_TRELLIS, HAS_SPARSE, HAS_GRID, PARTS, WIDTHS, SHARED_BASE = FEATURES = [1 << bit for bit in range(8)]
 KNOWN_FEATURES = sum(FEATURES)  # the others of clause 6.1 are reserved
 QUALITY = 0
 MODALITIES = range(1, 9)
 COORDS = (0, 1, 2, 3, 15)
-BOX = 15
+CENTRES, BOX = 0, 15
 VALUES = (0, 1, 2)
 GENERATORS = (1,)
 DICTIONARY_LAWS = (0, 1)
@@ -34,6 +40,8 @@ FACTORISED, INTERLACED, SERIAL = CONTEXTS = range(3)
 GRID_DECODER, PYRAMID_FILTER = 65536, 65536
 CONTEXT_TENSORS, CONTEXT_OUTPUTS, LATENT_LEVELS = 65552, 65584, 65792
 WEIGHTS, CONTEXT, LATENTS = range(3)  # how a tensor is coded
+SHARED_PART = 65535  # the field `part` of the shared tensors, clause 13.1
+BLOCKS_OF_PASS = 1 << 20  # §13.2: the ordinals "2^20·g + 2l"
 COARSE_INPUTS = 11
 
 
@@ -134,9 +142,9 @@ class Step:
     is_complex: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tensor:
-    """A weight matrix (out, in) or a bias (out), with its ordinal of clause 6.7."""
+    """A weight matrix (out, in) or a bias (out), with its ordinal of clause 6.7; or a block of one (clause 13.2)."""
 
     ordinal: int
     shape: tuple[int, ...]
@@ -144,6 +152,9 @@ class Tensor:
     has_base: bool = False
     role: int = WEIGHTS
     level: int = 0  # of latents
+    begins: int = 0  # §7.3: "A tensor *begins* in pass 0, or in the pass that clause 13.2 gives."
+    row: int = 0  # of the whole matrix or bias, where a block has its first one
+    column: int = 0
 
     @property
     def size(self) -> int:
@@ -204,6 +215,14 @@ class Head:
     seed: int = 0
     n_records_at: int = 0
     records: list[Record] = field(default_factory=list)
+    split: tuple[int, ...] = ()
+    split_at: int = 0
+    overlap: tuple[int, ...] = ()
+    overlap_at: int = 0
+    shared: bool = False
+    shared_at: int = 0
+    active_width: list[int] = field(default_factory=list)
+    active_width_at: int = 0
     base_digest: bytes = b""
     base_digest_at: int = 0
     quality_length: int | None = None
@@ -224,7 +243,7 @@ class Head:
             return encoded_width(first, self.in_dims)
         return 0 if first.kind == INPUT else self.in_dims
 
-    @property
+    @cached_property
     def steps(self) -> list[Step]:
         """§6.7: "The records follow in order. A record of the groups
         layer and lattice_filter is `repeat` layers"."""
@@ -252,8 +271,107 @@ class Head:
         return [self.first_values] + [step.after for step in self.steps]
 
     @property
+    def n_parts(self) -> int:
+        """§13.1: "There are P parts, the product of them, numbered in C order."; 1 without the feature PARTS."""
+        return math.prod(self.split)
+
+    @property
+    def n_groups(self) -> int:
+        """PASS chunks of a pass. What one of them codes is called a group of tensors here.
+
+        §13.1: "In each pass one PASS chunk codes the shared tensors, if there are any, with `part` 65535; then one PASS
+        chunk for each part, `part` = 0 … P - 1, codes the tensors of that part."
+        """
+        return self.n_parts + self.shared
+
+    def part_of(self, group: int) -> int:
+        """The field `part` of a group's chunk."""
+        return SHARED_PART if self.shared and group == 0 else group - self.shared
+
+    @cached_property
+    def axes(self) -> list[Axis]:
+        """The parts along each axis."""
+        return [Axis(*numbers) for numbers in zip(self.grid, self.split, self.overlap, strict=True)]
+
+    def part_index(self, part: int) -> tuple[int, ...]:
+        """The number of a part along each axis."""
+        return tuple(int(k) for k in np.unravel_index(part, self.split))
+
+    def part(self, part: int) -> "Head":
+        """The HEAD of a file that holds a part alone.
+
+        §13.1: "Wherever this text speaks of the native grid in connection with a part's tensors (clause 9.6.2) or
+        values (clauses 16.1 to 16.6) it is the part lattice, as if that were the whole grid."
+        """
+        return self.of_lattice(
+            tuple(int(axis.size(k)) for axis, k in zip(self.axes, self.part_index(part), strict=True))
+        )
+
+    @cached_property
+    def of_lattice(self) -> Callable[[tuple[int, ...]], "Head"]:
+        """`part` for the sizes of its lattice; neighbours often have the same."""
+        features = self.features & ~PARTS
+        return lru_cache(8)(
+            lambda grid: replace(self, grid=grid, features=features, split=(), overlap=(), shared=False)
+        )
+
+    def group_tensors(self, group: int) -> list[Tensor]:
+        """The tensors of a group, in table order.
+
+        §13.1: "With `shared` = 1 the tensors with ordinals below 65792, that is all but the latents, are *shared*:
+        there is one of each for all parts. With `shared` = 0 every part has all tensors."
+        """
+        if not self.split:
+            return self.tensors
+        part = self.part_of(group)
+        if part == SHARED_PART:
+            return [tensor for tensor in self.tensors if tensor.ordinal < LATENT_LEVELS]
+        tensors = self.part(part).tensors
+        return [tensor for tensor in tensors if tensor.ordinal >= LATENT_LEVELS] if self.shared else tensors
+
+    @cached_property
+    def group_ends(self) -> npt.NDArray[np.int64]:
+        """How many parameters there are up to the end of each group; the last is how many there are."""
+        if not self.split:
+            return np.array([sum(tensor.size for tensor in self.tensors)])
+        is_pyramid = self.records[0].kind == PYRAMID
+        both = sum(tensor.size for tensor in self.tensors if tensor.ordinal < LATENT_LEVELS)
+        latents = 0 if is_pyramid else sum(tensor.size for tensor in self.tensors) - both
+        sizes = np.full(self.n_parts, latents + (0 if self.shared else both), np.int64)
+        if is_pyramid:
+            for level in range(self.records[0].n_levels):
+                sizes += self.level_sizes(level)
+        return np.cumsum(np.insert(sizes, 0, both) if self.shared else sizes)
+
+    def level_sizes(self, level: int) -> npt.NDArray[np.int64]:
+        """Latents of a pyramid's level in each part."""
+        sizes = level_shape(
+            self.records[0], tuple(axis.size(np.arange(axis.s, dtype=np.int64)) for axis in self.axes), level
+        )
+        found: npt.NDArray[np.int64] = reduce(np.multiply.outer, sizes).reshape(-1)
+        return found
+
+    @property
+    def growing(self) -> list[Record]:
+        """§13.2: "each record of the groups layer and lattice_filter but the last"; only the last record is the last
+        one.
+        """
+        return [record for record in self.records[:-1] if record.is_layer]
+
+    def units(self, number: int) -> list[int]:
+        """c[g, l] of clause 13.2 for all layers but the last, g being `number`.
+
+        §13.2: "a record with a repeat has as many in each of its layers. After the last pass all are there."
+        """
+        n = len(self.growing)
+        active = self.active_width[number * n : (number + 1) * n] or [record.width for record in self.growing]
+        return [c for record, c in zip(self.growing, active, strict=True) for _ in range(record.repeat)]
+
+    @cached_property
     def tensors(self) -> list[Tensor]:
         """§6.7: "*Table order* is ascending ordinal." """
+        if self.features & WIDTHS:
+            return blocks_of_layers(self)
         tensors, has_base = [], bool(self.features & SHARED_BASE)
         for index, step in enumerate(self.layers):
             # "has the tensors of ordinals 2l, its weights (out, in), and 2l + 1, its bias (out), which is absent if bit
@@ -279,6 +397,44 @@ def encoded_width(record: Record, dims: int) -> int:
         features = record.feature_dim * (1 if record.flags & 1 else record.n_levels)
         return features + (dims if record.flags & 2 else dims - record.n_axes)
     return record.n_levels if record.kind == PYRAMID else dims
+
+
+def blocks_of_layers(head: Head) -> list[Tensor]:
+    """§13.2: "the tensors of layer l are the *blocks*"; "A block without entries does not exist." """
+    found = []
+    layers, first = head.layers, head.first_values
+    inputs_before = [0] * len(layers)  # "d[-1, l] = 0"; "c[-1, l] = 0" for d[-1, l + 1]
+    for g in range(head.n_passes):
+        # "the inputs of layer l after pass g, which are c[g, l - 1] and for the first layer the outputs of the input
+        # encoding or the coordinates"
+        inputs = [first, *head.units(g)]
+        for index, step in enumerate(layers[:-1]):
+            # "rows from c[g-1, l] on, columns from 0 on"; c[g, l] is d[g, l + 1]
+            row = inputs_before[index + 1]
+            rows = inputs[index + 1] - row
+            found += layer_blocks(step.record, g, index, (rows, inputs[index]), row=row)
+        # "rows from 0 on, columns from d[g-1, l] on"
+        column = inputs_before[-1]
+        shape = layers[-1].rows, inputs[-1] - column
+        found += layer_blocks(layers[-1].record, g, len(layers) - 1, shape, column=column)
+        inputs_before = inputs
+    return found
+
+
+def layer_blocks(
+    record: Record, g: int, index: int, shape: tuple[int, int], row: int = 0, column: int = 0
+) -> list[Tensor]:
+    """The blocks of a layer that begin in pass g: of its weights, and of its bias.
+
+    §13.2: "bias of layer l but the last: rows from c[g-1, l] on; of the last layer: all rows, g = 0 only".
+    """
+    if 0 in shape:
+        return []
+    ordinal = BLOCKS_OF_PASS * g + 2 * index
+    found = [Tensor(ordinal, shape, record, begins=g, row=row, column=column)]
+    if record.has_bias and column == 0:  # those of the last layer that begin later have a column above 0
+        found.append(Tensor(ordinal + 1, shape[:1], record, begins=g, row=row))
+    return found
 
 
 def grid_tensors(record: Record, has_base: bool) -> list[Tensor]:
@@ -319,9 +475,11 @@ def context_tensors(record: Record, has_base: bool) -> list[Tensor]:
     return [Tensor(ordinal, shape, record, has_base, CONTEXT) for ordinal, shape in found]
 
 
-def level_shape(record: Record, grid: tuple[int, ...], level: int) -> tuple[int, ...]:
+def level_shape(record: Record, grid: tuple[Any, ...], level: int) -> tuple[Any, ...]:
     """§9.6.2: "Level l has ceil(N / 2^k) samples on a halved axis with N native samples, k = n_levels - 1 - l, and N
     samples on the others."
+
+    The sizes of the grid are numbers, or arrays of them.
     """
     k = record.n_levels - 1 - level
     return tuple(-(-n >> k) if record.axes >> axis & 1 else n for axis, n in enumerate(grid))
@@ -354,24 +512,32 @@ def read_head(p: Payload) -> Head:
     """Read HEAD; every number in it is within the level's limits afterwards.
 
     §5.5: "Then CON-10 is applied to the end, and then the rules that span fields in the order of their numbers (of
-    clause 6: HED-13, HED-14 and GRD-1 to GRD-3 before HED-8), each to all records in order before the next rule."
+    clause 6: HED-13, HED-14, GRD-1 to GRD-3, PRT-1 to PRT-5, WID-1 and WID-2 before HED-8), each to all records in
+    order before the next rule."
     """
     head = Head()
     read_fixed_fields(p, head)
     read_grid(p, head)
     read_seed(p, head)
     read_records(p, head)
+    read_parts(p, head)
+    read_active_width(p, head)
     read_base_digest(p, head)
     read_optional_blocks(p, head)
     p.finish()
     check_grid(head)
     check_records(head)
-    # "HED-13, HED-14 and GRD-1 to GRD-3 before HED-8"; §9.6.2: "GRD-4 after HED-12."
+    # §9.6.2: "GRD-1 to GRD-3 are checked between HED-14 and PRT-1, GRD-4 after HED-12."
     check_inputs(head)
     check_outputs(head)
     check_grid_axes(head)
     check_pyramid(head)
     check_lattice_filters(head)
+    if head.features & PARTS:
+        check_parts(head)
+    if head.features & WIDTHS:
+        check_growth(head)
+        check_active_width(head)
     check_limits(head)
     check_features(head)
     check_optional_blocks(head)
@@ -612,6 +778,32 @@ BODIES: dict[int, Callable[[Payload, Record], None]] = {
 }
 
 
+def read_parts(p: Payload, head: Head) -> None:
+    """§6.1: "parts along an axis", "samples that a part has on the other side of its edges", "1: all tensors but the
+    latents are shared"; there with the feature PARTS.
+    """
+    if head.features & PARTS:
+        head.split_at = p.at
+        head.split = tuple(p.unsigned(2) for _ in range(head.in_dims))
+        head.overlap_at = p.at
+        head.overlap = tuple(p.unsigned(2) for _ in range(head.in_dims))
+        shared = p.unsigned(1)
+        head.shared_at = p.field
+        p.require(shared <= 1, "RESERVED_NOT_ZERO")
+        head.shared = bool(shared)
+
+
+def read_active_width(p: Payload, head: Head) -> None:
+    """§6.1: "units of a layer record after the pass"; there with the feature WIDTHS.
+
+    §13.2: "`active_width` gives for each pass but the last, pass by pass, the units of each record of the groups layer
+    and lattice_filter but the last that are there after it".
+    """
+    head.active_width_at = p.at
+    if head.features & WIDTHS:
+        head.active_width = [p.unsigned(2) for _ in range((head.n_passes - 1) * len(head.growing))]
+
+
 def read_base_digest(p: Payload, head: Head) -> None:
     """§6.1: "names the base, clause 9.8"; there with the feature SHARED_BASE."""
     if head.features & SHARED_BASE:
@@ -656,10 +848,12 @@ def check_records(head: Head) -> None:
         raw_only, others_only = record.is_half, record.has_prior or record.has_row_steps
         if record.tool == LATENT or (others_only if record.tool == RAW else raw_only):
             raise DecodeError("BAD_RECORD", record.tool_flags_at)
-    # HED-7: "Of two records of the group layer that follow each other, neither of them the last record, kind,
-    # tool_flags, width, omega or scale differ"
+    # HED-7 §6.4: "Of two records of the groups layer and lattice_filter that follow each other, neither of them the
+    # last record, kind, tool_flags, width, omega, scale or, with WIDTHS, an active_width differ"
+    active = {record.kind_at: head.active_width[k :: len(head.growing)] for k, record in enumerate(head.growing)}
     for first, second in pairwise(head.records[:-1]):
-        if first.is_layer and first.form == second.form:
+        is_equal = first.is_layer and first.form == second.form
+        if is_equal and active[first.kind_at] == active[second.kind_at]:
             raise DecodeError("BAD_RECORD", second.kind_at)
 
 
@@ -711,15 +905,64 @@ def check_grid_feature(head: Head) -> None:
         raise DecodeError("FEATURE_MISMATCH", head.records[0].kind_at if has_record else head.features_at)
 
 
+def check_parts(head: Head) -> None:
+    """PRT-1 to PRT-5 of clause 13.1."""
+    # PRT-1 §13.1: "PARTS goes neither with SHARED_BASE nor with WIDTHS (`FEATURE_MISMATCH`, at features_required)."
+    if head.features & (SHARED_BASE | WIDTHS):
+        raise DecodeError("FEATURE_MISMATCH", head.features_at)
+    # PRT-2 §13.1: "There is a native grid, coords is CENTRES, each `split` is from 1 to the grid's entry, and P is at
+    # least 2 (`BAD_DIMENSIONS`, at split, which is the first byte of its first entry)."
+    fits = all(
+        1 <= s <= n for n, s in zip(head.grid, head.split, strict=True)
+    )  # not without a grid, whose entries are 0
+    if not fits or head.coords != CENTRES or head.n_parts < 2:
+        raise DecodeError("BAD_DIMENSIONS", head.split_at)
+    # PRT-3 §13.1: "On every axis 2·overlap is at most N / S, and overlap is 0 where S is 1 (`BAD_DIMENSIONS`, at
+    # overlap, the first byte of its first entry)."
+    if any(2 * axis.overlap > axis.n // axis.s or (axis.s == 1 and axis.overlap) for axis in head.axes):
+        raise DecodeError("BAD_DIMENSIONS", head.overlap_at)
+    # PRT-4 §13.1: "shared = 1 needs a GRID or a PYRAMID (`BAD_RECORD`, at shared)."
+    if head.shared and not head.records[0].is_latent:
+        raise DecodeError("BAD_RECORD", head.shared_at)
+    # PRT-5 §13.1: "P is at most the level's `parts` (`LIMIT_PARTS`, at split)."
+    if head.n_parts > head.level.parts:
+        raise DecodeError("LIMIT_PARTS", head.split_at)
+
+
+def check_growth(head: Head) -> None:
+    """WID-1 §13.2: "`FEATURE_MISMATCH`, at features_required: WIDTHS with n_passes = 1, with SHARED_BASE, with a GRID
+    or PYRAMID, with a record that is neither an input encoding nor of the group layer, or with a GABOR; or no
+    active_width is below its record's width."
+    """
+    allowed = (*LAYER_KINDS, FOURIER, FOURIER_SEEDED)
+    others = any(record.kind not in allowed or record.kind == GABOR for record in head.records)
+    widths = [record.width for record in head.growing] * (head.n_passes - 1)
+    grows = any(active < width for active, width in zip(head.active_width, widths, strict=True))
+    if others or head.features & SHARED_BASE or not grows:  # with n_passes = 1 there is no active_width
+        raise DecodeError("FEATURE_MISMATCH", head.features_at)
+
+
+def check_active_width(head: Head) -> None:
+    """WID-2 §13.2: "active_width is from 1 to the width of its record, and not below that of the pass before
+    (`BAD_RECORD`, at active_width, the entry at fault)."
+    """
+    n = len(head.growing)
+    least = [1] * n + head.active_width
+    for index, active in enumerate(head.active_width):
+        if not least[index] <= active <= head.growing[index % n].width:
+            raise DecodeError("BAD_RECORD", head.active_width_at + 2 * index)
+
+
 def check_limits(head: Head) -> None:
     """HED-8 §6.5: "At most the level's `layers` layers, repeats, OUTPUT and FILTER counted"; then width, "inputs are
-    the current values of clause 6.7, outputs those of GABOR twice its width"; then parameters.
+    the current values of clause 6.7, outputs those of GABOR twice its width"; then "at most its `parameters` parameters
+    in all tensors, of all parts where there are parts".
     """
     if sum(record.repeat for record in head.records if record.is_counted) > head.level.layers:
         raise DecodeError("LIMIT_LAYERS", head.n_records_at)
     if max(head.widths) > head.level.width:
         raise DecodeError("LIMIT_WIDTH", head.n_records_at)
-    if sum(tensor.size for tensor in head.tensors) > head.level.parameters:
+    if head.group_ends[-1] > head.level.parameters:
         raise DecodeError("LIMIT_PARAMETERS", head.n_records_at)
 
 

@@ -9,7 +9,6 @@ from reference_decoder.entropy import Integers, RansBody, Values
 from reference_decoder.errors import DecodeError
 from reference_decoder.head import CONTEXT, LATENTS, Record, Tensor
 from reference_decoder.packed import Packed
-from reference_decoder.weights import State
 
 LATENT_STEP = 800  # §9.6: "its step code is 800 (a step of 1), which is not written"
 CONTEXT_END = 1 << 11
@@ -68,8 +67,3 @@ def read_latents(body: RansBody | Packed, tensor: Tensor, code: LatentCode, know
     for dimension, values in enumerate(code.lists):
         found[:, dimension] = body.read(values)
     return found.reshape(-1)
-
-
-def uncoded(tensor: Tensor) -> State:
-    """§9.6: "A level that no pass has coded yet is all zeros." """
-    return State(tensor, np.zeros(tensor.size, np.int32), LATENT_STEP, is_coded=False)

@@ -14,17 +14,19 @@ class Level:
     width: int
     grid_samples: int
     symbols: int
+    parts: int
 
 
 LEVELS = {
-    1: Level(65536, 8, 16384, 4096, 4194304, 4194304),
-    2: Level(524288, 16, 131072, 8192, 67108864, 16777216),
-    3: Level(4194304, 32, 1048576, 16384, 1073741824, 67108864),
-    4: Level(67108864, 64, 16777216, 32768, 17179869184, 268435456),
-    5: Level(2147483648, 256, 268435456, 65535, 274877906944, 1073741824),
+    1: Level(65536, 8, 16384, 4096, 4194304, 4194304, 64),
+    2: Level(524288, 16, 131072, 8192, 67108864, 16777216, 512),
+    3: Level(4194304, 32, 1048576, 16384, 1073741824, 67108864, 4096),
+    4: Level(67108864, 64, 16777216, 32768, 17179869184, 268435456, 16384),
+    5: Level(2147483648, 256, 268435456, 65535, 274877906944, 1073741824, 65534),
 }
 
-# §14: "A decoder needs at most 16 bytes a parameter + 4 times the largest chunk + 4 MiB for its data"
+# §14: "A decoder needs at most 16 bytes a parameter + 16 KiB a part (where there are parts) + 4 times the largest chunk
+# + 4 MiB for its data"
 # Long lists are therefore worked through in blocks of this many numbers: only the integers themselves and one more
 # array of their size are ever there in full, and wider temporaries are as long as a block. It is a multiple of every
 # number of lanes (clause 10.4), so that a block is a whole number of rows.

@@ -17,8 +17,8 @@ from reference_decoder.entropy import (
     table_frequencies,
 )
 from reference_decoder.errors import DecodeError
-from reference_decoder.head import CONTEXT, CORE, FACTORISED, GRID, LATENTS, RAW, TRELLIS, Head, Tensor
-from reference_decoder.latents import LATENT_STEP, Known, LatentCode, check_context, read_latents, uncoded
+from reference_decoder.head import CONTEXT, CORE, FACTORISED, GRID, LATENTS, PARTS, RAW, TRELLIS, Head, Tensor
+from reference_decoder.latents import LATENT_STEP, Known, LatentCode, check_context, read_latents
 from reference_decoder.packed import Decompress, Packed, load_codec, open_compressed, open_packed
 from reference_decoder.sparse import (
     BITMAP,
@@ -30,8 +30,9 @@ from reference_decoder.sparse import (
     synthesise,
     vectors_of,
 )
+from reference_decoder.states import States
 from reference_decoder.trellis import Trellis
-from reference_decoder.weights import State, acc_crc, add_prior, check_finite, check_row_steps, least_step, refine
+from reference_decoder.weights import State, acc_crc, begin, check_finite, check_row_steps, least_step, refine
 
 PACKED, RANS = 0, 1
 CODINGS = range(5)
@@ -44,9 +45,9 @@ REPEATED = 3  # of `vectors`
 class Decoded:
     """The file so far: what the passes up to now have made of the tensors."""
 
-    states: list[State]  # in table order; before pass 0 empty, or those of the base
+    states: States
     symbols: int = 0  # of all passes, TAB-5
-    changed: bool = True  # whether the last pass coded a tensor
+    changed: bool = True  # whether a tensor was coded since this was cleared
 
 
 @dataclass(frozen=True)
@@ -64,58 +65,65 @@ class SubHeader:
 class Entry:
     """An entry of the tensor table of a tensor that the pass codes."""
 
-    tensor: Tensor
+    state: State  # before the pass
     values: Values | SparseCode | LatentCode
     step: int = 0
     row_steps: Values | None = None
     prior: tuple[int, int] | None = None  # m and E of clause 9.7
     refine: int = 0  # n, the bits that the integers gain
-    state: State | None = None  # before a later pass
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.state.tensor
 
 
-def decode_pass(data: memoryview, chunk: Chunk, head: Head, decoded: Decoded, number: int) -> int:
-    """Decode a PASS chunk, change `decoded`, return its acc_crc.
+def decode_pass(data: memoryview, chunk: Chunk, decoded: Decoded, number: int, group: int) -> int:
+    """Decode the PASS chunk of a group of tensors, change `decoded`, return its acc_crc.
+
+    §13.1: "Everything that clauses 7 to 11 say of a table, a body, a check or of what stands "in this table" is said of
+    one chunk."
 
     §7.5: "The order of checks in a PASS chunk: 7.1; the table, entry by entry; padding; TAB-5 with SPA-3; the body's
     values, entry by entry, with ACC_OVERFLOW of ENT-1 and, after the last list of an entry, SPA-6; the end of the body
     (ENT-4 to ENT-6 as they arise, or clause 11); then for each entry in table order STEP_OUT_OF_RANGE of its rows,
     SPA-5 or TRE-3, NON_FINITE_WEIGHT, ACC_OVERFLOW of clause 9.1; then PAS-5."
     """
-    p = Payload(data, chunk.start, chunk.end)
-    sub = read_sub_header(p, head, number)
+    p, head = Payload(data, chunk.start, chunk.end), decoded.states.head
+    sub = read_sub_header(p, head, number, group)
     bits = Bits(data, p.at, p.end)
     reader = EntryReader(bits, sub.coding, sub.log2_lanes)
-    # §9.8: "every pass of this file, pass 0 too, is coded as a later pass"
-    entries = reader.later_pass(decoded.states) if decoded.states else reader.first_pass(head.tensors)
+    states = decoded.states.load(group)
+    entries = reader.entries(states, number)
     body_at = bits.finish()
-    # TAB-5 §7.3: "A PASS chunk counts all parameters of the network, whatever it codes, and one symbol for each row of
-    # an entry with has_row_steps = 1."
-    decoded.symbols += sum(tensor.size for tensor in head.tensors)
+    # TAB-5 §7.3: "A PASS chunk counts all parameters of the network (with PARTS: of the tensors of the chunk), whatever
+    # it codes, and one symbol for each row of an entry with has_row_steps = 1."
+    decoded.symbols += sum(state.tensor.size for state in states)
     decoded.symbols += sum(entry.row_steps.count for entry in entries if entry.row_steps)
     # SPA-3 §9.5: "Symbols, beside those of TAB-5"
     decoded.symbols += sum(entry.values.symbols for entry in entries if isinstance(entry.values, SparseCode))
     if decoded.symbols > head.level.symbols:
         raise DecodeError("LIMIT_SYMBOLS", bits.start)
     body = open_body(data[body_at : p.end], body_at, sub, entries)
-    lists = read_body(body, entries, head, decoded.states, body_at)
+    # §13.1: "The contexts of clause 10.6 are those of the part and use the context tensors of the part, or the shared
+    # ones."
+    shared = decoded.states.load(0) if head.shared and group else []
+    lists = read_body(body, entries, head, shared + states, body_at)
     body.finish()
-    # the lists of an entry go as its integers come, so that both are not there in full
-    lists.reverse()
-    lanes = 1 << sub.log2_lanes
-    coded = [finish_entry(entry, *lists.pop(), head, lanes, body_at) for entry in entries]
-    # PAS-5: "in pass 0 all tensors, later those with refined = 1"; §9.6.3: "`acc_crc` covers the latents of the levels
-    # that the chunk codes."
-    if acc_crc(coded) != sub.acc_crc:
+    lists.reverse()  # those of an entry go when it is finished
+    decoded.states.place(group, states)
+    for entry in entries:
+        finish_entry(entry, *lists.pop(), head, 1 << sub.log2_lanes, body_at)
+    # PAS-5: "of the tensors that begin in this pass all, of the others those with refined = 1"; §9.6.3: "`acc_crc`
+    # covers the latents of the levels that the chunk codes."
+    if acc_crc([entry.state for entry in entries]) != sub.acc_crc:
         raise DecodeError("ACC_CRC_MISMATCH", sub.acc_crc_at)
-    if not decoded.states:
-        found = {state.tensor.ordinal: state for state in coded}
-        decoded.states = [found.get(tensor.ordinal) or uncoded(tensor) for tensor in head.tensors]
-    decoded.changed = bool(coded)
+    decoded.states.save(group, states)
+    decoded.changed = decoded.changed or bool(entries)
     return sub.acc_crc
 
 
-def read_sub_header(p: Payload, head: Head, number: int) -> SubHeader:
-    """§7.1: the fields, "Then, in this order:" PAS-1 to PAS-4."""
+def read_sub_header(p: Payload, head: Head, number: int, group: int) -> SubHeader:
+    """§7.1: the fields, "Then, in this order:" PAS-1 to PAS-4 and PAS-6."""
     flags = p.unsigned(1)
     flags_at = p.field
     coding, log2_lanes = flags & 7, flags >> 4
@@ -123,6 +131,9 @@ def read_sub_header(p: Payload, head: Head, number: int) -> SubHeader:
     pass_ = p.unsigned(1)
     pass_at = p.field
     crc = p.unsigned(4)
+    crc_at = p.field
+    # "With the feature PARTS one more field belongs to the sub-header:"
+    part = p.unsigned(2) if head.features & PARTS else 0
     # PAS-1: "The profile has the coding (`PROFILE_FORBIDS`, at flags)."
     if head.profile == CORE and coding not in CORE_CODINGS:
         raise DecodeError("PROFILE_FORBIDS", flags_at)
@@ -130,20 +141,25 @@ def read_sub_header(p: Payload, head: Head, number: int) -> SubHeader:
     # PAS-2: "log2_lanes is 0 or 6 to 12 for coding 1, and 0 for the others"
     if log2_lanes not in ((0, 6, 7, 8, 9, 10, 11, 12) if coding == RANS else (0,)):
         raise DecodeError("BAD_LANES", flags_at)
-    # PAS-3: "Without the feature PARTS every PASS chunk is a whole pass: bit 3 is set"
-    if not flags & 8:
+    # PAS-3: "Without the feature PARTS every PASS chunk is a whole pass: bit 3 is set. With it, bit 3 is set in the
+    # chunk of the last part and in no other"
+    if bool(flags & 8) != (part == head.n_parts - 1):
         raise DecodeError("PASS_ORDER", flags_at)
-    # PAS-4: "`pass` is the number of the next pass"
+    # PAS-4: "`pass` is the number of the first pass that is not whole yet"
     if pass_ != number:
         raise DecodeError("PASS_ORDER", pass_at)
-    return SubHeader(coding, log2_lanes, crc, p.field, decompress)
+    # PAS-6: "`part` is that of the next chunk of the pass by clause 13.1"
+    if part != head.part_of(group):
+        raise DecodeError("PASS_ORDER", p.field)
+    return SubHeader(coding, log2_lanes, crc, crc_at, decompress)
 
 
 # --- 7.2, 7.3 Tensor table ---------------------------------------------------------------------------------------
 
 
 class Bits:
-    """§7.2: "The table is one bit string, LSB first, with one entry for each tensor in table order"."""
+    """§7.2: "The table is one bit string, LSB first, with one entry for each tensor (with PARTS: of the chunk, clause
+    13.1) in table order"."""
 
     def __init__(self, data: memoryview, start: int, end: int) -> None:
         self.data, self.start, self.end = data, start, end
@@ -182,48 +198,52 @@ class EntryReader:
         self.last_latent_model: Model | TableModel | None = None  # given for latents in this table
         self.is_level_coded = False  # the level of latents before
 
-    def first_pass(self, tensors: list[Tensor]) -> list[Entry]:
-        """`entry in pass 0`, and `entry of a tensor with tool 0: nothing`."""
-        entries: list[Entry] = []
-        for tensor in tensors:
-            if tensor.role == LATENTS:
-                entries += self.latents(tensor, None)
-                continue
-            if tensor.role == CONTEXT:
-                # §9.6.3: "Its step code is s = 800 - 8·context_step"
-                step = LATENT_STEP - 8 * self.bits.take(4)
-                entries.append(Entry(tensor, self.values(tensor.size), step))
-                continue
-            if tensor.tool == RAW:
-                width = 16 if tensor.is_half else 32
-                entries.append(Entry(tensor, Values(tensor.size, width, raw=True)))
-                continue
-            step = self.step()
-            row_steps = self.row_steps(tensor.shape[0]) if tensor.has_row_steps else None
-            prior = self.prior() if tensor.has_prior else None
-            entries.append(Entry(tensor, self.tool_values(tensor), step, row_steps, prior))
-        return entries
+    def entries(self, states: list[State], number: int) -> list[Entry]:
+        """The entries of the tensors that this pass codes.
 
-    def later_pass(self, states: list[State]) -> list[Entry]:
-        """`entry in a later pass: refined [refined = 1: refine_bits values]`.
+        §7.3: "In passes before that it has no entry, not even `refined`"; §9.8: "every pass of this file, pass 0 too,
+        is coded as a later pass", for the base has coded every tensor.
+        """
+        found: list[Entry] = []
+        for state in states:
+            if state.tensor.role == LATENTS:
+                found += self.latents(state)
+            elif state.is_coded:
+                found += self.later(state)
+            elif state.tensor.begins <= number:
+                found.append(self.first(state))
+        return found
+
+    def first(self, state: State) -> Entry:
+        """`entry in pass 0`, and `entry of a tensor with tool 0: nothing`.
+
+        §7.3: ""Pass 0" in clauses 7.3 to 7.5 and 9.1 to 9.7 means, for each tensor, the pass in which it begins."
+        """
+        tensor = state.tensor
+        if tensor.role == CONTEXT:
+            # §9.6.3: "Its step code is s = 800 - 8·context_step"
+            step = LATENT_STEP - 8 * self.bits.take(4)
+            return Entry(state, self.values(tensor.size), step)
+        if tensor.tool == RAW:
+            return Entry(state, Values(tensor.size, 16 if tensor.is_half else 32, raw=True))
+        step = self.step()
+        row_steps = self.row_steps(tensor.shape[0]) if tensor.has_row_steps else None
+        prior = self.prior() if tensor.has_prior else None
+        return Entry(state, self.tool_values(tensor), step, row_steps, prior)
+
+    def later(self, state: State) -> list[Entry]:
+        """`entry in a later pass: refined [refined = 1: refine_bits values]`; none where it is 0 or not there.
 
         Of a matrix with tool 3, §9.5: "refined [refined = 1: add_bits, then a sparse code]".
         """
-        entries: list[Entry] = []
-        for state in states:
-            if state.tensor.role == LATENTS:
-                entries += self.latents(state.tensor, state)
-                continue
-            if state.tensor.role == CONTEXT or state.tensor.tool == RAW or not self.bits.take(1):
-                continue
-            is_sparse = state.tensor.is_sparse
-            n = self.add_bits() if is_sparse else self.bits.take(3) + 1
-            # TAB-4: "In a later pass the step code, or that of every row where there are row steps, stays at 0 or
-            # above"; WGT-2 §9.1: "and s by s - 8n"; SPA-4 §9.5: "TAB-4 applies, at add_bits."
-            self.bits.require(least_step(state) - 8 * n >= 0, "STEP_OUT_OF_RANGE")
-            values = self.tool_values(state.tensor)
-            entries.append(Entry(state.tensor, values, state.step - 8 * n, refine=n, state=state))
-        return entries
+        tensor = state.tensor
+        if tensor.role == CONTEXT or tensor.tool == RAW or not self.bits.take(1):
+            return []
+        n = self.add_bits() if tensor.is_sparse else self.bits.take(3) + 1
+        # TAB-4: "In a later pass the step code, or that of every row where there are row steps, stays at 0 or above";
+        # WGT-2 §9.1: "and s by s - 8n"; SPA-4 §9.5: "TAB-4 applies, at add_bits."
+        self.bits.require(least_step(state) - 8 * n >= 0, "STEP_OUT_OF_RANGE")
+        return [Entry(state, self.tool_values(tensor), state.step - 8 * n, refine=n)]
 
     def tool_values(self, tensor: Tensor) -> Values | SparseCode:
         """`values`, or §9.5: "where other tools have `values`, the fields of a sparse code"."""
@@ -232,11 +252,12 @@ class EntryReader:
             return self.last_code
         return self.values(tensor.size, trellis=tensor.tool == TRELLIS)
 
-    def latents(self, tensor: Tensor, state: State | None) -> list[Entry]:
+    def latents(self, state: State) -> list[Entry]:
         """§9.6.3: "entry of latents that an earlier pass coded: nothing entry of other latents: refined [refined = 1:
         latents]".
         """
-        if state is not None and state.is_coded:
+        tensor = state.tensor
+        if state.is_coded:
             self.is_level_coded = True
             return []
         is_coded = bool(self.bits.take(1))
@@ -244,7 +265,7 @@ class EntryReader:
         # refined)."
         self.bits.require(not is_coded or tensor.level == 0 or self.is_level_coded, "BAD_TABLE")
         self.is_level_coded = is_coded
-        return [Entry(tensor, self.latent_code(tensor), LATENT_STEP, state=state)] if is_coded else []
+        return [Entry(state, self.latent_code(tensor), LATENT_STEP)] if is_coded else []
 
     def latent_code(self, tensor: Tensor) -> LatentCode:
         """§9.6.3: "for each of the latent_dim dimensions (PYRAMID: once): latent_form"; the other codings: width."""
@@ -430,18 +451,17 @@ def read_body(
     form or pass they have."
     """
     known = Known(head.records[0])
-    before = {state.tensor.ordinal: state for state in states if state.is_coded}
     coded = {entry.tensor.ordinal: entry for entry in entries}
     lists = []
-    for tensor in head.tensors:
-        entry, state = coded.get(tensor.ordinal), before.get(tensor.ordinal)
+    for state in states:
+        entry = coded.get(state.tensor.ordinal)
         if entry is not None:
             lists.append(read_lists(body, entry, known, at))
             found = lists[-1][1]
             if isinstance(found, np.ndarray):
-                known.add(tensor, found, entry.step)
-        elif state is not None:
-            known.add(tensor, state.acc, state.step)
+                known.add(entry.tensor, found, entry.step)
+        elif state.is_coded:
+            known.add(state.tensor, state.acc, state.step)
     return lists
 
 
@@ -464,29 +484,25 @@ def read_lists(
 
 def finish_entry(
     entry: Entry, differences: Integers | None, found: Integers | Codes, head: Head, lanes: int, at: int
-) -> State:
-    """Turn what was read for an entry into the tensor's new state.
+) -> None:
+    """Change the tensor's state by what was read for an entry.
 
     SPA-5 §9.5: "checked before the prior is added or acc is formed".
     """
-    row_steps = None if differences is None else check_row_steps(entry.step, differences, at)
+    state = entry.state
+    if differences is not None:
+        state.row_steps = check_row_steps(entry.step, differences, at)
     values = found if isinstance(found, np.ndarray) else expand(entry, found, head, at)
     trellis = trellis_of(entry.values, lanes)
-    if entry.tensor.role == LATENTS:
-        # "WGT-2 does not concern latents: r = y, acc = r."
-        add_prior(values, None, entry.tensor.ordinal, head.seed, None, at)
-        state = entry.state or uncoded(entry.tensor)
-        state.acc, state.is_coded = values, True
-        return state
-    if entry.state is not None:
-        refine(values, trellis, entry.state.acc, entry.refine, at)
-        entry.state.acc, entry.state.step = values, entry.step
-        return entry.state
     if entry.tensor.tool == RAW:
         check_finite(entry.tensor, values, at)
+        state.acc[:] = values
+    elif state.is_coded:
+        refine(state.acc, values, trellis, entry.refine, at)
     else:
-        add_prior(values, trellis, entry.tensor.ordinal, head.seed, entry.prior, at)
-    return State(entry.tensor, values, entry.step, row_steps)
+        # latents too: §9.6.3: "WGT-2 does not concern latents: r = y, acc = r."
+        begin(state.acc, values, trellis, entry.tensor.ordinal, head.seed, entry.prior, at)
+    state.step, state.is_coded = entry.step, True
 
 
 def trellis_of(values: Values | SparseCode | LatentCode, lanes: int) -> Trellis | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,15 +21,15 @@ M = np.array((8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901,
 MAX_STEP_CODE = 1023
 
 
-@dataclass
+@dataclass(slots=True)
 class State:
-    """What is known of a tensor after a pass. For tool 0 `acc` holds bit patterns."""
+    """What is known of a tensor after a pass. For tool 0 `acc` holds bit patterns; zeros, where not coded."""
 
     tensor: Tensor
     acc: Integers  # flat, C order
     step: int = 0  # step code s
     row_steps: npt.NDArray[np.int16] | None = None  # d_r
-    is_coded: bool = True  # false for latents that no pass has coded
+    is_coded: bool = True
 
 
 def step(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -68,10 +68,16 @@ def contributions(values: Integers, trellis: Trellis | None, at: int) -> Iterato
         yield block, r
 
 
-def add_prior(
-    values: Integers, trellis: Trellis | None, ordinal: int, seed: int, prior: tuple[int, int] | None, at: int
+def begin(
+    acc: Integers,
+    values: Integers,
+    trellis: Trellis | None,
+    ordinal: int,
+    seed: int,
+    prior: tuple[int, int] | None,
+    at: int,
 ) -> None:
-    """Turn the values of pass 0 into acc, in place. `prior` is (m, E) of clause 9.7.
+    """Make acc from the values of the pass in which a tensor begins. `prior` is (m, E) of clause 9.7.
 
     WGT-1 §9.1: "In pass 0, acc = r + P, where r is the value the tool gives (clauses 9.3 to 9.5) and P the prior
     (clause 9.7), or 0."
@@ -81,23 +87,23 @@ def add_prior(
             m, e = prior
             # §9.7: "return U * m + 2 ** (E - 1) >> E"
             np.add(r, (signed_numbers(block.start, r.size, ordinal, PRIOR, seed) * m + (1 << (e - 1))) >> e, out=r)
-        store(r, values, block, at)
+        store(r, acc, block, at)
 
 
-def refine(values: Integers, trellis: Trellis | None, old: Integers, n: int, at: int) -> None:
-    """Turn the values of a later pass into acc, in place.
+def refine(acc: Integers, values: Integers, trellis: Trellis | None, n: int, at: int) -> None:
+    """Change acc by the values of a later pass.
 
     WGT-2 §9.1: "A later pass with n = refine_bits + 1 (tool 3: SPA-4) replaces acc by acc·2^n + r".
     """
     for block, r in contributions(values, trellis, at):
-        store((old[block].astype(np.int64) << n) + r, values, block, at)
+        store((acc[block].astype(np.int64) << n) + r, acc, block, at)
 
 
-def store(acc: npt.NDArray[np.int64], values: Integers, block: slice, at: int) -> None:
+def store(found: npt.NDArray[np.int64], acc: Integers, block: slice, at: int) -> None:
     """WGT-4 §9.1: "|acc| >= 2^31 after WGT-1 or WGT-2 is `ACC_OVERFLOW`." """
-    if np.abs(acc).max() >= 1 << 31:
+    if np.abs(found).max() >= 1 << 31:
         raise DecodeError("ACC_OVERFLOW", at)
-    values[block] = acc
+    acc[block] = found
 
 
 def acc_crc(states: list[State]) -> int:
@@ -129,17 +135,20 @@ def weight_blocks(state: State) -> Iterator[tuple[slice, npt.NDArray[np.float32]
 
 
 def weights(state: State) -> npt.NDArray[np.float32]:
-    """The weights of a tensor in its shape."""
-    found = np.empty(state.acc.size, np.float32)
+    """The weights of a tensor in its shape, in the place of its acc."""
+    found = state.acc.view(np.float32)
     for block, values in weight_blocks(state):
         found[block] = values
     return found.reshape(state.tensor.shape)
 
 
-def weights_sha256(states: list[State]) -> bytes:
-    """§9.1: "`weights_sha256` is the SHA-256 of all w as little-endian binary32, in table order." """
+def weights_sha256(states: Iterable[State], passes: int) -> bytes:
+    """§9.1: "`weights_sha256` is the SHA-256 of all w as little-endian binary32, in table order, of the
+    tensors that begin in the passes decoded (clause 7.3); with PARTS, those of the shared tensors, if there are any,
+    then those of every part in order."
+    """
     digest = hashlib.sha256()
     for state in states:
-        for _, values in weight_blocks(state):
+        for _, values in weight_blocks(state) if state.tensor.begins < passes else ():
             digest.update(values.astype("<f4", copy=False).data)
     return digest.digest()

@@ -3,8 +3,6 @@
 Specification: clauses 7.1 (PAS-3, PAS-4, PAS-6) and 13.1.
 """
 
-from functools import cached_property
-
 from sinrfmt import payload
 from sinrfmt.container import PASS_HEADER_BYTES, Chunk, PassHeader, parse_pass_header
 from sinrfmt.head import Header
@@ -33,10 +31,6 @@ class PassStates:
         if header.parts is not None:
             self._by_chunk = [None] * header.parts.chunks_per_pass
 
-    @cached_property
-    def _n_chunks(self) -> int:
-        return 1 if self.header.parts is None else self.header.parts.chunks_per_pass
-
     @property
     def states(self) -> States:
         """All tensors, in the order of weights_sha256; only after a whole pass."""
@@ -50,7 +44,7 @@ class PassStates:
         """
         pass_header = parse_pass_header(chunk, self.header)
         part = None if self.header.parts is None else self.header.parts.chunk(self._position)
-        is_last = self._position == self._n_chunks - 1
+        is_last = self.header.parts is None or pass_header.part == self.header.parts.count - 1
         if pass_header.ends_pass != is_last:
             raise Fault("PASS_ORDER", f"the chunk is{' not' * is_last} marked as the end of its pass", path="flags")
         if pass_header.index != self.index:

@@ -13,7 +13,7 @@ SIGNATURE = b"SIN\xd2"
 HEAD, PASS, INDX, META, HASH = 0x01, 0x02, 0x83, 0xA4, 0x85
 LAST = 0x10
 CORE1, MAIN1 = 0x11, 0x21
-WIDE, SEEDED, TRELLIS, SPARSE, GRID, SHARED_BASE = 1, 2, 4, 8, 16, 128
+WIDE, SEEDED, TRELLIS, SPARSE, GRID, PARTS, WIDTHS, SHARED_BASE = 1, 2, 4, 8, 16, 32, 64, 128
 
 
 def crc8(data: bytes) -> int:
@@ -109,6 +109,10 @@ class HeadFields:
     seed: int = 7
     records: tuple[bytes, ...] = field(default_factory=lambda: (layer(3), last()))
     n_records: int | None = None
+    split: tuple[int, ...] = ()
+    overlap: tuple[int, ...] = ()
+    shared: int = 0
+    active_width: tuple[int, ...] = ()
     base_digest: bytes = b""
     tail: bytes = b""
 
@@ -121,7 +125,10 @@ class HeadFields:
         if self.features & SEEDED:
             out += bytes([self.rng_dictionary]) + struct.pack("<Q" if wide else "<I", self.seed)
         out += bytes([len(self.records) if self.n_records is None else self.n_records])
-        return out + b"".join(self.records) + self.base_digest + self.tail
+        out += b"".join(self.records)
+        if self.features & PARTS:
+            out += struct.pack(f"<{len(self.split)}H{len(self.overlap)}HB", *self.split, *self.overlap, self.shared)
+        return out + struct.pack(f"<{len(self.active_width)}H", *self.active_width) + self.base_digest + self.tail
 
 
 def bits(*fields: tuple[int, int]) -> bytes:
@@ -133,8 +140,11 @@ def bits(*fields: tuple[int, int]) -> bytes:
     return total.to_bytes((at + 7) // 8, "little")
 
 
-def pass_payload(table: bytes, body: bytes, crc: int, *, flags: int = 8, number: int = 0) -> bytes:
-    return bytes([flags, number]) + struct.pack("<I", crc) + table + body
+def pass_payload(
+    table: bytes, body: bytes, crc: int, *, flags: int = 8, number: int = 0, part: int | None = None
+) -> bytes:
+    head = bytes([flags, number]) + struct.pack("<I", crc)
+    return head + (b"" if part is None else struct.pack("<H", part)) + table + body
 
 
 def int32_crc(values: list[int]) -> int:

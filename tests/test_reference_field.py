@@ -426,7 +426,7 @@ def test_field_without_a_native_grid_needs_a_size(tmp_path: Path, capsys: pytest
         (lambda d: d[:-1], 3, "TRUNCATED"),
         (lambda d: b"X" + d[1:], 3, "BAD_SIGNATURE"),
         (lambda d: d[:-1] + bytes([d[-1] ^ 1]), 3, "CHUNK_CRC_MISMATCH"),
-        (lambda d: build([(HEAD, HeadFields(features=32).payload())]), 4, "UNSUPPORTED_FEATURE"),
+        (lambda d: build([(HEAD, HeadFields(features=256).payload())]), 4, "UNSUPPORTED_FEATURE"),
         (lambda d: build([(HEAD, HeadFields(grid=(9999, 9999)).payload())]), 5, "LIMIT_GRID"),
     ],
 )

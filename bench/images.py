@@ -140,7 +140,8 @@ def _grid(job: Job, picture: NDArray[np.uint8]) -> Encoding:
     if job.n_steps is not None:
         preset = replace(preset, n_steps=job.n_steps)
     chosen = CONTEXTS[context] if isinstance(preset, PyramidPreset) else ContextId.FACTORISED
-    return encode_grid(picture, preset=preset, context=chosen, rate_weight=job.target, seed=job.seed, device=job.device)
+    preset = replace(preset, rate_weight=job.target)
+    return encode_grid(picture, preset=preset, context=chosen, seed=job.seed, device=job.device)
 
 
 def _mlp(job: Job, picture: NDArray[np.uint8]) -> Encoding:

@@ -5,11 +5,13 @@ Specification: clause 16. Binary32, in blocks of samples so that memory does not
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt.grids import Frame, grid_features
+from sinrfmt.metrics import Samples
 from sinrfmt.network import (
     FourierEncoding,
     GridEncoding,
@@ -230,5 +232,21 @@ def to_unit(values: Values, v: Floats) -> Floats:
 
 def to_uint8(values: Values, v: Floats) -> NDArray[np.uint8]:
     """8-bit samples (clause 16.4)."""
-    samples: NDArray[np.uint8] = np.floor(255 * to_unit(values, v) + 0.5).astype(np.uint8)
+    samples: NDArray[np.uint8] = _samples(values, v, 255).astype(np.uint8)
     return samples
+
+
+def to_uint16(values: Values, v: Floats) -> NDArray[np.uint16]:
+    """16-bit samples: as clause 16.4 has it, with 65535 in place of 255."""
+    samples: NDArray[np.uint16] = _samples(values, v, 65535).astype(np.uint16)
+    return samples
+
+
+def to_depth(depth: np.dtype[Any], values: Values, v: Floats) -> Samples:
+    """Samples of the depth of some others, uint8 or uint16."""
+    return to_uint16(values, v) if depth == np.uint16 else to_uint8(values, v)
+
+
+def _samples(values: Values, v: Floats, top: int) -> Floats:
+    rounded: Floats = np.floor(top * to_unit(values, v) + np.float32(0.5))
+    return rounded

@@ -16,6 +16,7 @@ from sinrfmt.faults import error
 from sinrfmt.grids import Frame
 from sinrfmt.head import Header
 from sinrfmt.lattice import Lattice
+from sinrfmt.metrics import Samples
 from sinrfmt.network import PyramidEncoding
 from sinrfmt.payload import States
 
@@ -162,6 +163,14 @@ class Field:
     def to_uint8(self, size: Sequence[int] | None = None) -> NDArray[np.uint8]:
         """8-bit samples of :meth:`grid` (clause 16.4), uint8[*size, out_channels]."""
         return evaluate.to_uint8(self.header.values, self.grid(size))
+
+    def to_uint16(self, size: Sequence[int] | None = None) -> NDArray[np.uint16]:
+        """16-bit samples of :meth:`grid`, uint16[*size, out_channels]."""
+        return evaluate.to_uint16(self.header.values, self.grid(size))
+
+    def to_samples(self, depth: DTypeLike) -> Samples:
+        """Samples of :meth:`grid` of the depth of others, to compare with them: uint8 or uint16."""
+        return evaluate.to_depth(np.dtype(depth), self.header.values, self.grid())
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[np.float32]:
         if copy is False:

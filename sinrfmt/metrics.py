@@ -5,11 +5,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
-def psnr(reference: NDArray[np.uint8], samples: NDArray[np.uint8]) -> float:
-    """PSNR in dB of 8-bit samples, mean over all of them and all channels; infinity where they are equal."""
+
+def psnr(reference: Samples, samples: Samples) -> float:
+    """PSNR in dB of samples of one depth, uint8 or uint16; infinity where they are equal.
+
+    The mean is over all samples and channels, the peak is the largest number of the type.
+    """
     error = np.mean((reference.astype(np.float64) - samples.astype(np.float64)) ** 2)
-    return math.inf if error == 0 else 10 * math.log10(255**2 / float(error))
+    peak = int(np.iinfo(reference.dtype).max)
+    return math.inf if error == 0 else 10 * math.log10(peak**2 / float(error))
 
 
 def bits_per_sample(n_bytes: int, grid: tuple[int, ...]) -> float:

@@ -32,6 +32,7 @@ class PictureOptions:
     Attributes:
         preset: how much work to do; None for ``balanced``, for grids ``pyramid``.
         max_bytes, max_bpp, min_psnr: size of the file, bits per pixel, PSNR in dB; at most one of the three.
+        passes: how many, or the bytes up to the end of each, None for as many as it takes; several of latents only.
         field: what holds the signal; ``auto`` goes by the preset.
         context: what predicts a pyramid's latents.
         weight_coding: ``scalar``, ``sparse`` or ``sinr-paper``.
@@ -49,6 +50,7 @@ class PictureOptions:
     max_bytes: int | None = None
     max_bpp: float | None = None
     min_psnr: float | None = None
+    passes: int | tuple[int | None, ...] = 1
     field: FieldKind = FieldKind.AUTO
     context: ContextId = ContextId.INTERLACED
     weight_coding: str = "scalar"
@@ -67,6 +69,8 @@ class PictureOptions:
             and self.is_grid != (self.field is FieldKind.GRID)
         ):
             raise error("USAGE", f"--preset {self.preset} does not go with --field {self.field.value}")
+        if self.passes != 1 and not self.is_grid:
+            raise error("USAGE", "--passes goes with --field grid")
         if self.base is None and self.n_atoms is not None:
             raise error("USAGE", "--atoms goes with --base")
         if self.base is not None and (self.coding is not None or self.weight_coding not in SHIFT_CODINGS):

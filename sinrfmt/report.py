@@ -60,6 +60,7 @@ def summary(field: Field) -> dict[str, Any]:
         "weights_sha256": field.weights_sha256,
         "acc_crc": [f"{crc:08x}" for crc in field.acc_crc],
         "passes": field.n_passes,
+        "pass_ends": list(field.pass_ends),
         "n_passes": field.header.n_passes,
         "parameters": field.header.network.n_parameters,
         "layers": _layers(field, coded),
@@ -89,6 +90,7 @@ def describe(field: Field) -> dict[str, Any]:
         "input_encoding": _input_encoding(network.input_encoding),
         "inputs": _inputs(network),
         "quality": None if header.quality is None else list(header.quality),
+        "tensors": [{"name": c.name, "pass": c.index, "bits": round(c.bits, 1)} for c in coded_tensors(field)],
         "chunks": [_chunk(chunk, header) for chunk in _chunks(field.data)],
         "meta": field.meta,
     }
@@ -216,6 +218,32 @@ def _sparse(table: SparseTable) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class CodedTensor:
+    """Bits that a pass codes a tensor with: its name, the number of the pass, and the bits of the coded values."""
+
+    name: str
+    index: int
+    bits: float
+
+
+def coded_tensors(field: Field) -> list[CodedTensor]:
+    """Where the bits of the passes decoded go, pass by pass and in table order."""
+    return [CodedTensor(entry.tensor.name, index, n_bits) for entry, n_bits, index in _coded_entries(field)]
+
+
+def _coded_entries(field: Field) -> Iterator[tuple[Entry, float, int]]:
+    """(entry, bits of the coded values, pass) of all that the passes decoded code."""
+    latents: set[int] = set()
+    chunks = (chunk for chunk in _chunks(field.data) if chunk.kind is ChunkKind.PASS)
+    for index, chunk in zip(range(field.n_passes), chunks, strict=False):
+        pass_header = parse_pass_header(chunk, field.header)
+        known = None if index == 0 and field.header.base_digest is None else latents
+        entries = list(payload.coded_bits(chunk.payload, pass_header, field.header, field.states, known))
+        latents |= {entry.tensor.ordinal for entry, _ in entries if entry.tensor.role is TensorRole.LATENT}
+        yield from ((entry, n_bits, index) for entry, n_bits in entries)
+
+
+@dataclass(frozen=True)
 class _Coded:
     """What the passes decoded so far code, by tensor ordinal.
 
@@ -230,13 +258,8 @@ class _Coded:
     @classmethod
     def of(cls, field: Field) -> "_Coded":
         coded = cls({tensor.ordinal: 0.0 for tensor in field.header.tensors}, {}, {}, {})
-        chunks = (chunk for chunk in _chunks(field.data) if chunk.kind is ChunkKind.PASS)
-        for index, chunk in zip(range(field.n_passes), chunks, strict=False):
-            pass_header = parse_pass_header(chunk, field.header)
-            known = None if index == 0 and field.header.base_digest is None else coded.passes
-            entries = list(payload.coded_bits(chunk.payload, pass_header, field.header, field.states, known))
-            for entry, n_bits in entries:
-                coded._add(entry, n_bits, index)
+        for entry, n_bits, index in _coded_entries(field):
+            coded._add(entry, n_bits, index)
         return coded
 
     def _add(self, entry: Entry, n_bits: float, index: int) -> None:

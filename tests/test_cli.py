@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 import sinrfmt
+from sinrfmt import UsageError, image, metrics
+from sinrfmt.cli.options import passes_of
 
 ROOT = Path(__file__).parents[1]
 WAVE = ROOT / "spec" / "examples" / "wave.sinr"
@@ -100,6 +102,20 @@ def test_decode_at_coordinates(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "v.npy"), sinrfmt.load(WAVE).sample(coords))
 
 
+def test_a_deep_picture_with_alpha_goes_there_and_back(tmp_path: Path) -> None:
+    y, x = np.indices((8, 12))
+    picture = np.stack([5000 * x, 8000 * y, 300 * x * y, 65535 - 0 * x], axis=-1).astype(np.uint16)
+    image.write_png(tmp_path / "deep.png", picture)
+    options = ("--preset", "fast", "--bytes", 900, "--json")
+    result = run("encode", tmp_path / "deep.png", "-o", tmp_path / "deep.sinr", *options)
+    assert result.returncode == 0, result.stderr
+    assert run("decode", tmp_path / "deep.sinr", tmp_path / "again.png", "--bits", 16).returncode == 0
+    again = image.read_image(tmp_path / "again.png")
+    assert again.dtype == np.uint16
+    assert last_json(result)["psnr"] == pytest.approx(metrics.psnr(picture, again), abs=1e-4)
+    assert len(np.unique(again[..., :3] & 255)) > 100  # not 8 bits in wider numbers
+
+
 def test_inspect_and_verify(encoded: tuple[Path, dict[str, Any]]) -> None:
     path, summary = encoded
     shown = run("inspect", path)
@@ -115,6 +131,16 @@ def damaged(tmp_path: Path, data: bytes) -> Path:
     path = tmp_path / "damaged.sinr"
     path.write_bytes(data)
     return path
+
+
+def test_inspect_draws_what_is_inside(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    drawing = tmp_path / "wave.png"
+    described = last_json(run("inspect", WAVE, "--plot", drawing, "--json"))
+    assert [entry["pass"] for entry in described["tensors"]] == [0, 0, 0, 0]
+    with Image.open(drawing) as drawn:
+        assert drawn.format == "PNG"
+    assert run("inspect", WAVE, "--plot", drawing).returncode == 2  # it is there already
 
 
 def test_a_bad_file_gives_its_code_and_leaves_nothing(tmp_path: Path) -> None:
@@ -152,9 +178,11 @@ USAGE_ERRORS = {
     "unknown option": ("decode", WAVE, "{tmp}/x.npy", "--colour"),
     "two targets": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--bytes", "500", "--psnr", "30"),
     "too few bytes": ("encode", "{tmp}/tiny.png", "-o", "{tmp}/x.sinr", "--bytes", "40", "--preset", "fast"),
+    "passes of a network": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--passes", "3"),
+    "more passes than levels": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid", "--passes", "9"),
     "a grid on a base": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid", "--base", WAVE),
     "no such coding": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--coding", "tcq"),
-    "deep image": ("encode", "{tmp}/deep.png", "-o", "{tmp}/x.sinr"),
+    "values with bits": ("decode", WAVE, "{tmp}/x.npy", "--bits", "16"),
 }
 
 
@@ -162,7 +190,6 @@ USAGE_ERRORS = {
 def test_a_mistake_of_the_caller_is_one_clear_line(name: str, tmp_path: Path) -> None:
     np.save(tmp_path / "existing.npy", np.zeros((2, 3), dtype=np.float32))
     Image.fromarray(np.zeros((4, 4, 3), dtype=np.uint8)).save(tmp_path / "tiny.png")
-    Image.fromarray(np.zeros((4, 4), dtype=np.uint16)).save(tmp_path / "deep.png")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     result = run(*(str(a).format(tmp=tmp_path) for a in USAGE_ERRORS[name]), "--json")
     assert result.returncode == 2, result.stderr
@@ -232,3 +259,23 @@ def test_help_names_every_verb() -> None:
     assert result.returncode == 0
     for verb in ("encode", "decode", "inspect", "verify"):
         assert verb in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("4", 4),
+        ("2kB,8kB,full", (2000, 8000, None)),
+        ("1.5kB,4KiB", (1500, 4096)),
+        ("900,full", (900, None)),
+        ("full", (None,)),
+    ],
+)
+def test_passes_of_an_encoder(text: str, passes: int | tuple[int | None, ...]) -> None:
+    assert passes_of(text) == passes
+
+
+@pytest.mark.parametrize("text", ["", "0", "256", "-1", "full,2kB", "2kB,,full", "8kB,2kB,full", "2 kB", "0B,full"])
+def test_passes_that_say_nothing_sensible(text: str) -> None:
+    with pytest.raises(UsageError, match="--passes"):
+        passes_of(text)

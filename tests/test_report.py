@@ -2,12 +2,14 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import sinrfmt
-from sinrfmt import metrics, report
+from sinrfmt import image, metrics, report
 from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
 from sinrfmt.registry import Coding, Coords, RecordKind, Tool
 from tests.strategies import META, assert_error, header_of, make_file, meta_payload, seal, siren, small_file, split
@@ -102,18 +104,46 @@ def test_psnr_of_8_bit_samples() -> None:
     assert metrics.psnr(a + np.uint8(1), a) == pytest.approx(20 * math.log10(255))
 
 
+def test_psnr_takes_the_peak_of_the_depth() -> None:
+    a = np.zeros((4, 5, 3), dtype=np.uint16)
+    assert metrics.psnr(a, a + np.uint16(65535)) == 0
+    assert metrics.psnr(a + np.uint16(1), a) == pytest.approx(20 * math.log10(65535))
+
+
 def test_bits_per_sample_count_positions() -> None:
     assert metrics.bits_per_sample(100, (10, 8)) == 10
 
 
-def test_images_come_back(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from sinrfmt import image
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", range(1, 5))
+def test_images_come_back(channels: int, depth: type[np.uint8 | np.uint16], tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(0, np.iinfo(depth).max + 1, (5, 7, channels)).astype(depth)
+    image.write_png(tmp_path / "a.png", samples)
+    found = image.read_image(tmp_path / "a.png")
+    assert found.dtype == depth
+    np.testing.assert_array_equal(found, samples)
 
-    rng = np.random.default_rng(0)
-    for channels in range(1, 5):
-        samples = rng.integers(0, 256, (5, 7, channels)).astype(np.uint8)
-        image.write_png(tmp_path / "a.png", samples)
-        np.testing.assert_array_equal(image.read_image(tmp_path / "a.png"), samples)
+
+@pytest.mark.parametrize("channels", range(1, 5))
+def test_other_readers_take_the_deep_files_we_write(channels: int, tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(0, 65536, (5, 7, channels)).astype(np.uint16)
+    image.write_png(tmp_path / "a.png", samples)
+    with Image.open(tmp_path / "a.png") as opened:
+        shown = np.asarray(opened).astype(np.uint32)
+    grey_and_alpha = [0, 0, 0, 1]  # Pillow shows them as four channels
+    wanted = samples[..., grey_and_alpha] if channels == 2 else samples
+    kept = shown if channels == 1 else shown << 8
+    assert np.all(np.abs(wanted.reshape(kept.shape).astype(np.int64) - kept) < (1 if channels == 1 else 256))
+
+
+def test_what_is_no_image_of_integers_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4), dtype=np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(np.zeros((4, 4), dtype=np.int32)).save(tmp_path / "wide.tif")
+    for name in ("float.tif", "wide.tif"):
+        assert_error("USAGE", None, image.read_image, tmp_path / name)
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"no image")
     for path in (tmp_path / "b.png", tmp_path / "missing.png", tmp_path):
         assert_error("USAGE", None, image.read_image, path)

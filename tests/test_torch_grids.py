@@ -9,10 +9,10 @@ import torch
 import sinrfmt
 import sinrfmt.torch
 from sinrfmt.contexts import ContextNetwork, ContextTensor, LevelContext, Plane
+from sinrfmt.metrics import Samples
 from sinrfmt.network import LayerRecord, Network, PyramidEncoding, TensorRole
 from sinrfmt.registry import ContextId, RecordKind, Tool
 from sinrfmt.torch.grid_files import (
-    Picture,
     PyramidPreset,
     ShaciraPreset,
     latent_codes,
@@ -37,10 +37,10 @@ TINY_SHACIRA = ShaciraPreset("shacira", 20, 1e-3, 3, 4, 12, 5, 8, 2)
 CONTEXTS = (ContextId.INTERLACED, ContextId.SERIAL)
 
 
-def _picture(rows: int, columns: int, channels: int, top: int = 255) -> Picture:
+def _picture(rows: int, columns: int, channels: int, top: int = 255) -> Samples:
     y, x, c = np.indices((rows, columns, channels))
     wave = np.rint((0.5 + 0.3 * np.sin(0.4 * x + c) + 0.2 * np.cos(0.3 * y)) * top)
-    narrow: Picture = wave.astype(np.uint8)
+    narrow: Samples = wave.astype(np.uint8)
     return narrow if top == 255 else wave.astype(np.uint16)
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sinrfmt.evaluate import to_uint8
+from sinrfmt.evaluate import to_uint8, to_uint16
 from sinrfmt.registry import Values
 from sinrfmt.torch.signals import image_signal, psnr_of
 
@@ -46,6 +46,14 @@ def test_a_grey_image_has_one_channel() -> None:
 def test_what_is_no_image_is_refused(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="an image is uint8"):
         image_signal(image)
+
+
+def test_samples_of_16_bits_keep_them() -> None:
+    deep = np.array([[0, 1, 32768, 65534, 65535]], dtype=np.uint16)
+    for value_range in (Values.UNIT, Values.SIGNED):
+        signal = image_signal(deep, value_range=value_range)
+        np.testing.assert_array_equal(to_uint16(value_range, signal.values), deep.reshape(-1, 1))
+        assert psnr_of(signal, signal.values) == math.inf
 
 
 def test_a_signal_cannot_be_changed() -> None:

@@ -17,7 +17,7 @@ import typer
 
 from sinrfmt import image
 from sinrfmt.batch import JOURNAL, Journal, Output, ProcessWorkers, Result, Status, file_jobs, n_cores, run_batch
-from sinrfmt.cli.options import Atoms, Budget, Device, Force, Quality, Where, torch_api
+from sinrfmt.cli.options import Atoms, Budget, Device, Force, PassSizes, Quality, Where, torch_api
 from sinrfmt.cli.pictures import (
     BitsPerPixel,
     CodingTool,
@@ -55,6 +55,7 @@ def batch(
     n_bytes: Budget = None,
     bpp: BitsPerPixel = None,
     psnr: Quality = None,
+    passes: PassSizes = None,
     field: FieldOption = FieldKind.AUTO,
     context: Context = ContextName.INTERLACED,
     coding: Tool = CodingTool.SCALAR,
@@ -74,6 +75,7 @@ def batch(
         n_bytes=n_bytes,
         bpp=bpp,
         psnr=psnr,
+        passes=passes,
         field=field,
         context=context,
         coding=coding,

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sinrfmt
-from sinrfmt import evaluate, image, report
+from sinrfmt import evaluate, image, plot, report
 from sinrfmt.api import write_atomically, writing
 from sinrfmt.cli import exchange
 from sinrfmt.cli.options import (
@@ -26,6 +26,7 @@ from sinrfmt.cli.options import (
     Json,
     Partial,
     Passes,
+    PassSizes,
     PresetName,
     Quality,
     Where,
@@ -66,6 +67,14 @@ MODES_OF_OUTPUT = (".npy", ".png")
 Points = NDArray[np.float32]
 
 
+class Depth(StrEnum):
+    EIGHT = "8"
+    SIXTEEN = "16"
+
+
+DEPTHS: dict[Depth, np.dtype[Any]] = {Depth.EIGHT: np.dtype(np.uint8), Depth.SIXTEEN: np.dtype(np.uint16)}
+
+
 class ShiftTool(StrEnum):
     SCALAR = "scalar"
     SPARSE = "sparse"
@@ -79,6 +88,7 @@ def encode(
     n_bytes: Budget = None,
     bpp: BitsPerPixel = None,
     psnr: Quality = None,
+    passes: PassSizes = None,
     field: FieldOption = FieldKind.AUTO,
     context: Context = ContextName.INTERLACED,
     coding: Tool = CodingTool.SCALAR,
@@ -99,6 +109,7 @@ def encode(
         n_bytes=n_bytes,
         bpp=bpp,
         psnr=psnr,
+        passes=passes,
         field=field,
         context=context,
         coding=coding,
@@ -186,6 +197,7 @@ def decode(
     output: Annotated[Path, typer.Argument(metavar="OUT.{npy,png}", help="Float32 values, or a picture.")],
     coords: Annotated[Path | None, typer.Option(metavar="C.npy", help="Coordinates, float32 (n, in_dims).")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Output grid instead of the native one.")] = None,
+    bits: Annotated[Depth, typer.Option(help="Bits of a sample of the picture.")] = Depth.EIGHT,
     passes: Passes = None,
     partial: Partial = False,
     base: BasePath = None,
@@ -198,12 +210,14 @@ def decode(
     check_output(output, force)
     if coords is not None and (size is not None or output.suffix == ".png"):
         raise error("USAGE", "--coords goes neither with --size nor with a picture")
+    if bits is not Depth.EIGHT and output.suffix != ".png":
+        raise error("USAGE", "--bits goes with a picture")
     sizes = sizes_of(size)
     points = None if coords is None else _read_coords(coords)
     _check_request(sinrfmt.read_header(source), output, sizes, points)
     result = sinrfmt.load(source, passes=passes, partial=partial, base=base)
     if output.suffix == ".png":
-        samples = evaluate.to_uint8(result.header.values, result.grid(sizes))
+        samples = evaluate.to_depth(DEPTHS[bits], result.header.values, result.grid(sizes))
         with writing(output) as temporary:
             image.write_png(temporary, samples)
     else:
@@ -240,10 +254,22 @@ def _check_request(header: sinrfmt.Header, output: Path, sizes: tuple[int, ...] 
 
 @app.command()
 def inspect(
-    source: Annotated[Path, typer.Argument(metavar="IN.sinr")], base: BasePath = None, json_output: Json = False
+    source: Annotated[Path, typer.Argument(metavar="IN.sinr")],
+    drawing: Annotated[
+        Path | None, typer.Option("--plot", metavar="OUT.png", help="Also draw it: latents, integers, bytes.")
+    ] = None,
+    base: BasePath = None,
+    force: Force = False,
+    json_output: Json = False,
 ) -> None:
     """Show what a file holds and where its bytes go."""
-    description = report.describe(sinrfmt.load(source, base=base))
+    if drawing is not None:
+        check_output(drawing, force)
+    field = sinrfmt.load(source, base=base)
+    description = report.describe(field)
+    if drawing is not None:
+        with writing(drawing) as temporary:
+            plot.draw(field, temporary, title=source.name)
     if json_output:
         print(json.dumps(description))
         return

@@ -153,7 +153,7 @@ def _figures(result: sinrfmt.Field, picture: Any, quality: dict[str, float]) -> 
     """What is known of the quality: of a picture, the PSNR that a decoder gets, and bits per pixel."""
     figures: dict[str, Any] = {name: _finite(value) for name, value in quality.items()}
     if picture is not None:
-        figures["psnr"] = round(metrics.psnr(picture, result.to_uint8()), 4)
+        figures["psnr"] = round(metrics.psnr(picture, result.to_samples(picture.dtype)), 4)
     if result.header.grid:
         figures["bpp"] = round(metrics.bits_per_sample(len(result.data), result.header.grid), 5)
     return figures

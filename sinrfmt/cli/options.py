@@ -1,7 +1,9 @@
 """What the verbs have in common: options, checks before the work, one way to print a result."""
 
 import json
+import re
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +21,15 @@ BasePath = Annotated[
 Atoms = Annotated[int | None, typer.Option(min=1, help="Numbers of a layer, with a base and --coding sparse.")]
 Budget = Annotated[int | None, typer.Option("--bytes", min=1, help="Size of the file at most.")]
 Quality = Annotated[float | None, typer.Option("--psnr", min=0, help="PSNR at least, in dB.")]
+
+PassSizes = Annotated[
+    str | None, typer.Option("--passes", metavar="N|SIZE,…", help="Passes: how many, or sizes such as 2kB,8kB,full.")
+]
+
+SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(B|kB|MB|KiB|MiB)?")
+UNITS = {None: 1, "B": 1, "kB": 1000, "MB": 1000_000, "KiB": 1 << 10, "MiB": 1 << 20}
+FULL = "full"
+MAX_PASSES = 255
 
 
 class PresetName(StrEnum):
@@ -80,3 +91,35 @@ def sizes_of(size: str | None) -> tuple[int, ...] | None:
     if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         raise error("USAGE", f"--size {size}: expected positive numbers joined by x, last axis first (WxH)")
     return tuple(int(part) for part in reversed(parts))
+
+
+def passes_of(text: str) -> int | tuple[int | None, ...]:
+    """``--passes`` of an encoder: ``N`` as a number of passes, ``SIZE,SIZE,...,full`` as bytes up to each pass's end.
+
+    A size is a number with B, kB, MB, KiB or MiB behind it, or without a unit, in bytes; a lone number is a number of
+    passes. None stands for ``full``, which only the last pass may be: as large as it comes.
+
+    Raises:
+        UsageError: neither, more than 255 passes, or sizes that do not rise.
+    """
+    if text.isascii() and text.isdigit():
+        return _count_of(text)
+    parts = text.split(",")
+    is_full = parts[-1] == FULL
+    sizes = [_bytes_of(part, text) for part in (parts[:-1] if is_full else parts)]
+    if len(parts) > MAX_PASSES or any(after <= before for before, after in pairwise([0, *sizes])):
+        raise error("USAGE", f"--passes {text}: expected at most {MAX_PASSES} sizes, each above the one before")
+    return (*sizes, None) if is_full else tuple(sizes)
+
+
+def _count_of(text: str) -> int:
+    if not 1 <= int(text) <= MAX_PASSES:
+        raise error("USAGE", f"--passes {text}: expected 1 to {MAX_PASSES} passes")
+    return int(text)
+
+
+def _bytes_of(part: str, text: str) -> int:
+    match = SIZE.fullmatch(part)
+    if match is None:
+        raise error("USAGE", f"--passes {text}: expected a number, or sizes such as 2kB,8kB,full")
+    return int(float(match[1]) * UNITS[match[2]])

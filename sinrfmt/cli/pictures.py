@@ -4,12 +4,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from sinrfmt import metrics, report
-from sinrfmt.cli.options import Device
+from sinrfmt.cli.options import Device, passes_of
 from sinrfmt.faults import error
 from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.registry import Coding, ContextId
@@ -67,6 +65,7 @@ def picture_options(
     n_bytes: int | None,
     bpp: float | None,
     psnr: float | None,
+    passes: str | None,
     field: FieldKind,
     context: ContextName,
     coding: CodingTool,
@@ -90,6 +89,7 @@ def picture_options(
         max_bytes=n_bytes,
         max_bpp=bpp,
         min_psnr=psnr,
+        passes=1 if passes is None else passes_of(passes),
         field=field,
         context=ContextId[context.name],
         weight_coding=coding.value,
@@ -101,11 +101,11 @@ def picture_options(
     )
 
 
-def picture_summary(picture: NDArray[np.uint8], encoding: Any) -> dict[str, Any]:
+def picture_summary(picture: metrics.Samples, encoding: Any) -> dict[str, Any]:
     """What is said about the file of a picture."""
     result = encoding.field
     return report.summary(result) | {
-        "psnr": round(metrics.psnr(picture, result.to_uint8()), 4),
+        "psnr": round(metrics.psnr(picture, result.to_samples(picture.dtype)), 4),
         "fp32_psnr": round(encoding.float_psnr, 4),
         "bpp": round(metrics.bits_per_sample(len(result.data), picture.shape[:2]), 5),
     }

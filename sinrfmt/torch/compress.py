@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sinrfmt.evaluate import grid_axes, to_uint8
+from sinrfmt.evaluate import grid_axes, to_depth, to_uint8
 from sinrfmt.faults import error
 from sinrfmt.head import Header, lowest_level
 from sinrfmt.metrics import psnr
@@ -219,7 +219,10 @@ def _reference(
             raise error("USAGE", "an SNR is measured against the network itself, without a signal")
         samples, value_range = signal.samples, signal.value_range
         peak = VALUE_RANGES[value_range][0] ** 2
-        return _Reference(signal.coords, signal.values, lambda found: psnr(samples, to_uint8(value_range, found)), peak)
+        depth = samples.dtype
+        return _Reference(
+            signal.coords, signal.values, lambda found: psnr(samples, to_depth(depth, value_range, found)), peak
+        )
     chosen = _points(module, header, seed, device) if signal is None else signal
     own = outputs(module, chosen, device=device)
     power = float(np.mean(own.astype(np.float64) ** 2))

@@ -16,6 +16,7 @@ from sinrfmt.container import build_file
 from sinrfmt.faults import error, translate
 from sinrfmt.field import Field
 from sinrfmt.head import Header, build_head, lowest_level
+from sinrfmt.metrics import Samples
 from sinrfmt.network import Network
 from sinrfmt.payload import States, TensorCode, pack
 from sinrfmt.registry import LEVELS, ChunkKind, Coding, Dictionary, Profile, Tool
@@ -43,7 +44,7 @@ class Encoding:
 
     Attributes:
         field: the file, decoded.
-        psnr: of the decoded 8-bit samples against the signal, in dB.
+        psnr: of the decoded samples against the signal, in dB.
         float_psnr: of the float32 network before quantisation, in dB.
         float_arrays: that network, float32 array by tensor name.
     """
@@ -55,7 +56,7 @@ class Encoding:
 
 
 def encode(
-    picture: NDArray[np.uint8] | Signal,
+    picture: Samples | Signal,
     *,
     preset: str | Preset = "balanced",
     max_bytes: int | None = None,
@@ -69,7 +70,7 @@ def encode(
     """Fit a network to a signal and write it as a file.
 
     Args:
-        picture: uint8[rows, columns] or [rows, columns, channels], 1 to 4 channels; or any signal.
+        picture: uint8 or uint16 [rows, columns] or [rows, columns, channels], 1 to 4 channels; or any signal.
         preset: ``fast``, ``balanced`` or ``best``, or how much work to do in figures.
         max_bytes: size of the file at most.
         min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.
@@ -151,16 +152,28 @@ def header_of(network: Network, signal: Signal, seed: int) -> Header:
 
 
 def build(header: Header, codes: Sequence[TensorCode], coding: Coding, before: States | None = None) -> bytes:
-    """A one-pass file; its level and profile are the lowest that fit. ``before`` is for a file with a base.
+    """A one-pass file; see ``build_passes``."""
+    return build_passes(header, [codes], coding, before)
+
+
+def build_passes(
+    header: Header, passes: Sequence[Sequence[TensorCode]], coding: Coding, before: States | None = None
+) -> bytes:
+    """A file of as many passes as there are lists of codes; its level and profile are the lowest that fit.
+
+    ``before`` is for a file with a base.
 
     Raises:
         FormatError, LimitError: the integers or the network cannot be written.
     """
     if coding in MAIN_CODINGS:
         header = replace(header, profile=Profile.MAIN)
+    chunks, states = [], before
     try:
-        payload, _ = pack(codes, header, coding=coding, before=before)
-        data = build_file(build_head(header), [(ChunkKind.PASS, payload)])
+        for index, codes in enumerate(passes):
+            payload, states = pack(codes, header, coding=coding, index=index, before=states)
+            chunks.append((ChunkKind.PASS, payload))
+        data = build_file(build_head(header), chunks)
     except Fault as fault:
         raise translate(fault, 0, "encoder") from None
     if len(data) <= header.level.file_bytes:
@@ -168,4 +181,4 @@ def build(header: Header, codes: Sequence[TensorCode], coding: Coding, before: S
     level = next((level for level in LEVELS.values() if level.file_bytes >= len(data)), None)
     if level is None:
         raise error("LIMIT_FILE_BYTES", f"{len(data)} bytes are more than the highest level allows")
-    return build(replace(header, level=level), codes, coding, before)
+    return build_passes(replace(header, level=level), passes, coding, before)

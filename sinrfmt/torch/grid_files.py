@@ -1,4 +1,4 @@
-"""Pictures to files as latents: the network for a preset, training, integers, bytes.
+"""Sampless to files as latents: the network for a preset, training, integers, bytes.
 
 Specification: clauses 9.6, 10.6, 16.5 and 16.6. Everything that is written is parsed back before it is
 given to the caller.
@@ -6,7 +6,7 @@ given to the caller.
 
 import math
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
@@ -17,21 +17,22 @@ from numpy.typing import NDArray
 
 import sinrfmt
 from sinrfmt.faults import error
+from sinrfmt.field import Field
 from sinrfmt.head import Header, lowest_level
+from sinrfmt.metrics import Samples
 from sinrfmt.network import GridEncoding, LayerRecord, Network, PyramidEncoding, Tensor, TensorRole
 from sinrfmt.payload import TensorCode
-from sinrfmt.registry import Coding, ContextId, Coords, Modality, RecordKind, Values
+from sinrfmt.registry import ContextId, Coords, Modality, RecordKind, Values
 from sinrfmt.tables import UNIT_STEP
 from sinrfmt.torch.encoder import StageProgress
-from sinrfmt.torch.files import Encoding, build, device_of, one_thread_if_small
+from sinrfmt.torch.files import Encoding, device_of, one_thread_if_small
 from sinrfmt.torch.fit import Progress
 from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid
+from sinrfmt.torch.grid_passes import Passes, build_levels, check_passes, check_sizes, trained_prefixes
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.shacira import GridModule, ShaciraOptions, fit_shacira
 from sinrfmt.torch.weight_steps import integers
 from sinrfmt.weights import nearest_step_code
-
-Picture = NDArray[np.uint8] | NDArray[np.uint16]
 
 MAX_LEVELS = 7
 FEWEST_LEVELS = 3
@@ -56,11 +57,12 @@ class PyramidPreset:
     Attributes:
         name: of the preset.
         n_steps: optimiser steps.
-        rate_weight: lambda where neither size nor quality is asked for.
+        rate_weight: lambda, what a bit per sample position adds to the mean squared error of values in [0, 1]; where a
+            size or a quality is asked for, the first one tried.
         synthesis_width: of the hidden layer.
         n_lattice_filters: residual 3x3 filters behind it.
         context_width, context_hidden: of the context network.
-        level_dropout: see ``GridFitOptions``.
+        prefix_share: see ``GridFitOptions``; for files of several passes.
     """
 
     name: str
@@ -70,7 +72,7 @@ class PyramidPreset:
     n_lattice_filters: int
     context_width: int
     context_hidden: int
-    level_dropout: float
+    prefix_share: float
 
 
 @dataclass(frozen=True)
@@ -121,13 +123,13 @@ def grid_preset_of(name: str) -> GridPreset:
 
 
 def encode_grid(
-    picture: Picture,
+    picture: Samples,
     *,
     preset: str | GridPreset = "pyramid",
     context: ContextId = ContextId.INTERLACED,
-    rate_weight: float | None = None,
     max_bytes: int | None = None,
     min_psnr: float | None = None,
+    passes: int | Sequence[int | None] = 1,
     seed: int = 0,
     device: str = "auto",
     on_progress: StageProgress | None = None,
@@ -136,11 +138,12 @@ def encode_grid(
 
     Args:
         picture: uint8 or uint16 [rows, columns] or [rows, columns, channels], 1 to 4 channels.
-        preset: ``pyramid`` or ``shacira``, or a recipe in figures.
+        preset: ``pyramid`` or ``shacira``, or a recipe in figures, with its lambda.
         context: what predicts the latents of a pyramid.
-        rate_weight: lambda, what a bit per sample position adds to the mean squared error of values in [0, 1].
         max_bytes: size of the file at most; lambda is searched.
-        min_psnr: PSNR of the decoded samples at least, in dB. At most one of these three.
+        min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.
+        passes: how many passes the file has, each of which ends with a level; or the bytes up to the end of every pass
+            at most, None for the last one for as many as it takes. A number there stands for ``max_bytes``.
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda`` or any torch device.
         on_progress: called with (stage, done, in all, PSNR in dB).
@@ -148,17 +151,23 @@ def encode_grid(
     Raises:
         UsageError: the target cannot be reached, or the arguments do not fit.
     """
-    if sum(target is not None for target in (rate_weight, max_bytes, min_psnr)) > 1:
-        raise error("USAGE", "rate_weight, max_bytes and min_psnr exclude each other")
+    planned = passes if isinstance(passes, int) else tuple(passes)
+    last_size = None if isinstance(planned, int) or not planned else planned[-1]
+    if sum(target is not None for target in (max_bytes, min_psnr, last_size)) > 1:
+        raise error("USAGE", "max_bytes, min_psnr and a size of the last pass exclude each other")
+    budget = max_bytes if last_size is None else last_size
     recipe = grid_preset_of(preset) if isinstance(preset, str) else preset
-    job = _Job(_as_samples(picture), recipe, context, seed, device_of(device), on_progress)
-    first = recipe.rate_weight if rate_weight is None else rate_weight
+    job = _Job(_as_samples(picture), recipe, context, planned, seed, device_of(device), on_progress)
+    check_passes(planned, job.n_levels)
     with one_thread_if_small(job.samples.shape[0] * job.samples.shape[1]):
-        if max_bytes is not None:
-            return _search(job, first, partial(_for_bytes, max_bytes=max_bytes))
-        if min_psnr is not None:
-            return _search(job, first, partial(_for_psnr, min_psnr=min_psnr))
-        return job.run(first)
+        if budget is not None:
+            encoding = _search(job, partial(_for_bytes, max_bytes=budget))
+        elif min_psnr is not None:
+            encoding = _search(job, partial(_for_psnr, min_psnr=min_psnr))
+        else:
+            encoding = job.run(recipe.rate_weight)
+    check_sizes(encoding.field, planned)
+    return encoding
 
 
 @dataclass(frozen=True)
@@ -181,9 +190,10 @@ def _for_psnr(encoding: Encoding, min_psnr: float) -> _Verdict:
     return _Verdict(excess >= 0.0, 0.0 <= excess <= CLOSE_PSNR, 2.0**octaves)
 
 
-def _search(job: "_Job", rate_weight: float, judge: Callable[[Encoding], _Verdict]) -> Encoding:
+def _search(job: "_Job", judge: Callable[[Encoding], _Verdict]) -> Encoding:
     """Train with lambda after lambda; the file that meets the target with the largest or smallest lambda needed."""
     best: Encoding | None = None
+    rate_weight = job.preset.rate_weight
     for _ in range(MAX_TRAININGS):
         encoding = job.run(rate_weight)
         verdict = judge(encoding)
@@ -201,9 +211,10 @@ def _search(job: "_Job", rate_weight: float, judge: Callable[[Encoding], _Verdic
 class _Job:
     """What every training of a picture shares. ``samples`` are uint8 or uint16 [rows, columns, channels]."""
 
-    samples: Picture
+    samples: Samples
     preset: GridPreset
     context: ContextId
+    passes: Passes
     seed: int
     device: torch.device
     on_progress: StageProgress | None
@@ -213,8 +224,16 @@ class _Job:
         return self.samples.shape[0], self.samples.shape[1]
 
     @property
+    def n_levels(self) -> int:
+        return self.preset.n_levels if isinstance(self.preset, ShaciraPreset) else n_levels_of(self.grid)
+
+    @property
     def progress(self) -> Progress | None:
         return partial(self.on_progress, "fit") if self.on_progress else None
+
+    def quality(self, field: Field) -> float:
+        """PSNR of a decoded field in dB."""
+        return sample_psnr(self.samples, field.grid())
 
     def run(self, rate_weight: float) -> Encoding:
         """Train, round and write."""
@@ -224,13 +243,12 @@ class _Job:
         target = torch.tensor(values, device=self.device)
         trained = _train_pyramid if isinstance(self.preset, PyramidPreset) else _train_shacira
         module, fitted = trained(self, target, rate_weight)
-        data = build(picture_header(module.network, self.samples.shape[:2]), latent_codes(module, fitted), Coding.RANS)
-        field = sinrfmt.loads(data)
-        decoded = field.grid().reshape(-1, channels)
+        header, codes = picture_header(module.network, self.grid), latent_codes(module, fitted)
+        field = sinrfmt.loads(build_levels(header, codes, self.passes, self.quality))
         with torch.no_grad():
             floats = module(fitted.latents).cpu().numpy().T
         arrays = {name: array.detach().cpu().numpy().copy() for name, array in module.arrays().items()}
-        return Encoding(field, sample_psnr(self.samples, decoded), sample_psnr(self.samples, floats), arrays)
+        return Encoding(field, self.quality(field), sample_psnr(self.samples, floats), arrays)
 
 
 def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[PyramidModule, GridFit]:
@@ -239,7 +257,8 @@ def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple
     network = pyramid_network(job.grid, values.shape[0], preset, job.context)
     mean = values.mean(dim=1).cpu().numpy()
     module = PyramidModule(network, seed=job.seed, mean=mean).to(job.device)
-    options = GridFitOptions(preset.n_steps, rate_weight, level_dropout=preset.level_dropout)
+    prefixes = trained_prefixes(job.passes, job.n_levels)
+    options = GridFitOptions(preset.n_steps, rate_weight, prefixes=prefixes, prefix_share=preset.prefix_share)
     return module, fit_pyramid(module, values, options, seed=job.seed, on_progress=job.progress)
 
 
@@ -254,13 +273,13 @@ def _train_shacira(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple
     return module, fit_shacira(module, values, options, seed=job.seed, on_progress=job.progress)
 
 
-def _as_samples(picture: Picture) -> Picture:
+def _as_samples(picture: Samples) -> Samples:
     if picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3) or picture.size == 0:
         raise error("USAGE", f"a picture is uint8 or uint16 (rows, columns[, channels]), found {picture.dtype}")
     return picture.reshape(*picture.shape[:2], -1)
 
 
-def sample_psnr(samples: Picture, values: NDArray[np.float32]) -> float:
+def sample_psnr(samples: Samples, values: NDArray[np.float32]) -> float:
     """PSNR in dB of values in [0, 1], rounded to the depth of the samples."""
     top = float(np.iinfo(samples.dtype).max)
     rounded = np.rint(np.clip(values.astype(np.float64), 0.0, 1.0) * top)

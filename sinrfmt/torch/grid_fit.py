@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor as Values
+from torch import nn
 
 from sinrfmt.network import Tensor, TensorRole
 from sinrfmt.torch.fit import Progress, cosine_share
@@ -23,6 +24,8 @@ from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps
 PROGRESS_INTERVAL = 50
 LATENT_BETAS = (0.9, 0.999)
 TINY = 1e-12
+ERROR_MEMORY = 0.9
+"""Share of the mean error so far in the next one, of every prefix."""
 CLIP = 0.1
 """Largest norm of the networks' gradient."""
 LEAST_SCALE = 0.02
@@ -50,8 +53,8 @@ class GridFitOptions:
         price_share: first share without a price on the networks' bits.
         temperatures: of soft rounding, first and last.
         noises: deviations of the noise, first and last.
-        level_dropout: probability of a step in which the synthesis does not see the one to three finest levels; makes
-            prefixes of the file look better.
+        prefixes: numbers of coarsest levels that are to make a good picture without the finer ones.
+        prefix_share: of the steps, that train one of them in place of the whole.
     """
 
     n_steps: int
@@ -64,7 +67,8 @@ class GridFitOptions:
     price_share: float = 0.7
     temperatures: tuple[float, float] = (0.35, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
-    level_dropout: float = 0.0
+    prefixes: tuple[int, ...] = ()
+    prefix_share: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,15 @@ class _Run:
         self.n_samples = values.shape[1]
         self.tensors: list[Tensor] = [t for t in module.network.tensors if t.role is not TensorRole.LATENT]
         self.steps: Steps | None = None
+        self.errors: dict[int, Values] = {}
 
     @property
     def bit_price(self) -> float:
         return self.options.rate_weight / self.n_samples
+
+    @property
+    def n_levels(self) -> int:
+        return self.module.encoding.n_levels
 
     def step(self, index: int) -> None:
         options = self.options
@@ -137,7 +146,7 @@ class _Run:
         if is_coded and self.steps is not None:
             arrays = rounded(self.arrays, self.steps)
         latents = self._relaxed(share)
-        loss = self._loss(latents, arrays, is_warm=share < options.warm_share)
+        loss = self._loss(latents, arrays, is_warm=share < options.warm_share, n_levels=self._drawn_levels())
         if self.steps is not None:
             loss = loss + self.bit_price * self._price(self.steps)
         for parameter in (*self.arrays.values(), self.module.latents):
@@ -168,7 +177,7 @@ class _Run:
         latents = self.module.latents.detach().round()
 
         def loss(arrays: Mapping[str, Values]) -> float:
-            return float(self._loss(latents, arrays, is_warm=False))
+            return float(self._loss(latents, arrays, is_warm=False, n_levels=self.n_levels))
 
         return search_steps(self.tensors, self.arrays, steps, loss, self.bit_price, n_rounds=n_rounds)
 
@@ -181,19 +190,40 @@ class _Run:
         soft = soft_round(self.module.latents, temperature)
         return soft + gaussian_noise(soft, deviation, self.generator)
 
-    def _loss(self, latents: Values, arrays: Mapping[str, Values], *, is_warm: bool) -> Values:
-        error: Values = (self.module(self._dropped(latents), arrays) - self.values).square().mean()
-        return error + self.bit_price * self.latent_bits(latents, arrays, is_warm=is_warm).sum()
+    def _drawn_levels(self) -> int:
+        """Levels that a step trains: all, or a prefix."""
+        if not self.options.prefixes:
+            return self.n_levels
+        draw, which = torch.rand(2, generator=self.generator, device=self.values.device).tolist()
+        prefixes = self.options.prefixes
+        return prefixes[int(which * len(prefixes))] if draw < self.options.prefix_share else self.n_levels
 
-    def _dropped(self, latents: Values) -> Values:
-        if not latents.requires_grad or not self.options.level_dropout:
-            return latents
-        draw, count = torch.rand(2, generator=self.generator, device=latents.device).tolist()
-        if draw >= self.options.level_dropout:
-            return latents
-        n_kept = max(1, self.module.encoding.n_levels - 1 - int(3 * count))
-        kept = latents[: self.module.level_starts[n_kept]]
-        return torch.cat([kept, latents.new_zeros(latents.numel() - kept.numel())])
+    def _loss(self, latents: Values, arrays: Mapping[str, Values], *, is_warm: bool, n_levels: int) -> Values:
+        """Distortion + lambda * rate of the picture that the coarsest ``n_levels`` levels make.
+
+        The error of a prefix counts in proportion to that of the whole: what is weighed is PSNR against bits. With
+        equal weights the prefixes, whose errors are ten times as large, would take the coarse levels for themselves.
+        """
+        end = self.module.level_starts[n_levels]
+        seen = nn.functional.pad(latents[:end], (0, latents.numel() - end))
+        error: Values = (self.module(seen, arrays) - self.values).square().mean()
+        if latents.requires_grad and self.options.prefixes:
+            error = error * self._prefix_weight(error.detach(), n_levels)
+        bits = self.latent_bits(latents, arrays, is_warm=is_warm)
+        if end < latents.numel():
+            bits = bits * (self._sites(is_warm=is_warm) < end)
+        return error + self.bit_price * bits.sum()
+
+    def _prefix_weight(self, error: Values, n_levels: int) -> Values:
+        before = self.errors.get(n_levels, error)
+        self.errors[n_levels] = ERROR_MEMORY * before + (1.0 - ERROR_MEMORY) * error
+        return self.errors.get(self.n_levels, error) / self.errors[n_levels]
+
+    def _sites(self, *, is_warm: bool) -> Values:
+        """The latents that ``latent_bits`` counts, in its order."""
+        if is_warm or self.module.sites is None:
+            return torch.arange(self.module.latents.numel(), device=self.values.device)
+        return self.module.get_buffer("order")
 
     def latent_bits(self, latents: Values, arrays: Mapping[str, Values], *, is_warm: bool) -> Values:
         """Bits of every latent."""

@@ -22,6 +22,7 @@ from sinrfmt.evaluate import to_uint8
 from sinrfmt.faults import error
 from sinrfmt.field import Field
 from sinrfmt.head import Header
+from sinrfmt.metrics import Samples
 from sinrfmt.model_fit import fit_model
 from sinrfmt.network import LayerRecord, Network, Tensor
 from sinrfmt.payload import TensorCode
@@ -167,7 +168,7 @@ def _atoms(tensor: Tensor, n_atoms: int, seed: int, device: torch.device) -> Val
 
 
 def encode_set(
-    pictures: Sequence[NDArray[np.uint8] | Signal],
+    pictures: Sequence[Samples | Signal],
     way: Modulation = Modulation(),
     *,
     base_bytes: int | None = None,
@@ -207,7 +208,7 @@ def encode_set(
     return EncodedSet(base, tuple(encodings))
 
 
-def encode_on_base(picture: NDArray[np.uint8] | Signal, base: Field, way: Modulation = Modulation()) -> Encoding:
+def encode_on_base(picture: Samples | Signal, base: Field, way: Modulation = Modulation()) -> Encoding:
     """Write one more signal as a small file on a base that is there.
 
     Args:
@@ -229,7 +230,7 @@ def encode_on_base(picture: NDArray[np.uint8] | Signal, base: Field, way: Modula
         return _encode_on(base, signal, None, way)
 
 
-def _signal(picture: NDArray[np.uint8] | Signal) -> Signal:
+def _signal(picture: Samples | Signal) -> Signal:
     return picture if isinstance(picture, Signal) else image_signal(picture)
 
 

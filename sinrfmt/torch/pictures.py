@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 import sinrfmt
+from sinrfmt.metrics import Samples
 from sinrfmt.pictures import PictureOptions
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, encode
@@ -13,13 +11,11 @@ from sinrfmt.torch.grid_files import encode_grid
 from sinrfmt.torch.modulations import DEFAULT_ATOMS, Modulation, encode_on_base
 
 
-def encode_picture(
-    picture: NDArray[np.uint8], options: PictureOptions, *, on_progress: StageProgress | None = None
-) -> Encoding:
+def encode_picture(picture: Samples, options: PictureOptions, *, on_progress: StageProgress | None = None) -> Encoding:
     """Encode a picture as a network, as latents, or on a base.
 
     Args:
-        picture: uint8[rows, columns, channels], 1 to 4 channels.
+        picture: uint8 or uint16 [rows, columns, channels], 1 to 4 channels.
         options: what the file is to be.
         on_progress: called with (stage, done, in all, PSNR in dB).
 
@@ -34,5 +30,5 @@ def encode_picture(
         return encode_on_base(picture, sinrfmt.loads(options.base), way)
     common |= {"seed": options.seed, "on_progress": on_progress}
     if options.is_grid:
-        return encode_grid(picture, preset=preset, context=options.context, **common)
+        return encode_grid(picture, preset=preset, context=options.context, passes=options.passes, **common)
     return encode(picture, preset=preset, weight_coding=options.weight_coding, coding=options.coding, **common)

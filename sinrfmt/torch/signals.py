@@ -1,7 +1,7 @@
 """What is fitted: sampled signals as coordinates and values, and the distortion measure on decoded samples.
 
 Specification: clause 16 (coordinates, values). A ``Signal`` is what training sees; distortion is always measured on the
-8-bit samples that a decoder would write, against the 8-bit input.
+samples that a decoder would write, of the depth of the input.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.evaluate import grid_axes, to_uint8
-from sinrfmt.metrics import psnr
+from sinrfmt.evaluate import grid_axes, to_depth
+from sinrfmt.metrics import Samples, psnr
 from sinrfmt.registry import Coords, Modality, Values
 
 Entry = TypeVar("Entry", bound=np.generic)
-
-SAMPLE_MAX = 255.0
 
 # (scale, offset) from a value in [0, 1] to the network's range.
 VALUE_RANGES: dict[Values, tuple[float, float]] = {Values.UNIT: (1.0, 0.0), Values.SIGNED: (2.0, -1.0)}
@@ -29,14 +27,14 @@ class Signal:
     Attributes:
         coords: float32 (n, in_dims).
         values: float32 (n, channels), in the range that ``value_range`` names.
-        samples: uint8 (n, channels), the input itself.
+        samples: uint8 or uint16 (n, channels), the input itself.
         grid: size of each grid axis; rows first for images.
         modality, coords_rule, value_range: codes of the file's header.
     """
 
     coords: NDArray[np.float32]
     values: NDArray[np.float32]
-    samples: NDArray[np.uint8]
+    samples: Samples
     grid: tuple[int, ...]
     modality: Modality
     coords_rule: Coords
@@ -53,26 +51,26 @@ class Signal:
         return int(self.values.shape[0])
 
 
-def image_signal(image: NDArray[np.uint8], *, value_range: Values = Values.SIGNED) -> Signal:
+def image_signal(image: Samples, *, value_range: Values = Values.SIGNED) -> Signal:
     """Make the signal of an image.
 
     Args:
-        image: uint8 (height, width) or (height, width, channels).
+        image: uint8 or uint16 (height, width) or (height, width, channels).
         value_range: UNIT or SIGNED.
 
     Raises:
         ValueError: another dtype or number of axes, or no samples.
     """
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
-        raise ValueError(f"an image is uint8 (height, width[, channels]), found {image.dtype} {image.shape}")
+    if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"an image is uint8 or uint16 (height, width[, channels]), found {image.dtype} {image.shape}")
     grid = image.shape[:2]
-    samples = _frozen(image.reshape(grid[0] * grid[1], -1))
+    samples: Samples = image.reshape(grid[0] * grid[1], -1)
     scale, offset = VALUE_RANGES[value_range]
-    values = _frozen((samples / SAMPLE_MAX * scale + offset).astype(np.float32))
+    values = _frozen((samples / np.float64(np.iinfo(image.dtype).max) * scale + offset).astype(np.float32))
     return Signal(
         coords=_frozen(grid_coords(grid)),
         values=values,
-        samples=samples,
+        samples=_frozen(samples),  # type: ignore[arg-type]
         grid=grid,
         modality=Modality.IMAGE,
         coords_rule=Coords.CENTRES,
@@ -91,8 +89,8 @@ def grid_coords(grid: tuple[int, ...], rule: Coords = Coords.CENTRES) -> NDArray
 
 
 def psnr_of(signal: Signal, values: NDArray[np.float32]) -> float:
-    """PSNR in dB of network outputs (n, channels), on 8-bit samples; infinite for a perfect match."""
-    return psnr(signal.samples, to_uint8(signal.value_range, values))
+    """PSNR in dB of network outputs (n, channels), on samples; infinite for a perfect match."""
+    return psnr(signal.samples, to_depth(signal.samples.dtype, signal.value_range, values))
 
 
 def _frozen(array: NDArray[Entry]) -> NDArray[Entry]:

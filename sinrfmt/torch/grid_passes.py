@@ -1,0 +1,149 @@
+"""Files of latents in several passes: which levels end a pass, and what a reader has after each.
+
+Specification: clauses 6.6 (QUALITY), 9.6.3 and 17. The first pass has the networks and the coarsest levels, every later
+one the next finer levels. Networks are not refined: fitted to a prefix anew they gain less than 0.4 dB there.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import sinrfmt
+from sinrfmt.faults import error
+from sinrfmt.field import Field
+from sinrfmt.head import Header
+from sinrfmt.network import TensorRole
+from sinrfmt.payload import TensorCode
+from sinrfmt.registry import Coding
+from sinrfmt.torch.files import build_passes
+
+Passes = int | tuple[int | None, ...]
+"""How many, or the bytes up to the end of each; None for as many as it takes, in the last place."""
+Quality = Callable[[Field], float]
+"""PSNR of a decoded field in dB."""
+
+LEAST_TRAINED = 3
+"""Prefixes that are trained, at least, where a file has several passes."""
+
+LEAST_GAIN = 0.01
+"""Decibels that QUALITY can tell."""
+NOTHING_ADDED = 1e6
+"""What a pass costs that adds less; more than any gain."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The coarsest levels of a file: how many, bytes up to their end, and PSNR in dB."""
+
+    n_levels: int
+    n_bytes: int
+    psnr: float
+
+
+def check_passes(passes: Passes, n_levels: int) -> None:
+    """Fail before the training, not after it.
+
+    Raises:
+        UsageError: not a number of passes that so many levels can have, or sizes that do not rise.
+    """
+    n_passes = count_of(passes)
+    if not 1 <= n_passes <= n_levels:
+        raise error("USAGE", f"passes = {n_passes}: this picture has {n_levels} levels, each of which can end a pass")
+    if isinstance(passes, int):
+        return
+    sizes = passes[:-1] if passes[-1] is None else passes
+    if None in sizes or any(a is not None and b is not None and a >= b for a, b in pairwise((0, *sizes))):
+        raise error("USAGE", f"passes = {passes}: expected sizes that rise, and None in the last place only")
+
+
+def count_of(passes: Passes) -> int:
+    """How many passes."""
+    return passes if isinstance(passes, int) else len(passes)
+
+
+def trained_prefixes(passes: Passes, n_levels: int) -> tuple[int, ...]:
+    """The numbers of levels that the training is to make a good picture of, beside all of them."""
+    n_trained = max(count_of(passes) - 1, LEAST_TRAINED) if count_of(passes) > 1 else 0
+    return tuple(range(max(1, n_levels - n_trained), n_levels))
+
+
+def build_levels(header: Header, codes: Sequence[TensorCode], passes: Passes, quality: Quality) -> bytes:
+    """A file of several passes, which announces the PSNR of each.
+
+    Args:
+        header: HEAD of a one-pass file.
+        codes: all tensors, in table order.
+        passes: how many, or sizes. Sizes that no level ends below are not met; see ``check_sizes``.
+        quality: PSNR of a decoded field.
+
+    Raises:
+        FormatError, LimitError: the integers or the network cannot be written.
+    """
+    n_levels = sum(code.tensor.role is TensorRole.LATENT for code in codes)
+    if count_of(passes) == 1:
+        return build_passes(header, [codes], Coding.RANS)
+    prefixes = _prefixes(_build(header, codes, range(1, n_levels + 1)), quality)
+    ends = _by_quality(prefixes, passes) if isinstance(passes, int) else _by_size(prefixes, passes)
+    silent = _build(header, codes, ends)
+    announced = [prefix.psnr for prefix in _prefixes(silent, quality)]
+    return _build(replace(header, quality=tuple(announced)), codes, ends)
+
+
+def check_sizes(field: Field, passes: Passes) -> None:
+    """Whether every pass ends within its size.
+
+    Raises:
+        UsageError: one does not.
+    """
+    sizes = () if isinstance(passes, int) else passes
+    if any(size is not None and end > size for size, end in zip(sizes, field.pass_ends, strict=False)):
+        found = ", ".join(map(str, field.pass_ends))
+        wanted = ", ".join("full" if size is None else str(size) for size in sizes)
+        raise error("USAGE", f"passes end where levels do: here at {found} bytes, which is not within {wanted}")
+
+
+def _build(header: Header, codes: Sequence[TensorCode], ends: Sequence[int]) -> bytes:
+    """A file whose passes end after so many levels."""
+    networks = [code for code in codes if code.tensor.role is not TensorRole.LATENT]
+    latents = [code for code in codes if code.tensor.role is TensorRole.LATENT]
+    groups = [latents[start:stop] for start, stop in pairwise((0, *ends))]
+    header = replace(header, n_passes=len(groups))
+    return build_passes(header, [[*networks, *groups[0]], *groups[1:]], Coding.RANS)
+
+
+def _prefixes(data: bytes, quality: Quality) -> list[Prefix]:
+    """The prefixes of a file, one a pass."""
+    n_passes = sinrfmt.loads(data).header.n_passes
+    fields = (sinrfmt.loads(data, passes=index + 1) for index in range(n_passes))
+    return [Prefix(index + 1, field.pass_ends[-1], quality(field)) for index, field in enumerate(fields)]
+
+
+def _by_quality(prefixes: Sequence[Prefix], n_passes: int) -> list[int]:
+    """The ends of ``n_passes`` passes with the best mean PSNR over the logarithm of the bytes that have come.
+
+    PSNR counts from that of the coarsest level, which shows little more than a colour. A pass that adds nothing is
+    taken only where there are not enough others.
+    """
+    last = len(prefixes) - 1
+    best: list[dict[int, tuple[float, list[int]]]] = [{0: (0.0, [first.n_levels])} for first in prefixes]
+    for index, prefix in enumerate(prefixes):
+        for before, earlier in zip(prefixes[:index], best, strict=False):
+            gain = (before.psnr - prefixes[0].psnr) * math.log(prefix.n_bytes / before.n_bytes)
+            gain -= NOTHING_ADDED if prefix.psnr - before.psnr < LEAST_GAIN else 0.0
+            for count, (area, ends) in earlier.items():
+                if area + gain > best[index].get(count + 1, (-math.inf, []))[0]:
+                    best[index][count + 1] = (area + gain, [*ends, prefix.n_levels])
+    return best[last][n_passes - 1][1]
+
+
+def _by_size(prefixes: Sequence[Prefix], sizes: tuple[int | None, ...]) -> list[int]:
+    """For every size but the last the most levels within it, and at least one more than before."""
+    ends: list[int] = []
+    n_levels = len(prefixes)
+    for index, size in enumerate(sizes[:-1]):
+        first = ends[-1] + 1 if ends else 1
+        stop = n_levels - (len(sizes) - 1 - index)
+        fitting = [p.n_levels for p in prefixes[first - 1 : stop] if size is not None and p.n_bytes <= size]
+        ends.append(max(fitting, default=first))
+    return [*ends, n_levels]

@@ -1,0 +1,121 @@
+"""Latents in several passes: every level boundary is a picture, in both decoders, of the quality announced."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import reference_decoder
+import sinrfmt
+import sinrfmt.torch
+from sinrfmt.metrics import Samples
+from sinrfmt.registry import ContextId
+from sinrfmt.torch.grid_files import PyramidPreset, ShaciraPreset, pyramid_network, sample_psnr
+from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid
+from sinrfmt.torch.grid_passes import Prefix, _by_quality, _by_size
+from sinrfmt.torch.pyramid import PyramidModule
+
+PRESET = PyramidPreset("pyramid", 250, 2e-4, 8, 0, 8, 1, 0.3)
+HASHED = ShaciraPreset("shacira", 20, 1e-3, 3, 4, 12, 5, 8, 2)
+
+
+def _picture() -> Samples:
+    y, x, c = np.indices((24, 32, 3))
+    waves = np.sin(0.25 * x + c) + 0.6 * np.cos(0.9 * y + 0.3 * x) + 0.4 * np.cos(2.6 * x) * np.sin(2.3 * y)
+    picture: Samples = np.clip(128 + 50 * waves, 0, 255).astype(np.uint8)
+    return picture
+
+
+def _encode(passes: Any, **options: Any) -> sinrfmt.torch.Encoding:
+    return sinrfmt.torch.encode_grid(_picture(), preset=PRESET, passes=passes, device="cpu", **options)
+
+
+@pytest.fixture(scope="module")
+def of_three() -> sinrfmt.Field:
+    return _encode(3).field
+
+
+def test_every_pass_is_a_better_picture_of_the_quality_announced(of_three: sinrfmt.Field) -> None:
+    prefixes = [sinrfmt.loads(of_three.data[:end], partial=True) for end in of_three.pass_ends]
+    found = [sample_psnr(_picture(), prefix.grid()) for prefix in prefixes]
+    assert len(found) == 3 and found == sorted(set(found))
+    assert of_three.header.quality == pytest.approx(found, abs=0.0051)
+
+
+def test_every_pass_decodes_in_the_reference_decoder(of_three: sinrfmt.Field) -> None:
+    for index in range(3):
+        ours = sinrfmt.loads(of_three.data, passes=index + 1)
+        theirs = reference_decoder.decode(of_three.data, passes=index + 1)
+        assert theirs.weights_sha256 == ours.weights_sha256
+        np.testing.assert_allclose(theirs.grid(), ours.grid(), atol=1e-4)
+
+
+def test_levels_of_a_hashed_grid_end_passes_too() -> None:
+    field = sinrfmt.torch.encode_grid(_picture(), preset=HASHED, passes=3, device="cpu").field
+    assert field.header.n_passes == len(field.pass_ends) == 3
+    assert field.header.quality is not None
+
+
+def test_one_pass_announces_nothing() -> None:
+    field = _encode(1).field
+    assert (field.header.n_passes, field.header.quality) == (1, None)
+
+
+def test_passes_keep_within_their_sizes(of_three: sinrfmt.Field) -> None:
+    first = of_three.pass_ends[0]
+    field = _encode((first + 60, None)).field
+    assert len(field.pass_ends) == 2
+    assert field.pass_ends[0] <= first + 60
+
+
+def test_sizes_that_no_level_ends_within_are_refused() -> None:
+    with pytest.raises(sinrfmt.UsageError, match="passes end where levels do: here at"):
+        _encode((60, None))
+
+
+@pytest.mark.parametrize("passes", [0, 9, (), (200, 100, None), (None, 500), (None, None)])
+def test_passes_that_cannot_be_are_refused_before_the_training(passes: Any) -> None:
+    preset = replace(PRESET, n_steps=10**9)
+    with pytest.raises(sinrfmt.UsageError, match="passes ="):
+        sinrfmt.torch.encode_grid(_picture(), preset=preset, passes=passes, device="cpu")
+
+
+def test_the_size_of_the_last_pass_is_the_size_of_the_file() -> None:
+    with pytest.raises(sinrfmt.UsageError, match="exclude each other"):
+        _encode((200, 500), min_psnr=30.0)
+
+
+def test_a_level_that_adds_nothing_gets_no_pass_while_there_are_others() -> None:
+    psnrs = [15.0, 22.0, 27.0, 27.0]
+    prefixes = [Prefix(n + 1, 100 * 2**n, psnr) for n, psnr in enumerate(psnrs[:3])] + [Prefix(4, 420, psnrs[3])]
+    assert _by_quality(prefixes, 1) == [4]
+    assert _by_quality(prefixes, 2) == [2, 4]
+    assert _by_quality(prefixes, 3) == [1, 2, 4]
+    assert _by_quality([*prefixes[:3], Prefix(4, 500, 28.0)], 3) == [2, 3, 4]
+    assert _by_quality(prefixes, 4) == [1, 2, 3, 4]
+
+
+def test_sizes_take_the_most_levels_within() -> None:
+    prefixes = [Prefix(n + 1, 100 * 2**n, 20.0 + n) for n in range(5)]
+    assert _by_size(prefixes, (250, 900, None)) == [2, 4, 5]
+    assert _by_size(prefixes, (5000, None)) == [4, 5]
+    assert _by_size(prefixes, (50, 60, None)) == [1, 2, 5]
+
+
+def test_training_of_prefixes_makes_them_better() -> None:
+    samples = _picture()
+    values = torch.tensor((samples.reshape(-1, 3).T / 255.0).astype(np.float32))
+
+    def errors(prefixes: tuple[int, ...]) -> list[float]:
+        module = PyramidModule(pyramid_network((24, 32), 3, PRESET, ContextId.INTERLACED))
+        options = GridFitOptions(PRESET.n_steps, PRESET.rate_weight, prefixes=prefixes)
+        latents = fit_pyramid(module, values, options, seed=0).latents
+        ends = module.level_starts[1:]
+        kept = [torch.cat([latents[:end], torch.zeros(latents.numel() - end)]) for end in ends]
+        with torch.no_grad():
+            return [float((module(part) - values).square().mean()) for part in kept]
+
+    plain, trained = errors(()), errors((1, 2))
+    assert trained[1] < plain[1]

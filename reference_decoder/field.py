@@ -506,13 +506,13 @@ def input_encoding(head: Head, weights: list[Floats]) -> Callable[[Floats], Floa
 
 
 def fourier(encoding: Record) -> Callable[[Floats], Floats]:
-    """§16.2: "FOURIER: frequency j is base^j or, with flag bit 1, base^j·pi, computed in binary64 and rounded once to
-    binary32, j = 0 … octaves - 1."
+    """§16.2: "FOURIER: frequency j is p[j] or, with flag bit 1, p[j]·pi, with p[0] = 1 and p[j + 1] = p[j]·base, computed
+    in binary64 and rounded once to binary32, j = 0 … octaves - 1."
 
     "Outputs: the coordinates, if flag bit 0 is set; then for each j the sines of all coordinates, then their cosines;
     the argument is the binary32 product coordinate·frequency."
     """
-    powers = np.power(encoding.base, np.arange(encoding.octaves, dtype=np.float64))
+    powers = np.cumprod([1.0] + [float(encoding.base)] * (encoding.octaves - 1))
     frequencies = (powers * (np.pi if encoding.flags & 2 else 1.0)).astype(np.float32)
 
     def encode(x: Floats) -> Floats:

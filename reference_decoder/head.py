@@ -997,7 +997,7 @@ def check_optional_blocks(head: Head) -> None:
 
 
 def check_frequencies(head: Head) -> None:
-    """HED-12 §6.6: "FOURIER, in INPUT too: base^(octaves - 1), computed in binary64, is below 2^64"."""
+    """HED-12 §6.6: "FOURIER, in INPUT too: p[octaves - 1] of clause 16.2 is below 2^64"."""
     for record in head.records:
         # a product of binary64 numbers that is too large is an infinity; a power would be an exception
         if record.is_fourier and math.prod([record.base] * (record.octaves - 1)) >= FLOAT_END:

@@ -286,7 +286,7 @@ def _check_request(header: sinrfmt.Header, output: Path, sizes: tuple[int, ...] 
 @app.command()
 def inspect(
     source: Annotated[Path, typer.Argument(metavar="IN.sinr")],
-    picture: Annotated[
+    drawing: Annotated[
         Path | None, typer.Option("--plot", metavar="OUT.png", help="Also draw it: latents, integers, bytes.")
     ] = None,
     base: BasePath = None,
@@ -294,12 +294,12 @@ def inspect(
     json_output: Json = False,
 ) -> None:
     """Show what a file holds and where its bytes go."""
-    if picture is not None:
-        check_output(picture, force)
+    if drawing is not None:
+        check_output(drawing, force)
     field = sinrfmt.load(source, base=base)
     description = report.describe(field)
-    if picture is not None:
-        with writing(picture) as temporary:
+    if drawing is not None:
+        with writing(drawing) as temporary:
             plot.draw(field, temporary, title=source.name)
     if json_output:
         print(json.dumps(description))

@@ -1,7 +1,7 @@
 """Files of latents in several passes: which levels end a pass, and what a reader has after each.
 
 Specification: clauses 6.6 (QUALITY), 9.6.3 and 17. The first pass has the networks and the coarsest levels, every later
-one the next finer levels. Networks are not refined: fitted to a prefix anew they gain less than 0.4 dB there.
+one the next finer levels. Networks are not refined: fitted to a prefix anew they gain half a decibel there.
 """
 
 import math

@@ -168,7 +168,7 @@ def _atoms(tensor: Tensor, n_atoms: int, seed: int, device: torch.device) -> Val
 
 
 def encode_set(
-    pictures: Sequence[NDArray[np.uint8] | Signal],
+    pictures: Sequence[Samples | Signal],
     way: Modulation = Modulation(),
     *,
     base_bytes: int | None = None,

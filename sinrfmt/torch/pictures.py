@@ -15,7 +15,7 @@ def encode_picture(picture: Samples, options: PictureOptions, *, on_progress: St
     """Encode a picture as a network, as latents, or on a base.
 
     Args:
-        picture: uint8 or uint16[rows, columns, channels], 1 to 4 channels.
+        picture: uint8 or uint16 [rows, columns, channels], 1 to 4 channels.
         options: what the file is to be.
         on_progress: called with (stage, done, in all, PSNR in dB).
 

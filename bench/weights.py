@@ -44,7 +44,7 @@ from sinrfmt.torch.compress import WeightTarget, compress_weights
 from sinrfmt.torch.encoder import Job, Quantiser, Target
 from sinrfmt.torch.files import build, header_of
 from sinrfmt.torch.fit import FitOptions, fit, outputs
-from sinrfmt.torch.importing import import_checkpoint, points_for, signal_for
+from sinrfmt.torch.importing import import_checkpoint, signal_for
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import preset_of, sine_network
 from sinrfmt.torch.signals import Signal
@@ -200,9 +200,8 @@ def radiance_case(name: str, path: Path, views: Path) -> Case:
     view = partial(composite, depths)
     best = quality(view(outputs(fine.module, points, device=CPU)))
     goals = tuple((f"-{drop:g} dB", best - drop) for drop in DROPS)
-    own = points_for(fine, seed=SEED, device="cpu")
     noise = partial(added_noise, best)
-    return Case(name, fine.module, fine.header, points, view, quality, goals, noise, own=own)
+    return Case(name, fine.module, fine.header, points, view, quality, goals, noise)
 
 
 def rays(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]:

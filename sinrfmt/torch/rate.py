@@ -44,6 +44,8 @@ STEPS_OF_OCTAVE = 8
 ROW_STRIDE = 2
 """Step codes from one possible step of a row to the next: half as many cost a bit more for each row, for 0.004 bits of
 each of its weights."""
+ROW_PEAK, ROW_MEAN = 60.0, 16.0
+"""A row's step is not so fine that an integer of it is more than so many times the mean of all, or this mean."""
 ROW_STEP_BITS = 5.0
 """What the step of a row is taken to cost."""
 
@@ -137,6 +139,10 @@ def _steps_of_tensor(
     if octaves.sum() * weights.shape[1] < ROW_STEP_BITS * len(octaves):
         return Steps(tensor, code)
     lowest = nearest_step_code(max(finest, 2.0**-100)) + STEPS_OF_OCTAVE  # a trellis halves it
+    # A few rows of very large integers would keep the model of all others from being a short table.
+    step = float(step_value(code))
+    peak = ROW_PEAK * max(float(np.abs(weights).mean()) / step, ROW_MEAN)
+    octaves = np.maximum(octaves, np.log2(np.abs(weights).max(axis=1) / (peak * step) + 2.0**-100))
     rows = np.clip(ROW_STRIDE * np.rint(STEPS_OF_OCTAVE / ROW_STRIDE * octaves), lowest - code, STEP_LAST - code)
     return Steps(tensor, code, rows.astype(np.int16))
 

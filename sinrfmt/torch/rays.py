@@ -20,7 +20,7 @@ from sinrfmt.torch.views import View
 Box = tuple[tuple[float, float], ...]
 Floats = NDArray[np.float64]
 
-N_EVEN, N_DRAWN = 32, 32
+N_EVEN, N_DRAWN = 16, 16
 """Samples of a ray: even ones find what is there, the others lie where it is seen."""
 EMPTY_SHARE = 0.01
 """Light of a ray that is spread over all of it, so that a ray that meets nothing is sampled too."""

@@ -42,6 +42,10 @@ REFIT_WORK = 1 << 21
 """Samples, over all corrections of a quantisation, that the error is measured on. All samples count in each: a network
 corrected on a quarter of them is worse than one not corrected."""
 REFIT_BATCH = 1 << 14
+LARGE = 50_000
+"""Weights of a network whose size and quality hardly stray from a line: few trials find the knob."""
+N_LARGE = 4
+"""Trials of such a network with the trellis, which takes most of the time."""
 NARROW = 64
 """Widest layer of a network that is run in one thread."""
 
@@ -146,8 +150,11 @@ def _search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
     has_feedback = bool(problem.curvature.blocks)
     n_refit_trials = work.n_refit_trials if problem.curvature.is_whole and work.n_refits else 0
     n_near = max(4, work.n_trials // 2) if has_feedback else 0
+    is_large = has_feedback and not problem.curvature.is_whole and problem.module.network.n_parameters > LARGE
+    if is_large:
+        n_near = N_LARGE
     run = _runner(problem, work.n_trials + n_near + n_refit_trials)
-    tolerance = ROUGH if n_refit_trials else FINEST_STRIDE
+    tolerance = ROUGH if n_refit_trials or is_large else FINEST_STRIDE
     plain = partial(run, Tool.SCALAR, None)
     best = search(plain, c_start=c_start, n_trials=work.n_trials, tolerance=tolerance)
     if best is None:

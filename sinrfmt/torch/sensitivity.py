@@ -199,7 +199,6 @@ def kronecker_curvature_of(
     together, as on a ray of which only the first surface is seen, means of each alone would be far off.
     """
     chunks = _chunks(module, coords, view, n_samples, seed, device)
-    diagonal = _positive(_diagonal(module, chunks))
     sums: list[tuple[Values, Values]] | None = None
     for chunk in chunks:
         for factors in _factors(module, chunk):
@@ -210,7 +209,9 @@ def kronecker_curvature_of(
     blocks = [
         _kronecker_block(module.network, index, outputs / n, inputs) for index, (outputs, inputs) in enumerate(sums)
     ]
-    return Curvature(diagonal, tuple(blocks))
+    diagonals = [torch.outer(a.diagonal() / n, b.diagonal() / b.trace()) for a, b in sums]
+    columns = [part for d in diagonals for part in (d[:, :-1], d[:, -1])]
+    return Curvature(_positive(_select(module.network, columns)), tuple(blocks))
 
 
 def largest_block(memory: int) -> int:

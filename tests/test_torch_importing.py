@@ -22,7 +22,6 @@ from sinrfmt.metrics import psnr
 from sinrfmt.registry import Coords, Modality, RecordKind, Values
 from sinrfmt.torch.architecture import parse_architecture, read_architecture, ready_architecture, ready_names
 from sinrfmt.torch.checkpoints import library, read_tensors
-from sinrfmt.torch.fit import outputs
 from sinrfmt.torch.importing import import_checkpoint, lossless, signal_for
 from sinrfmt.torch.mapping import map_tensors
 

@@ -213,9 +213,7 @@ def _curvature(
     n, points, view = module.network.n_parameters, reference.points, reference.view
     if n <= min(WHOLE_LIMIT, largest_block(memory)):
         n_samples = preset.curvature_samples
-        return curvature_of(
-            module, points, n_samples=n_samples, block_limit=n, seed=seed, device=device, view=view
-        )
+        return curvature_of(module, points, n_samples=n_samples, block_limit=n, seed=seed, device=device, view=view)
     n_samples = KRONECKER_SAMPLES if view is EACH else N_RAYS
     return kronecker_curvature_of(module, points, n_samples=n_samples, seed=seed, device=device, view=view)
 

@@ -23,7 +23,16 @@ from sinrfmt.torch.modules import SIGNED_NUMBER_RANGE, initial_bound
 from sinrfmt.torch.sensitivity import Block, Curvature, KroneckerBlock, split_vector
 from sinrfmt.torch.trellis import Price, Stretch, search_path
 from sinrfmt.trellis import low_bits, reconstruct, states_of
-from sinrfmt.weights import STEP_LAST, Acc, TensorState, add_prior, nearest_step_code, prior_values, step_value, to_weights
+from sinrfmt.weights import (
+    STEP_LAST,
+    Acc,
+    TensorState,
+    add_prior,
+    nearest_step_code,
+    prior_values,
+    step_value,
+    to_weights,
+)
 
 Integers = NDArray[np.int64]
 
@@ -124,13 +133,13 @@ def steps_of(network: Network, weights: NDArray[np.float64], curvature: Curvatur
 
     Rows of a tensor have steps of their own only if its record has ``row_steps``, and no prior.
     """
-    parts = zip(network.tensors, split_vector(network, weights), split_vector(network, curvature.effective), strict=True)
+    parts = zip(
+        network.tensors, split_vector(network, weights), split_vector(network, curvature.effective), strict=True
+    )
     return [_steps_of_tensor(*part, c) for part in parts]
 
 
-def _steps_of_tensor(
-    tensor: Tensor, weights: NDArray[np.float64], curvature: NDArray[np.float64], c: float
-) -> Steps:
+def _steps_of_tensor(tensor: Tensor, weights: NDArray[np.float64], curvature: NDArray[np.float64], c: float) -> Steps:
     finest = float(np.abs(weights).max()) / ACC_PEAK
     code = nearest_step_code(max(c / math.sqrt(curvature.mean()), finest))
     if tensor.is_bias or tensor.record.prior or not tensor.record.row_steps:
@@ -375,9 +384,7 @@ def _plan(network: Network, rounded: TensorCode, seed: int, rate_weight: float) 
     largest = int(np.abs(rounded.values).max(initial=0)) + 2
     fitted, _ = fit_trellis_model(rounded.values, low_bits(rounded.values, None))
     price = Price.free(largest) if isinstance(fitted, ZeroModel) else Price.of(fitted.model(), largest)
-    code = replace(
-        rounded, step=step, prior=prior, parameters=None if isinstance(fitted, ZeroModel) else fitted
-    )
+    code = replace(rounded, step=step, prior=prior, parameters=None if isinstance(fitted, ZeroModel) else fitted)
     return _Plan(code, Stretch(half, offsets, price, rate_weight))
 
 

@@ -29,7 +29,7 @@ DISTANCE = 2.0
 DENSITY = 3
 """Channel of the density, after red, green and blue."""
 CHANNELS = 4
-"""Seen of a ray: red, green and blue in front of black, and opacity. In front of any other colour it is a sum of them."""
+"""Seen of a ray: red, green and blue in front of black, and opacity. In front of another colour it is a sum of them."""
 
 
 @dataclass(frozen=True)

@@ -260,8 +260,8 @@ def _chunks(
 
 
 Terms = list[tuple[Values, Values]]
-"""(delta (n, rows), inputs (n, columns)) at n points: the Jacobian of what is seen with respect to the weights of a layer
-is the sum of their outer products over the points of a sample, with respect to the bias that of the first deltas."""
+"""(delta (n, rows), inputs (n, columns)) at n points: the Jacobian of what is seen with respect to a layer's weights is
+the sum of their outer products over the points of a sample, with respect to the bias that of the first deltas."""
 
 
 def _factors(module: FieldModule, chunk: _Chunk) -> Iterator[list[Terms]]:
@@ -312,7 +312,9 @@ def _squares(terms: Terms, depth: int) -> tuple[Values, Values]:
 
 def _products(terms: Terms, depth: int) -> Values:
     """The Jacobian of every sample with respect to a layer's weights: (n, rows, columns)."""
-    products = [torch.einsum("gdr,gdc->grc", d.unflatten(0, (-1, depth)), x.unflatten(0, (-1, depth))) for d, x in terms]
+    products = [
+        torch.einsum("gdr,gdc->grc", d.unflatten(0, (-1, depth)), x.unflatten(0, (-1, depth))) for d, x in terms
+    ]
     return torch.stack(products).sum(0) if len(products) > 1 else products[0]
 
 
@@ -396,7 +398,9 @@ def _partial_traces(terms: Terms, depth: int) -> tuple[Values, Values]:
 
 def _trace(kept: Values, traced: Values) -> Values:
     """Sum over g of ``K^T T T^T K``, (k, k), of K (g, d, k) and T (g, d, t)."""
-    weighted = torch.bmm(torch.bmm(traced, traced.mT), kept) if kept.shape[1] > 1 else traced.square().sum(2, True) * kept
+    weighted = (
+        torch.bmm(torch.bmm(traced, traced.mT), kept) if kept.shape[1] > 1 else traced.square().sum(2, True) * kept
+    )
     return kept.flatten(0, 1).T @ weighted.flatten(0, 1)
 
 

@@ -39,9 +39,9 @@ from sinrfmt.torch.fit import measure
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import bits_per_parameter
 from sinrfmt.torch.rate import (
-    Steps,
     ACC_PEAK,
     LAW,
+    Steps,
     Trial,
     dequantise,
     round_with_feedback,

@@ -41,9 +41,7 @@ EACH = View(_same)
 """Every output by itself."""
 
 
-def seen(
-    module: FieldModule, coords: NDArray[np.float32], view: View, *, device: torch.device
-) -> NDArray[np.float32]:
+def seen(module: FieldModule, coords: NDArray[np.float32], view: View, *, device: torch.device) -> NDArray[np.float32]:
     """What is seen of a module at all samples: float32 (n, channels seen) of coords (n * depth, in_dims)."""
     values = torch.from_numpy(outputs(module, coords, device=device)).to(device)
     pixels: NDArray[np.float32] = view.see(np.arange(len(coords) // view.depth), values).cpu().numpy()

@@ -145,7 +145,7 @@ def _steps_of_tensor(tensor: Tensor, weights: NDArray[np.float64], curvature: ND
     if tensor.is_bias or tensor.record.prior or not tensor.record.row_steps:
         return Steps(tensor, code)
     octaves = np.log2(curvature.mean() / curvature.mean(axis=1)) / 2
-    if octaves.sum() * weights.shape[1] < ROW_STEP_BITS * len(octaves):
+    if octaves.sum() * weights.shape[1] <= ROW_STEP_BITS * len(octaves):
         return Steps(tensor, code)
     lowest = nearest_step_code(max(finest, 2.0**-100)) + STEPS_OF_OCTAVE  # a trellis halves it
     # A few rows of very large integers would keep the model of all others from being a short table.

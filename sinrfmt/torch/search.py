@@ -230,7 +230,7 @@ def _error_function(problem: Problem) -> Callable[[Floats, bool], tuple[float, F
 
 
 def without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> tuple[Network, tuple[TensorCode, ...]]:
-    """The network with ``prior`` and ``row_steps`` only in records of which a tensor uses them, and the tensors' codes."""
+    """The network with ``prior`` and ``row_steps`` only in records that use them, and the codes of its tensors."""
     coded = list(zip(network.tensors, codes, strict=True))
     priors = {id(tensor.record) for tensor, code in coded if code.prior is not None}
     rows = {id(tensor.record) for tensor, code in coded if code.row_steps is not None}

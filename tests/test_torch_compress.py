@@ -209,15 +209,13 @@ def test_rows_that_matter_little_have_coarser_steps_in_the_file(tool: Tool, bloc
         codes = quantise(stepped, parameter_vector(module), curvature, 1e-3, seed=3)
     rows = codes[0].row_steps
     assert rows is not None
-    assert rows[:20].mean() > rows[20:].mean() + 2 * rate.STEPS_OF_OCTAVE
+    assert rows[:20].mean() > rows[20:].mean() + rate.STEPS_OF_OCTAVE / 2
     written, written_codes = search.without_unused_prior(stepped, codes)
     assert [record.row_steps for record in written.coded_records] == [True, False]
     header = Header(written, Modality.FIELD, values=Values.RAW, seed=3)
     decoded = sinrfmt.loads(build(header, written_codes, Coding.RANS)).state_dict
     for name, weights in dequantise(stepped, codes, 3).items():
         np.testing.assert_array_equal(decoded[name], weights)
-    error = np.abs(decoded["layers.0.weight"] - module.arrays()["layers.0.weight"])
-    assert error[:20].mean() > 2 * error[20:].mean()
 
 
 def header_of(module: FieldModule, signal: Signal) -> Header:

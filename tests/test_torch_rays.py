@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def module() -> FieldModule:
     field = FieldModule(PUBLISHED["nerf"](), seed=4)
     with torch.no_grad():
         for name, parameter in field.named_parameters():
-            parameter *= 2.0 if name.endswith("weight") else 1.0
+            parameter.mul_(2.0 if name.endswith("weight") else 1.0)
     return field
 
 
@@ -74,8 +75,8 @@ def test_rays_stay_in_the_box_and_go_away_from_the_eye(rays: Rays) -> None:
 def test_curvature_along_rays_is_that_of_their_pixels(module: FieldModule, rays: Rays) -> None:
     parameters = [module.get_parameter(tensor.name) for tensor in module.network.tensors]
     values = rays.view.see(np.arange(N_RAYS), module(torch.from_numpy(rays.coords))).reshape(-1)
-    options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
-    rows = [torch.autograd.grad(value, parameters, **options) for value in values]  # type: ignore[arg-type]
+    gradients_of = partial(torch.autograd.grad, retain_graph=True, allow_unused=True, materialize_grads=True)
+    rows = [gradients_of(value, parameters) for value in values]
     jacobian = np.stack([torch.cat([g.reshape(-1) for g in row]).numpy() for row in rows]).astype(np.float64)
     expected = (jacobian**2).mean(0)
     found = curvature_of(

@@ -18,13 +18,12 @@ from sinrfmt.network import Network, Tensor
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Dictionary
 from sinrfmt.sparse import accumulate
-from sinrfmt.tables import PRIOR_SHIFT_FIRST, PRIOR_SHIFT_LAST, SIZES, Prior
+from sinrfmt.tables import PRIOR_SHIFT_FIRST, PRIOR_SHIFT_LAST, SIZES, STEP_LAST, Prior
 from sinrfmt.torch.modules import SIGNED_NUMBER_RANGE, initial_bound
 from sinrfmt.torch.sensitivity import Block, Curvature, KroneckerBlock, split_vector
 from sinrfmt.torch.trellis import Price, Stretch, search_path
 from sinrfmt.trellis import low_bits, reconstruct, states_of
 from sinrfmt.weights import (
-    STEP_LAST,
     Acc,
     TensorState,
     add_prior,

@@ -77,7 +77,8 @@ def composite(gaps: Values, rays: NDArray[np.int64], values: Values) -> Values:
         rays: int64 (n,), which of them.
         values: (n * depth, 4).
     """
-    colours, density = values.reshape(len(rays), -1, CHANNELS).split([DENSITY, 1], dim=2)
+    samples = values.reshape(len(rays), -1, CHANNELS)
+    colours, density = samples[..., :DENSITY], samples[..., DENSITY:]
     thickness = density.relu() * gaps[torch.from_numpy(rays).to(gaps.device)].unsqueeze(2)
     before = thickness.cumsum(1) - thickness
     shares = torch.exp(-before) * -torch.expm1(-thickness)

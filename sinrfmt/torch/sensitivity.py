@@ -303,18 +303,21 @@ def _diagonal(module: FieldModule, chunks: list[_Chunk]) -> NDArray[np.float64]:
 
 def _squares(terms: Terms, depth: int) -> tuple[Values, Values]:
     """Sums over samples of the squared Jacobian of a layer's weights (rows, columns) and of its biases (rows,)."""
-    biases = terms[0][0].unflatten(0, (-1, depth)).sum(1).square().sum(0)
+    biases = _by_sample(terms[0][0], depth).sum(1).square().sum(0)
     if depth > 1:
         return _products(terms, depth).square().sum(0), biases
     products = [(d1 * d2).T @ (x1 * x2) for (d1, x1), (d2, x2) in itertools.product(terms, repeat=2)]
     return torch.stack(products).sum(0) if len(products) > 1 else products[0], biases
 
 
+def _by_sample(values: Values, depth: int) -> Values:
+    """(n * depth, k) -> (n, depth, k)."""
+    return values.reshape(-1, depth, values.shape[1])
+
+
 def _products(terms: Terms, depth: int) -> Values:
     """The Jacobian of every sample with respect to a layer's weights: (n, rows, columns)."""
-    products = [
-        torch.einsum("gdr,gdc->grc", d.unflatten(0, (-1, depth)), x.unflatten(0, (-1, depth))) for d, x in terms
-    ]
+    products = [torch.einsum("gdr,gdc->grc", _by_sample(d, depth), _by_sample(x, depth)) for d, x in terms]
     return torch.stack(products).sum(0) if len(products) > 1 else products[0]
 
 
@@ -391,8 +394,8 @@ def _partial_traces(terms: Terms, depth: int) -> tuple[Values, Values]:
     """With J the Jacobian of a sample, (rows, columns + 1) with the bias: sums over samples of J J^T and of J^T J."""
     # The bias of complex weights has the Jacobian of the first term alone.
     with_one = [torch.cat([x, torch.full_like(x[:, :1], float(i == 0))], dim=1) for i, (_, x) in enumerate(terms)]
-    deltas = torch.stack([delta for delta, _ in terms], dim=1).unflatten(0, (-1, depth)).flatten(1, 2)
-    inputs = torch.stack(with_one, dim=1).unflatten(0, (-1, depth)).flatten(1, 2)
+    deltas = torch.cat([_by_sample(delta, depth) for delta, _ in terms], dim=1)
+    inputs = torch.cat([_by_sample(x, depth) for x in with_one], dim=1)
     return _trace(deltas, inputs), _trace(inputs, deltas)
 
 
@@ -447,7 +450,7 @@ def _jacobian(network: Network, factors: list[Terms], pieces: list[_Piece], dept
         terms = [(delta[:, rows], x) for delta, x in factors[piece.layer]]
         columns.append(_products(terms, depth).flatten(1))
         if network.layers[piece.layer].record.bias:
-            columns.append(terms[0][0].unflatten(0, (-1, depth)).sum(1))
+            columns.append(_by_sample(terms[0][0], depth).sum(1))
     return torch.cat(columns, dim=1)
 
 

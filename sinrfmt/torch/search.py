@@ -44,8 +44,8 @@ corrected on a quarter of them is worse than one not corrected."""
 REFIT_BATCH = 1 << 14
 LARGE = 50_000
 """Weights of a network whose size and quality hardly stray from a line: few trials find the knob."""
-N_LARGE = 4
-"""Trials of such a network with the trellis, which takes most of the time."""
+N_PLAIN_LARGE, N_LARGE = 6, 4
+"""Trials of such a network without the trellis, which only say where to begin with it, and with it."""
 NARROW = 64
 """Widest layer of a network that is run in one thread."""
 
@@ -151,12 +151,11 @@ def _search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
     n_refit_trials = work.n_refit_trials if problem.curvature.is_whole and work.n_refits else 0
     n_near = max(4, work.n_trials // 2) if has_feedback else 0
     is_large = has_feedback and not problem.curvature.is_whole and problem.module.network.n_parameters > LARGE
-    if is_large:
-        n_near = N_LARGE
-    run = _runner(problem, work.n_trials + n_near + n_refit_trials)
+    n_plain, n_near = (N_PLAIN_LARGE, N_LARGE) if is_large else (work.n_trials, n_near)
+    run = _runner(problem, n_plain + n_near + n_refit_trials)
     tolerance = ROUGH if n_refit_trials or is_large else FINEST_STRIDE
     plain = partial(run, Tool.SCALAR, None)
-    best = search(plain, c_start=c_start, n_trials=work.n_trials, tolerance=tolerance)
+    best = search(plain, c_start=c_start, n_trials=n_plain, tolerance=tolerance)
     if best is None:
         return None
     if n_near:

@@ -11,7 +11,7 @@ import torch
 import sinrfmt
 from sinrfmt.head import Header
 from sinrfmt.registry import Coords, Modality, Values
-from sinrfmt.torch import compress
+from sinrfmt.torch import compress, rate
 from sinrfmt.torch.compress import WeightTarget, compress_weights
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import preset_of
@@ -99,6 +99,7 @@ def test_a_radiance_field_is_kept_as_rays_show_it(
 ) -> None:
     monkeypatch.setattr(compress, "N_RAYS", 300)
     monkeypatch.setattr(compress, "WHOLE_LIMIT", whole_limit)
+    monkeypatch.setattr(rate, "ROW_STEP_BITS", 0.5)  # the network is narrow
     compressed = compress_weights(
         module, header_of(module), WeightTarget(min_psnr=40.0), preset=PRESET, seed=2, device="cpu"
     )
@@ -109,3 +110,5 @@ def test_a_radiance_field_is_kept_as_rays_show_it(
     assert np.abs(wanted).max() > 0.1
     assert -10 * math.log10(float(np.mean(error**2))) == pytest.approx(compressed.quality, abs=0.05)
     assert compressed.quality >= 40.0
+    records = sinrfmt.loads(compressed.data).header.network.coded_records
+    assert any(record.row_steps for record in records) == (whole_limit == 0)

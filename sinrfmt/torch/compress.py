@@ -148,10 +148,10 @@ def compress_weights(
         raise error("USAGE", "exactly one target is given")
     work = preset_of(preset) if isinstance(preset, str) else preset
     place = device_of(device)
-    module = module.to(place)
     has_rows = header.network.n_parameters > WHOLE_LIMIT
     network = header.network.with_layer_records(lambda record: replace(record, tool=Tool.SCALAR, row_steps=has_rows))
     header = replace(header, network=network, level=lowest_level(network, header.grid))
+    module = FieldModule(network, module.arrays(), seed=module.seed).to(place)
     reference = _reference(module, header, target, signal, seed, place)
     float_quality = reference.quality(seen(module, reference.points, reference.view, device=place))
 

@@ -44,7 +44,7 @@ from sinrfmt.torch.compress import WeightTarget, compress_weights
 from sinrfmt.torch.encoder import Job, Quantiser, Target
 from sinrfmt.torch.files import build, header_of
 from sinrfmt.torch.fit import FitOptions, fit, outputs
-from sinrfmt.torch.importing import import_checkpoint, points_for, signal_for
+from sinrfmt.torch.importing import import_checkpoint, signal_for
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import preset_of, sine_network
 from sinrfmt.torch.signals import Signal
@@ -77,9 +77,7 @@ N_ATTEMPTS = 4
 """Files of ours at most for a quality point; more than one only where the encoder cannot measure it."""
 TOLERANCE = 0.5
 """Power of the error below what is allowed, in dB, that is not worth another file."""
-START_RATIO = 45.0
-"""Ratio asked for first where rendered pictures count."""
-MOST_RATIO = 100.0
+MOST_QUALITY = 100.0
 LEAST_NOISE = 1e-3
 
 VIEWS = ("r_0", "r_70", "r_140")
@@ -200,9 +198,8 @@ def radiance_case(name: str, path: Path, views: Path) -> Case:
     view = partial(composite, depths)
     best = quality(view(outputs(fine.module, points, device=CPU)))
     goals = tuple((f"-{drop:g} dB", best - drop) for drop in DROPS)
-    own = points_for(fine, seed=SEED, device="cpu")
     noise = partial(added_noise, best)
-    return Case(name, fine.module, fine.header, points, view, quality, goals, noise, own=own)
+    return Case(name, fine.module, fine.header, points, view, quality, goals, noise)
 
 
 def rays(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]:
@@ -536,25 +533,35 @@ def attempts(case: Case, wanted: float) -> Iterator[tuple[int, float]]:
     """Bytes and quality of files near a quality.
 
     A picture is asked for by its PSNR. Elsewhere the encoder is asked for a ratio to the network's own values, on other
-    points than those that count, and once more for what was then missing or too much.
+    points than those that count, or for the PSNR of rays through a radiance field that lose as much as pixels may; and
+    once more for what was then missing or too much.
     """
     if case.signal is not None:
         target = WeightTarget(min_psnr=wanted)
         yield decoded(case, compress_weights(case.module, case.header, target, signal=case.signal, preset=PRESET).data)
         return
-    ratio = START_RATIO if case.header.modality is Modality.RADIANCE else wanted + MARGIN
-    too_low, too_high = 0.0, MOST_RATIO
+    asked = own_quality(case, wanted)
+    too_low, too_high = 0.0, MOST_QUALITY
     for _ in range(N_ATTEMPTS):
-        target = WeightTarget(min_snr=ratio)
+        is_seen = case.header.modality is Modality.RADIANCE
+        target = WeightTarget(min_psnr=asked) if is_seen else WeightTarget(min_snr=asked)
         file = decoded(case, compress_weights(case.module, case.header, target, signal=case.own, preset=PRESET).data)
         yield file
         missing = case.noise(file[1]) - case.noise(wanted)
         if -TOLERANCE <= missing <= 0:
             return
-        too_low, too_high = (ratio, too_high) if missing > 0 else (too_low, ratio)
-        ratio += missing + MARGIN
-        if not too_low < ratio < too_high:
-            ratio = (too_low + too_high) / 2
+        too_low, too_high = (asked, too_high) if missing > 0 else (too_low, asked)
+        asked += missing + MARGIN
+        if not too_low < asked < too_high:
+            asked = (too_low + too_high) / 2
+
+
+def own_quality(case: Case, wanted: float) -> float:
+    """What to ask for first, in dB against the network itself, that should give what counts the quality wanted."""
+    if case.header.modality is not Modality.RADIANCE:
+        return wanted + MARGIN
+    best = case.quality(looked_at(case, case.module.arrays()))
+    return best - case.noise(wanted)
 
 
 # --- output ----------------------------------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def read_file(path: Path) -> memoryview:
 
 
 def read_coords(path: Path) -> Floats:
-    """DEC-3 §15: "an array (n, in_dims) of binary32 or another real type that is rounded to it"."""
+    """DEC-3 §15: "an array (n, in_dims) of binary16, 32 or 64 or of integers of 8 to 64 bits"."""
     try:
         # mapped: a header that promises more than the file has is refused, and nothing is allocated for it
         coords = np.lib.format.open_memmap(path, mode="r")

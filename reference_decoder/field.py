@@ -148,7 +148,8 @@ class Field:
 
 
 def check_output(n: int, head: Head) -> None:
-    """LIM-3 §14: "limits of its caller on memory and output samples (`LIMIT_CALLER`, offset null)"."""
+    """LIM-3 §14: "limits of its caller on memory, on work (symbols, products, samples) and on output samples
+    (`LIMIT_CALLER`, offset null)"."""
     if n * head.out_channels > OUTPUT_VALUES:
         raise DecodeError("LIMIT_CALLER", None, "too many output values")
 
@@ -198,8 +199,8 @@ def axis_coordinates(head: Head, shape: tuple[int, ...], axis: int, i: npt.NDArr
 def blend_grid(field: Field, shape: tuple[int, ...]) -> Floats:
     """Values (samples, channels) of a field of parts on a grid: part by part, each where it has a weight.
 
-    §13.1: "The value of the field at a coordinate x, a position p = ((x + 1)·N - 1)/2 on each axis, is the sum over the
-    parts of weight times value."
+    §13.1: "The value of the field at a coordinate x, a position p = ((x + 1)·N - 1)/2 on each axis, is the sum of
+    weight times value over the parts whose weight is not 0."
     """
     head = field.head
     found = np.zeros((math.prod(shape), head.out_channels), np.float32)
@@ -313,8 +314,8 @@ class Network:
             if self.features is None:
                 return joined(*run(self.steps, coords, self.encode(coords)))
             position = lattice_positions(self.head, coords)
-            # §16.6: "With them, the field's value is the multilinear interpolation of the values of the last layer on
-            # the lattice."
+            # §16.6: "With them, all values of the field, those of OUTPUT records too, are the multilinear
+            # interpolation of their values on the lattice"
             if self.values is not None:
                 return interpolated(self.values, position)
             return joined(*run(self.steps, coords, interpolated(self.features, position)))
@@ -506,8 +507,8 @@ def input_encoding(head: Head, weights: list[Floats]) -> Callable[[Floats], Floa
 
 
 def fourier(encoding: Record) -> Callable[[Floats], Floats]:
-    """§16.2: "FOURIER: frequency j is p[j] or, with flag bit 1, p[j]·pi, with p[0] = 1 and p[j + 1] = p[j]·base, computed
-    in binary64 and rounded once to binary32, j = 0 … octaves - 1."
+    """§16.2: "FOURIER: frequency j is p[j] or, with flag bit 1, p[j]·pi, with p[0] = 1 and p[j + 1] = p[j]·base,
+    computed in binary64 and rounded once to binary32, j = 0 … octaves - 1."
 
     "Outputs: the coordinates, if flag bit 0 is set; then for each j the sines of all coordinates, then their cosines;
     the argument is the binary32 product coordinate·frequency."
@@ -525,7 +526,7 @@ def fourier(encoding: Record) -> Callable[[Floats], Floats]:
 
 
 def fourier_seeded(encoding: Record, head: Head) -> Callable[[Floats], Floats]:
-    """§16.2: "FOURIER_SEEDED: B = RNE32(RNE32(S)·scale), S the integers of RNG-6; t = B x in binary32"."""
+    """§16.2: "FOURIER_SEEDED: B = RNE32(RNE32(S)·scale), S the integers of RNG-6; t = B x"."""
     integers = fourier_integers(encoding.n_features, head.in_dims, head.seed)
     matrix = (integers.astype(np.float32) * np.float32(encoding.scale)).T
 

@@ -25,14 +25,14 @@ LEVELS = {
     5: Level(2147483648, 256, 268435456, 65535, 274877906944, 1073741824, 65534),
 }
 
-# §14: "A decoder needs at most 16 bytes a parameter + 16 KiB a part (where there are parts) + 4 times the largest chunk
-# + 4 MiB for its data"
-# Long lists are therefore worked through in blocks of this many numbers: only the integers themselves and one more
-# array of their size are ever there in full, and wider temporaries are as long as a block. It is a multiple of every
-# number of lanes (clause 10.4), so that a block is a whole number of rows.
+# §14: "A decoder needs at most 16 bytes a parameter + 8 bytes for each atom and coefficient of a sparse code that is
+# read + 16 KiB a part (where there are parts) + 4 times the largest chunk + 4 MiB for its data". Long lists are
+# therefore worked through in blocks of this many numbers: only the integers themselves and one more array of their
+# size are ever there in full, and wider temporaries are as long as a block. It is a multiple of every number of lanes
+# (clause 10.4), so that a block is a whole number of rows.
 BLOCK = 1 << 14
 
-# §14: "A decoder MAY have limits of its caller on memory and output samples"
+# §14: "A decoder MAY have limits of its caller on memory, on work (symbols, products, samples) and on output samples"
 # This decoder writes at most 1 GiB of values.
 OUTPUT_VALUES = 1 << 28
 

@@ -95,8 +95,9 @@ def decode_pass(data: memoryview, chunk: Chunk, decoded: Decoded, number: int, g
     states = decoded.states.load(group)
     entries = reader.entries(states, number)
     body_at = bits.finish()
-    # TAB-5 §7.3: "A PASS chunk counts all parameters of the network (with PARTS: of the tensors of the chunk), whatever
-    # it codes, and one symbol for each row of an entry with has_row_steps = 1."
+    # TAB-5 §7.3: "A PASS chunk counts all parameters of the network (with WIDTHS: also those that have not begun;
+    # with PARTS: of the tensors of the chunk), whatever it codes, and one symbol for each row of an entry with
+    # has_row_steps = 1."
     decoded.symbols += sum(state.tensor.size for state in states)
     decoded.symbols += sum(entry.row_steps.count for entry in entries if entry.row_steps)
     # SPA-3 §9.5: "Symbols, beside those of TAB-5"

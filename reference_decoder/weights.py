@@ -100,7 +100,7 @@ def refine(acc: Integers, values: Integers, trellis: Trellis | None, n: int, at:
 
 
 def store(found: npt.NDArray[np.int64], acc: Integers, block: slice, at: int) -> None:
-    """WGT-4 §9.1: "|acc| >= 2^31 after WGT-1 or WGT-2 is `ACC_OVERFLOW`." """
+    """WGT-4 §9.1: "|acc| >= 2^31 after WGT-1 or WGT-2, and for latents, whose acc is y, is `ACC_OVERFLOW`." """
     if np.abs(found).max() >= 1 << 31:
         raise DecodeError("ACC_OVERFLOW", at)
     acc[block] = found
@@ -144,8 +144,8 @@ def weights(state: State) -> npt.NDArray[np.float32]:
 
 def weights_sha256(states: Iterable[State], passes: int) -> bytes:
     """§9.1: "`weights_sha256` is the SHA-256 of all w as little-endian binary32, in table order, of the
-    tensors that begin in the passes decoded (clause 7.3); with PARTS, those of the shared tensors, if there are any,
-    then those of every part in order."
+    tensors that begin in the passes decoded (clause 7.3; latents that no pass has coded are there, as zeros); with
+    PARTS, those of the shared tensors, if there are any, then those of every part in order."
     """
     digest = hashlib.sha256()
     for state in states:

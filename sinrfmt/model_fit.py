@@ -89,7 +89,11 @@ def fit_trellis_model(values: ArrayLike, bits: NDArray[np.uint8], n_lanes: int =
     states = states_of(bits, n_lanes)
     parts = _levels_by_quantiser(v, states)
     candidates: list[tuple[float, ModelParameters]] = []
-    for b in _low_bits_to_try(_Levels.of(v)):
+    likely = _low_bits_to_try(_Levels.of(v))
+    for b in range(likely.start, LOW_BITS_LIMIT + 1):
+        # With raw low bits no escape turns a state: where escapes rule out all that is likely, more of them are tried.
+        if b >= likely.stop and candidates:
+            break
         forms, costs = _short_costs(_Magnitudes.of(parts[0], b), 0)
         costs = costs + _short_costs(_Magnitudes.of(parts[1], b), 0 if b else 1)[1]
         order = np.argsort(costs, kind="stable")

@@ -17,7 +17,7 @@ from sinrfmt.models import ShortModel
 from sinrfmt.network import LayerRecord, Network
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Coding, Law, Modality, RecordKind, Tool, Values
-from sinrfmt.torch import search
+from sinrfmt.torch import rate, search
 from sinrfmt.torch.compress import WeightTarget, compress_weights
 from sinrfmt.torch.files import build
 from sinrfmt.torch.fit import FitOptions, fit, measure, outputs
@@ -191,6 +191,31 @@ def test_a_model_is_shared_where_that_is_shorter(trained: FieldModule) -> None:
     ]
     first, second, third = (code.parameters for code in share_models(codes))
     assert first == second != third
+
+
+@pytest.mark.parametrize("tool", [Tool.SCALAR, Tool.TRELLIS])
+@pytest.mark.parametrize("block_limit", [100, 900])
+def test_rows_that_matter_little_have_coarser_steps_in_the_file(tool: Tool, block_limit: int) -> None:
+    network = Network(2, 1, (LayerRecord(RecordKind.SINE, 40, omega=9.0), LayerRecord(RecordKind.LINEAR, 1)))
+    module = FieldModule(network, seed=3)
+    with torch.no_grad():
+        module.get_parameter("layers.1.weight")[:, :20] *= 1e-2  # the first half is hardly heard
+    points = np.random.default_rng(1).uniform(-1, 1, (1500, 2)).astype(np.float32)
+    curvature = curvature_of(module, points, n_samples=1500, block_limit=block_limit, seed=0, device=CPU)
+    stepped = with_tool(network, tool).with_layer_records(lambda record: replace(record, row_steps=True))
+    # A matrix of two columns is too narrow for steps of its rows by their price: they are free here.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rate, "ROW_STEP_BITS", 0.0)
+        codes = quantise(stepped, parameter_vector(module), curvature, 1e-3, seed=3)
+    rows = codes[0].row_steps
+    assert rows is not None
+    assert rows[:20].mean() > rows[20:].mean() + rate.STEPS_OF_OCTAVE / 2
+    written, written_codes = search.without_unused_prior(stepped, codes)
+    assert [record.row_steps for record in written.coded_records] == [True, False]
+    header = Header(written, Modality.FIELD, values=Values.RAW, seed=3)
+    decoded = sinrfmt.loads(build(header, written_codes, Coding.RANS)).state_dict
+    for name, weights in dequantise(stepped, codes, 3).items():
+        np.testing.assert_array_equal(decoded[name], weights)
 
 
 def header_of(module: FieldModule, signal: Signal) -> Header:

@@ -22,10 +22,8 @@ from sinrfmt.metrics import psnr
 from sinrfmt.registry import Coords, Modality, RecordKind, Values
 from sinrfmt.torch.architecture import parse_architecture, read_architecture, ready_architecture, ready_names
 from sinrfmt.torch.checkpoints import library, read_tensors
-from sinrfmt.torch.fit import outputs
 from sinrfmt.torch.importing import import_checkpoint, lossless, signal_for
 from sinrfmt.torch.mapping import map_tensors
-from sinrfmt.torch.rays import visible_points
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -301,22 +299,6 @@ def test_a_submodule_is_taken_where_it_is_named() -> None:
     for part in ("model_coarse_state_dict", "model_fine_state_dict"):
         imported = import_checkpoint(path, ready_architecture("nerf"), submodule=part)
         np.testing.assert_array_equal(imported.mapped.arrays["layers.0.bias"], tensors[f"{part}.layer1.bias"])
-
-
-@needs_data
-def test_points_of_a_radiance_field_are_where_it_is_seen() -> None:
-    path = CHECKPOINTS / "nerf_lego_lowres_199999.ckpt"
-    imported = import_checkpoint(path, ready_architecture("nerf"))
-    box = imported.header.box
-    assert box is not None
-    cpu = torch.device("cpu")
-    x = visible_points(imported.module, box, 400, seed=1, device=cpu)
-    assert (np.abs(x[:, :3]) <= 1.5001).all()
-    np.testing.assert_allclose(np.linalg.norm(x[:, 3:], axis=1), 1.0, atol=1e-5)
-    uniform = x.copy()
-    uniform[:, :3] = points(3, 400, low=-1.5, high=1.5)
-    seen, anywhere = (np.mean(outputs(imported.module, c, device=cpu)[:, 3] > 1.0) for c in (x, uniform))
-    assert seen > 4 * anywhere > 0
 
 
 # --- containers ------------------------------------------------------------------------------------------------------

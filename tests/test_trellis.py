@@ -203,3 +203,11 @@ def test_hostile_bytes_give_symbols_or_a_fault(log2_lanes: int, data: bytes) -> 
         return
     assert symbols.min() >= 0
     assert symbols.max() < tables.shape[1]
+
+
+def test_a_list_with_escapes_far_out_on_either_side_of_even_has_a_model() -> None:
+    values = np.random.default_rng(5).laplace(0, 4, 60_000).round().astype(np.int64)
+    values[::1000] = np.arange(60) * 31 + 1100
+    bits = (values & 1).astype(np.uint8)
+    parameters, _ = fit_trellis_model(values, bits)
+    assert np.array_equal(low_bits(values, parameters.model()), bits)

@@ -103,13 +103,12 @@ def import_network(
     if lossless:
         result, quality = library.lossless(imported.module, imported.header), {}
     else:
-        seen = library.points_for(imported, seed=seed, device=device.value)
         with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
             compressed = library.compress_weights(
                 imported.module,
                 imported.header,
                 library.WeightTarget(**(target or {"max_drop": DEFAULT_DROP})),
-                signal=seen if truth is None else truth,
+                signal=truth,
                 preset=preset.value,
                 memory=int(memory * GIB),
                 seed=seed,

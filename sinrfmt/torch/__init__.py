@@ -15,7 +15,7 @@ from sinrfmt.torch.convert import from_module, to_module
 from sinrfmt.torch.exporting import EXPORT_SUFFIXES, export_field, export_into
 from sinrfmt.torch.files import Encoding, encode
 from sinrfmt.torch.grid_files import GridPreset, encode_grid, grid_preset_of, grid_presets
-from sinrfmt.torch.importing import Imported, import_checkpoint, lossless, points_for, signal_for
+from sinrfmt.torch.importing import Imported, import_checkpoint, lossless, signal_for
 from sinrfmt.torch.modulations import EncodedSet, Modulation, encode_on_base, encode_set
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.pictures import encode_picture
@@ -49,7 +49,6 @@ __all__ = [
     "image_signal",
     "import_checkpoint",
     "lossless",
-    "points_for",
     "preset_of",
     "presets",
     "read_architecture",

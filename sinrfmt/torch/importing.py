@@ -19,15 +19,11 @@ from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Coding, Coords, Modality, Tool, Values
 from sinrfmt.torch.architecture import Architecture
 from sinrfmt.torch.checkpoints import RAW_SUFFIXES, read_raw, read_tensors
-from sinrfmt.torch.files import build, device_of
+from sinrfmt.torch.files import build
 from sinrfmt.torch.mapping import Mapped, map_tensors
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.onnx import read_chain
-from sinrfmt.torch.rays import visible_points
 from sinrfmt.torch.signals import VALUE_RANGES, Signal
-
-N_POINTS = 1 << 14
-"""Points of a radiance field at which its values are measured."""
 
 
 @dataclass(frozen=True)
@@ -119,23 +115,6 @@ def lossless(module: FieldModule, header: Header) -> Field:
     arrays = module.arrays()
     codes = [TensorCode(tensor, arrays[tensor.name].ravel().view(np.int32)) for tensor in network.tensors]
     return sinrfmt.loads(build(replace(header, network=network), codes, Coding.PACKED))
-
-
-def points_for(imported: Imported, *, seed: int, device: str) -> NDArray[np.float32] | None:
-    """Where values matter, float32 (n, in_dims), if the kind of the network tells: a radiance field where it is seen.
-
-    Args:
-        imported: the network.
-        seed: of the points.
-        device: ``auto`` or any torch device.
-    """
-    header, network = imported.header, imported.header.network
-    is_seen = (network.in_dims, network.out_channels) == (6, 4) and header.box is not None
-    if header.modality is not Modality.RADIANCE or not is_seen:
-        return None
-    assert header.box is not None
-    torch_device = device_of(device)
-    return visible_points(imported.module.to(torch_device), header.box, N_POINTS, seed=seed, device=torch_device)
 
 
 def signal_for(picture: NDArray[np.uint8], header: Header) -> Signal:

@@ -18,12 +18,20 @@ from sinrfmt.network import Network, Tensor
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Dictionary
 from sinrfmt.sparse import accumulate
-from sinrfmt.tables import PRIOR_SHIFT_FIRST, PRIOR_SHIFT_LAST, SIZES, Prior
+from sinrfmt.tables import PRIOR_SHIFT_FIRST, PRIOR_SHIFT_LAST, SIZES, STEP_LAST, Prior
 from sinrfmt.torch.modules import SIGNED_NUMBER_RANGE, initial_bound
 from sinrfmt.torch.sensitivity import Block, Curvature, KroneckerBlock, split_vector
 from sinrfmt.torch.trellis import Price, Stretch, search_path
 from sinrfmt.trellis import low_bits, reconstruct, states_of
-from sinrfmt.weights import Acc, TensorState, add_prior, nearest_step_code, prior_values, step_value, to_weights
+from sinrfmt.weights import (
+    Acc,
+    TensorState,
+    add_prior,
+    nearest_step_code,
+    prior_values,
+    step_value,
+    to_weights,
+)
 
 Integers = NDArray[np.int64]
 
@@ -40,6 +48,14 @@ RATE_WEIGHT = 0.08
 """What a bit is worth along a trellis, in units of c^2: close to where an error of c^2 / 17 halves with half a bit."""
 ACC_PEAK = 1 << 28
 """No step is so fine that a weight, or its difference from the prior, could leave 32 bits."""
+STEPS_OF_OCTAVE = 8
+ROW_STRIDE = 2
+"""Step codes from one possible step of a row to the next: half as many cost a bit more for each row, for 0.004 bits of
+each of its weights."""
+ROW_PEAK, ROW_MEAN = 60.0, 16.0
+"""A row's step is not so fine that an integer of it is more than so many times the mean of all, or this mean."""
+ROW_STEP_BITS = 5.0
+"""What the step of a row is taken to cost."""
 
 
 def prior_for(bound: float, step: float) -> Prior | None:
@@ -65,7 +81,7 @@ def prior_for(bound: float, step: float) -> Prior | None:
 def dequantise(network: Network, codes: Sequence[TensorCode], seed: int) -> dict[str, NDArray[np.float32]]:
     """The weights that a decoder computes."""
     return {
-        tensor.name: to_weights(TensorState(tensor, acc_of(code, seed), code.step))
+        tensor.name: to_weights(TensorState(tensor, acc_of(code, seed), code.step, code.row_steps))
         for tensor, code in zip(network.tensors, codes, strict=True)
     }
 
@@ -89,13 +105,54 @@ def _model_of(code: TensorCode) -> Model | None:
     return None if code.parameters is None else code.parameters.model()
 
 
-def step_codes(network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float) -> list[int]:
-    """The step code of every tensor for knob c, from the mean curvature of its entries."""
-    means = [float(part.mean()) for part in split_vector(network, curvature.effective)]
-    peaks = [float(np.abs(part).max()) for part in split_vector(network, weights)]
-    return [
-        nearest_step_code(max(c / math.sqrt(mean), peak / ACC_PEAK)) for mean, peak in zip(means, peaks, strict=True)
-    ]
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a tensor.
+
+    Attributes:
+        tensor: whose they are.
+        code: the step code.
+        rows: int16, differences from it for every row, or None.
+    """
+
+    tensor: Tensor
+    code: int
+    rows: NDArray[np.int16] | None = None
+
+    def values(self) -> NDArray[np.float64]:
+        """The step of every entry: float64 (size,)."""
+        if self.rows is None:
+            return np.full(self.tensor.size, float(step_value(self.code)))
+        by_row = [float(step_value(self.code + int(d))) for d in self.rows]
+        return np.repeat(by_row, self.tensor.size // len(by_row))
+
+
+def steps_of(network: Network, weights: NDArray[np.float64], curvature: Curvature, c: float) -> list[Steps]:
+    """The steps of all tensors for knob c: from the mean curvature of a tensor, or of each of its rows where that pays.
+
+    Rows of a tensor have steps of their own only if its record has ``row_steps``, and no prior.
+    """
+    parts = zip(
+        network.tensors, split_vector(network, weights), split_vector(network, curvature.effective), strict=True
+    )
+    return [_steps_of_tensor(*part, c) for part in parts]
+
+
+def _steps_of_tensor(tensor: Tensor, weights: NDArray[np.float64], curvature: NDArray[np.float64], c: float) -> Steps:
+    finest = float(np.abs(weights).max()) / ACC_PEAK
+    code = nearest_step_code(max(c / math.sqrt(curvature.mean()), finest))
+    if tensor.is_bias or tensor.record.prior or not tensor.record.row_steps:
+        return Steps(tensor, code)
+    octaves = np.log2(curvature.mean() / curvature.mean(axis=1)) / 2
+    if octaves.sum() * weights.shape[1] <= ROW_STEP_BITS * len(octaves):
+        return Steps(tensor, code)
+    lowest = nearest_step_code(max(finest, 2.0**-100)) + STEPS_OF_OCTAVE  # a trellis halves it
+    # A few rows of very large integers would keep the model of all others from being a short table.
+    step = float(step_value(code))
+    peak = ROW_PEAK * max(float(np.abs(weights).mean()) / step, ROW_MEAN)
+    octaves = np.maximum(octaves, np.log2(np.abs(weights).max(axis=1) / (peak * step) + 2.0**-100))
+    rows = np.clip(ROW_STRIDE * np.rint(STEPS_OF_OCTAVE / ROW_STRIDE * octaves), lowest - code, STEP_LAST - code)
+    return Steps(tensor, code, rows.astype(np.int16))
 
 
 @dataclass(frozen=True)
@@ -167,7 +224,7 @@ def walk(
         blocks: disjoint.
         visit: see there; one call never passes a position of ``starts``.
         refit: see ``round_with_feedback``.
-        starts: positions where tensors start.
+        starts: positions where tensors start, or rows with another step.
     """
     for block in blocks:
         if isinstance(block, KroneckerBlock):
@@ -242,10 +299,10 @@ def quantise(
         seed: the file's.
         refit: see ``round_with_feedback``.
     """
-    codes = step_codes(network, weights, curvature, c)
+    steps = steps_of(network, weights, curvature, c)
     if not network.tensors[0].is_trellis:
-        return share_models(_quantise_scalar(network, weights, curvature, codes, seed, refit))
-    models = _quantise_scalar(network, weights, curvature, codes, seed, None)
+        return share_models(_quantise_scalar(network, weights, curvature, steps, seed, refit))
+    models = _quantise_scalar(network, weights, curvature, steps, seed, None)
     return share_models(_quantise_trellis(network, weights, curvature, models, c, seed, refit))
 
 
@@ -253,22 +310,13 @@ def _quantise_scalar(
     network: Network,
     weights: NDArray[np.float64],
     curvature: Curvature,
-    codes: Sequence[int],
+    steps: Sequence[Steps],
     seed: int,
     refit: Refit | None,
 ) -> tuple[TensorCode, ...]:
-    steps = np.concatenate(
-        [np.full(t.size, float(step_value(code))) for t, code in zip(network.tensors, codes, strict=True)]
-    )
-    accs = split_vector(network, round_with_feedback(weights, steps, curvature.blocks, refit))
-    return tuple(
-        with_cheaper_prior(network, tensor, code, acc, seed)
-        for tensor, code, acc in zip(network.tensors, codes, accs, strict=True)
-    )
-
-
-HALF = 8
-"""Step codes of an octave: the step of a trellis is half of a quantiser's."""
+    values = np.concatenate([part.values() for part in steps])
+    accs = split_vector(network, round_with_feedback(weights, values, curvature.blocks, refit))
+    return tuple(with_cheaper_prior(network, part, acc, seed) for part, acc in zip(steps, accs, strict=True))
 
 
 def _quantise_trellis(
@@ -283,6 +331,9 @@ def _quantise_trellis(
     """Best paths under the models and with the priors of ``rounded``, the same weights in whole steps."""
     plans = [_plan(network, code, seed, RATE_WEIGHT * c * c) for code in rounded]
     ends = np.cumsum([tensor.size for tensor in network.tensors])
+    steps = np.concatenate([plan.steps.values() for plan in plans])
+    # Within a stretch all weights have one step.
+    starts = np.union1d(ends[:-1], np.flatnonzero(np.diff(steps)) + 1)
     states = [0] * len(plans)
     values = np.zeros(weights.size, dtype=np.int64)
 
@@ -296,12 +347,13 @@ def _quantise_trellis(
         index = int(np.searchsorted(ends, first, side="right"))
         plan = plans[index]
         offset = first - (int(ends[index]) - network.tensors[index].size)
-        stretch = replace(plan.stretch, offsets=plan.stretch.offsets[offset : offset + n])
+        step = steps.item(first)
+        stretch = replace(plan.stretch, step=step, offsets=plan.stretch.offsets[offset : offset + n])
         k, r, states[index] = search_path(targets, spread, conditional, stretch, states[index])
         values[first : first + n] = k
-        targets[:n] = (r + stretch.offsets) * stretch.step
+        targets[:n] = (r + stretch.offsets) * step
 
-    walk(weights, curvature.blocks, visit, refit, ends[:-1])
+    walk(weights, curvature.blocks, visit, refit, starts)
     return tuple(
         _refitted(plan, part.ravel().astype(np.int32))
         for plan, part in zip(plans, split_vector(network, values), strict=True)
@@ -315,9 +367,14 @@ class _Plan:
     code: TensorCode
     stretch: Stretch
 
+    @property
+    def steps(self) -> Steps:
+        return Steps(self.code.tensor, self.code.step, self.code.row_steps)
+
 
 def _plan(network: Network, rounded: TensorCode, seed: int, rate_weight: float) -> _Plan:
-    tensor, step = rounded.tensor, max(rounded.step - HALF, 0)
+    # The step of a trellis is half of a quantiser's.
+    tensor, step = rounded.tensor, max(rounded.step - STEPS_OF_OCTAVE, 0)
     half = float(step_value(step))
     prior = None if rounded.prior is None else prior_for(initial_bound(network, tensor), half)
     offsets = np.zeros(tensor.size, dtype=np.int64)
@@ -326,9 +383,7 @@ def _plan(network: Network, rounded: TensorCode, seed: int, rate_weight: float) 
     largest = int(np.abs(rounded.values).max(initial=0)) + 2
     fitted, _ = fit_trellis_model(rounded.values, low_bits(rounded.values, None))
     price = Price.free(largest) if isinstance(fitted, ZeroModel) else Price.of(fitted.model(), largest)
-    code = TensorCode(
-        tensor, rounded.values, step, prior=prior, parameters=None if isinstance(fitted, ZeroModel) else fitted
-    )
+    code = replace(rounded, step=step, prior=prior, parameters=None if isinstance(fitted, ZeroModel) else fitted)
     return _Plan(code, Stretch(half, offsets, price, rate_weight))
 
 
@@ -370,9 +425,10 @@ def _bits_under(code: TensorCode, parameters: ModelParameters) -> float:
     return trellis_cost_bits(code.values, states_of(bits), model)
 
 
-def with_cheaper_prior(network: Network, tensor: Tensor, step: int, acc: Integers, seed: int) -> TensorCode:
+def with_cheaper_prior(network: Network, steps: Steps, acc: Integers, seed: int) -> TensorCode:
     """The code of a tensor's integers, as their difference from the prior where that is shorter."""
-    plain = TensorCode(tensor, acc.ravel().astype(np.int32), step)
+    tensor, step = steps.tensor, steps.code
+    plain = TensorCode(tensor, acc.ravel().astype(np.int32), step, steps.rows)
     prior = prior_for(initial_bound(network, tensor), float(step_value(step))) if tensor.record.prior else None
     if prior is None:
         return plain

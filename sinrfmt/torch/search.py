@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from sinrfmt.network import Network
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Tool
-from sinrfmt.torch.fit import Progress, outputs
+from sinrfmt.torch.fit import Progress
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.rate import FINEST_STRIDE, Refit, Trial, dequantise, quantise, search_bytes, search_psnr
 from sinrfmt.torch.sensitivity import Curvature, split_vector
+from sinrfmt.torch.views import EACH, View, seen
 
 Floats = NDArray[np.float64]
 Values = NDArray[np.float32]
@@ -41,6 +42,10 @@ REFIT_WORK = 1 << 21
 """Samples, over all corrections of a quantisation, that the error is measured on. All samples count in each: a network
 corrected on a quarter of them is worse than one not corrected."""
 REFIT_BATCH = 1 << 14
+LARGE = 50_000
+"""Weights of a network whose size and quality hardly stray from a line: few trials find the knob."""
+N_PLAIN_LARGE, N_LARGE = 6, 4
+"""Trials of such a network without the trellis, which only say where to begin with it, and with it."""
 NARROW = 64
 """Widest layer of a network that is run in one thread."""
 
@@ -73,13 +78,15 @@ class Problem:
     Attributes:
         module: the network; its tensors are coded with tool SCALAR or TRELLIS.
         curvature: of it.
-        coords, values: float32 (n, in_dims) and (n, channels): where the outputs matter, and what they should be there.
-        quality: in dB, of outputs (n, channels).
+        coords: float32 (n * depth, in_dims), where the outputs matter.
+        values: float32 (n, channels seen), what should be seen there.
+        quality: in dB, of what is seen, as ``values``.
         size_of: bytes of the file.
         work: how much to do.
         seed: of everything random.
         device: where to measure.
         on_trial: called with (trials done, in all, quality).
+        view: what is seen of the outputs.
     """
 
     module: FieldModule
@@ -92,6 +99,7 @@ class Problem:
     seed: int
     device: torch.device
     on_trial: Progress | None = None
+    view: View = EACH
 
 
 @dataclass(frozen=True)
@@ -142,10 +150,12 @@ def _search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
     has_feedback = bool(problem.curvature.blocks)
     n_refit_trials = work.n_refit_trials if problem.curvature.is_whole and work.n_refits else 0
     n_near = max(4, work.n_trials // 2) if has_feedback else 0
-    run = _runner(problem, work.n_trials + n_near + n_refit_trials)
-    tolerance = ROUGH if n_refit_trials else FINEST_STRIDE
+    is_large = has_feedback and not problem.curvature.is_whole and problem.module.network.n_parameters > LARGE
+    n_plain, n_near = (N_PLAIN_LARGE, N_LARGE) if is_large else (work.n_trials, n_near)
+    run = _runner(problem, n_plain + n_near + n_refit_trials)
+    tolerance = ROUGH if n_refit_trials or is_large else FINEST_STRIDE
     plain = partial(run, Tool.SCALAR, None)
-    best = search(plain, c_start=c_start, n_trials=work.n_trials, tolerance=tolerance)
+    best = search(plain, c_start=c_start, n_trials=n_plain, tolerance=tolerance)
     if best is None:
         return None
     if n_near:
@@ -171,7 +181,7 @@ def _runner(problem: Problem, n_trials: int) -> Callable[[Tool, Refit | None, fl
         codes = quantise(networks[tool], weights, problem.curvature, c, seed=seed, refit=refit)
         decoded.load_arrays(dequantise(networks[tool], codes, seed))
         n_bytes = problem.size_of(*without_unused_prior(networks[tool], codes), seed)
-        quality = problem.quality(outputs(decoded, problem.coords, device=problem.device))
+        quality = problem.quality(seen(decoded, problem.coords, problem.view, device=problem.device))
         if problem.on_trial:
             problem.on_trial(min(next(counter), n_trials), n_trials, quality)
         return Trial(c, codes, n_bytes, quality)
@@ -180,8 +190,8 @@ def _runner(problem: Problem, n_trials: int) -> Callable[[Tool, Refit | None, fl
 
 
 def _refit_of(problem: Problem) -> Refit:
-    n = min(problem.coords.shape[0], MAX_REFIT_SAMPLES)
-    n_refits = max(1, min(problem.work.n_refits, REFIT_WORK // n))
+    n_points = min(problem.coords.shape[0], MAX_REFIT_SAMPLES)
+    n_refits = max(1, min(problem.work.n_refits, REFIT_WORK // n_points))
     interval = math.ceil(problem.module.network.n_parameters / (n_refits + 1))
     return Refit(_error_function(problem), interval)
 
@@ -190,9 +200,10 @@ def _error_function(problem: Problem) -> Callable[[Floats, bool], tuple[float, F
     """``Refit.error_of``, on a fixed sample of very many."""
     network = problem.module.network
     rng = np.random.default_rng(problem.seed)
-    n = problem.coords.shape[0]
-    chosen = np.arange(n) if n <= MAX_REFIT_SAMPLES else rng.choice(n, MAX_REFIT_SAMPLES, replace=False)
-    coords = torch.tensor(problem.coords[chosen], device=problem.device)
+    view, n = problem.view, problem.values.shape[0]
+    most = MAX_REFIT_SAMPLES // view.depth
+    chosen = np.arange(n) if n <= most else rng.choice(n, most, replace=False)
+    coords = torch.tensor(problem.coords.reshape(n, view.depth, -1)[chosen], device=problem.device)
     values = torch.tensor(problem.values[chosen], device=problem.device)
     module = FieldModule(network, seed=problem.module.seed).to(problem.device)
     parameters = [module.get_parameter(tensor.name) for tensor in network.tensors]
@@ -202,10 +213,11 @@ def _error_function(problem: Problem) -> Callable[[Floats, bool], tuple[float, F
         parts = split_vector(network, vector.astype(np.float32))
         module.load_arrays(dict(zip(names, parts, strict=True)))
         total, gradient = 0.0, np.zeros(vector.size)
-        for part in range(0, chosen.size, REFIT_BATCH):
-            batch = slice(part, part + REFIT_BATCH)
+        size = max(1, REFIT_BATCH // view.depth)
+        for part in range(0, chosen.size, size):
+            batch = slice(part, part + size)
             with torch.set_grad_enabled(with_gradient):
-                error = ((module(coords[batch]) - values[batch]) ** 2).sum()
+                error = ((view.see(chosen[batch], module(coords[batch].flatten(0, 1))) - values[batch]) ** 2).sum()
             total += error.item()
             if not with_gradient:
                 continue
@@ -217,7 +229,11 @@ def _error_function(problem: Problem) -> Callable[[Floats, bool], tuple[float, F
 
 
 def without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> tuple[Network, tuple[TensorCode, ...]]:
-    """The network with ``prior`` only in records of which a tensor uses it, and the codes of its tensors."""
-    used = {id(tensor.record) for tensor, code in zip(network.tensors, codes, strict=True) if code.prior is not None}
-    written = network.with_layer_records(lambda record: replace(record, prior=id(record) in used))
+    """The network with ``prior`` and ``row_steps`` only in records that use them, and the codes of its tensors."""
+    coded = list(zip(network.tensors, codes, strict=True))
+    priors = {id(tensor.record) for tensor, code in coded if code.prior is not None}
+    rows = {id(tensor.record) for tensor, code in coded if code.row_steps is not None}
+    written = network.with_layer_records(
+        lambda record: replace(record, prior=id(record) in priors, row_steps=id(record) in rows)
+    )
     return written, tuple(replace(code, tensor=t) for code, t in zip(codes, written.tensors, strict=True))

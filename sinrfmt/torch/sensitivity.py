@@ -10,9 +10,10 @@ The *parameter vector* is all tensors in table order, each in C order.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor as Values
 
 from sinrfmt.network import Network
 from sinrfmt.torch.modules import DenseLayer, FieldModule
+from sinrfmt.torch.views import EACH, View
 
 Entry = TypeVar("Entry", bound=np.generic)
 
@@ -127,9 +129,18 @@ class Curvature:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Some samples, and the combinations of output channels, (combinations, n, channels), whose Jacobian is taken."""
+    """Some samples, and the combinations of their channels whose Jacobian is taken.
+
+    Attributes:
+        coords: (n * depth, in_dims).
+        depth: points of a sample.
+        see: outputs (n * depth, channels) -> what is seen of them (n, channels seen).
+        directions: (combinations, n, channels seen).
+    """
 
     coords: Values
+    depth: int
+    see: Callable[[Values], Values]
     directions: Values
 
 
@@ -150,20 +161,22 @@ def curvature_of(
     block_limit: int,
     seed: int,
     device: torch.device,
+    view: View = EACH,
 ) -> Curvature:
     """Measure the curvature on a subset of the samples.
 
     Args:
         module: the trained network, on ``device``.
-        coords: float32 (n, in_dims), all samples.
+        coords: float32 (n, in_dims), the points of all samples.
         n_samples: size of the subset at least; more where a block needs them, all samples when there are fewer.
         block_limit: most parameters in a block: the whole network where it fits, else rows of one layer; 0 for the
             diagonal only. Time grows with its square, and with its cube for the whole network.
         seed: of the subset.
         device: where to compute.
+        view: what is seen of the outputs: that is what should not change.
     """
     n_rows = max(n_samples, ROWS_PER_WEIGHT * min(block_limit, module.network.n_parameters))
-    chunks = _chunks(coords, n_rows, module.network.out_channels, seed, device)
+    chunks = _chunks(module, coords, view, n_rows, seed, device)
     diagonal = _positive(_diagonal(module, chunks))
     blocks = (
         _block(module, chunks, pieces, diagonal) for pieces in _partition(module.network, block_limit) if block_limit
@@ -172,24 +185,33 @@ def curvature_of(
 
 
 def kronecker_curvature_of(
-    module: FieldModule, coords: NDArray[np.float32], *, n_samples: int, seed: int, device: torch.device
+    module: FieldModule,
+    coords: NDArray[np.float32],
+    *,
+    n_samples: int,
+    seed: int,
+    device: torch.device,
+    view: View = EACH,
 ) -> Curvature:
-    """Measure the curvature layer by layer, as products: for networks of any size. Arguments as ``curvature_of``."""
-    chunks = _chunks(coords, n_samples, module.network.out_channels, seed, device)
-    diagonal = _positive(_diagonal(module, chunks))
+    """Measure the curvature layer by layer, as products: for networks of any size. Arguments as ``curvature_of``.
+
+    The factors are the partial traces of a layer's matrix. Where what a neuron hears and how much it is heard go
+    together, as on a ray of which only the first surface is seen, means of each alone would be far off.
+    """
+    chunks = _chunks(module, coords, view, n_samples, seed, device)
     sums: list[tuple[Values, Values]] | None = None
     for chunk in chunks:
         for factors in _factors(module, chunk):
-            products = [_second_moments(terms) for terms in factors]
-            sums = products if sums is None else [(a + c, b + d) for (a, b), (c, d) in zip(sums, products, strict=True)]
+            traces = [_partial_traces(terms, chunk.depth) for terms in factors]
+            sums = traces if sums is None else [(a + c, b + d) for (a, b), (c, d) in zip(sums, traces, strict=True)]
     assert sums is not None
-    n = float(sum(chunk.coords.shape[0] * chunk.directions.shape[0] for chunk in chunks))
-    n_outputs = float(_n_outputs(module, chunks))
+    n = _n_outputs(chunks)
     blocks = [
-        _kronecker_block(module.network, index, outputs / n_outputs, inputs / n)
-        for index, (outputs, inputs) in enumerate(sums)
+        _kronecker_block(module.network, index, outputs / n, inputs) for index, (outputs, inputs) in enumerate(sums)
     ]
-    return Curvature(diagonal, tuple(blocks))
+    diagonals = [torch.outer(a.diagonal() / n, b.diagonal() / b.trace()) for a, b in sums]
+    columns = [part for d in diagonals for part in (d[:, :-1], d[:, -1])]
+    return Curvature(_positive(_select(module.network, columns)), tuple(blocks))
 
 
 def largest_block(memory: int) -> int:
@@ -203,31 +225,43 @@ def _positive(diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
     return positive
 
 
-def _chunks(coords: NDArray[np.float32], n_rows: int, channels: int, seed: int, device: torch.device) -> list[_Chunk]:
+def _chunks(
+    module: FieldModule,
+    coords: NDArray[np.float32],
+    view: View,
+    n_rows: int,
+    seed: int,
+    device: torch.device,
+) -> list[_Chunk]:
     """Samples that give about ``n_rows`` rows of the Jacobian.
 
     Rows of different samples say more than rows of one: where there are samples enough, each gives one row, the sum of
     its channels with random signs, whose products are on average those of all channels.
     """
     rng = np.random.default_rng(seed)
-    n = coords.shape[0]
+    channels = view.channels or module.network.out_channels
+    samples = coords.reshape(-1, view.depth, coords.shape[1])
+    n = samples.shape[0]
+    chosen = np.arange(n)
     takes_all = n * channels <= 2 * n_rows
     if not takes_all and n_rows < n:
-        coords = coords[((np.arange(n_rows) + rng.random(n_rows)) * (n / n_rows)).astype(np.int64)]
+        chosen = ((np.arange(n_rows) + rng.random(n_rows)) * (n / n_rows)).astype(np.int64)
     chunks = []
-    for part in torch.split(torch.tensor(coords), SAMPLES_PER_CHUNK):
+    size = max(1, SAMPLES_PER_CHUNK // view.depth)
+    for part in np.split(chosen, range(size, chosen.size, size)):
         if takes_all:
-            directions = torch.eye(channels)[:, None, :].expand(channels, part.shape[0], channels)
+            directions = torch.eye(channels)[:, None, :].expand(channels, part.size, channels)
         else:
-            signs = rng.integers(0, 2, (1, part.shape[0], channels)) * 2 - 1
+            signs = rng.integers(0, 2, (1, part.size, channels)) * 2 - 1
             directions = torch.from_numpy(signs.astype(np.float32))
-        chunks.append(_Chunk(part.to(device), directions.to(device)))
+        points = torch.from_numpy(samples[part].reshape(-1, coords.shape[1]))
+        chunks.append(_Chunk(points.to(device), view.depth, partial(view.see, part), directions.to(device)))
     return chunks
 
 
 Terms = list[tuple[Values, Values]]
-"""(delta (n, rows), inputs (n, columns)): the Jacobian of an output channel with respect to the weights of a layer is
-the sum of their outer products, with respect to the bias the first delta."""
+"""(delta (n, rows), inputs (n, columns)) at n points: the Jacobian of what is seen with respect to a layer's weights is
+the sum of their outer products over the points of a sample, with respect to the bias that of the first deltas."""
 
 
 def _factors(module: FieldModule, chunk: _Chunk) -> Iterator[list[Terms]]:
@@ -239,7 +273,7 @@ def _factors(module: FieldModule, chunk: _Chunk) -> Iterator[list[Terms]]:
         seen.append((layer, x.detach(), phase))
         return layer.activation(phase)
 
-    values = module(chunk.coords, run)
+    values = chunk.see(module(chunk.coords, run))
     phases = [phase for _, _, phase in seen]
     for direction in chunk.directions:
         # An OUTPUT does not depend on the layers after it.
@@ -262,14 +296,28 @@ def _diagonal(module: FieldModule, chunks: list[_Chunk]) -> NDArray[np.float64]:
     total = np.zeros(module.network.n_parameters)
     for chunk in chunks:
         for factors in _factors(module, chunk):
-            columns = [part for terms in factors for part in (_squares(terms), (terms[0][0] ** 2).sum(0))]
+            columns = [part for terms in factors for part in _squares(terms, chunk.depth)]
             total += _select(module.network, columns)
-    return total / _n_outputs(module, chunks)
+    return total / _n_outputs(chunks)
 
 
-def _squares(terms: Terms) -> Values:
-    """The sum over samples of the squared Jacobian of a layer's weights: (rows, columns)."""
+def _squares(terms: Terms, depth: int) -> tuple[Values, Values]:
+    """Sums over samples of the squared Jacobian of a layer's weights (rows, columns) and of its biases (rows,)."""
+    biases = _by_sample(terms[0][0], depth).sum(1).square().sum(0)
+    if depth > 1:
+        return _products(terms, depth).square().sum(0), biases
     products = [(d1 * d2).T @ (x1 * x2) for (d1, x1), (d2, x2) in itertools.product(terms, repeat=2)]
+    return torch.stack(products).sum(0) if len(products) > 1 else products[0], biases
+
+
+def _by_sample(values: Values, depth: int) -> Values:
+    """(n * depth, k) -> (n, depth, k)."""
+    return values.reshape(-1, depth, values.shape[1])
+
+
+def _products(terms: Terms, depth: int) -> Values:
+    """The Jacobian of every sample with respect to a layer's weights: (n, rows, columns)."""
+    products = [torch.einsum("gdr,gdc->grc", _by_sample(d, depth), _by_sample(x, depth)) for d, x in terms]
     return torch.stack(products).sum(0) if len(products) > 1 else products[0]
 
 
@@ -280,8 +328,8 @@ def _select(network: Network, columns: list[Values]) -> NDArray[np.float64]:
     return vector
 
 
-def _n_outputs(module: FieldModule, chunks: list[_Chunk]) -> int:
-    return sum(chunk.coords.shape[0] for chunk in chunks) * module.network.out_channels
+def _n_outputs(chunks: list[_Chunk]) -> int:
+    return sum(chunk.directions.shape[1] * chunk.directions.shape[2] for chunk in chunks)
 
 
 def _partition(network: Network, block_limit: int) -> Iterator[list[_Piece]]:
@@ -305,12 +353,12 @@ def _block(module: FieldModule, chunks: list[_Chunk], pieces: list[_Piece], diag
     products = torch.zeros(indices.size, indices.size, device=device)
     for chunk in chunks:
         for factors in _factors(module, chunk):
-            jacobian = _jacobian(module.network, factors, pieces) * column_scale
+            jacobian = _jacobian(module.network, factors, pieces, chunk.depth) * column_scale
             with _quick_products():
                 _add_upper_half(products, jacobian)
     gram = products.double()
     del products
-    gram /= _n_outputs(module, chunks)
+    gram /= _n_outputs(chunks)
     gram.triu_()
     gram += gram.triu(1).T
     damping = DAMPING + IDLE_DAMPING * _tensor_means(module.network, diagonal)[indices] / diagonal[indices]
@@ -342,14 +390,21 @@ def _add_upper_half(products: Values, jacobian: Values) -> None:
         products[start : start + TILE, start:].addmm_(rows, jacobian[:, start:])
 
 
-def _second_moments(terms: Terms) -> tuple[Values, Values]:
-    """Sums over samples of products of deltas (rows, rows), and of inputs and a one (columns + 1, columns + 1).
+def _partial_traces(terms: Terms, depth: int) -> tuple[Values, Values]:
+    """With J the Jacobian of a sample, (rows, columns + 1) with the bias: sums over samples of J J^T and of J^T J."""
+    # The bias of complex weights has the Jacobian of the first term alone.
+    with_one = [torch.cat([x, torch.full_like(x[:, :1], float(i == 0))], dim=1) for i, (_, x) in enumerate(terms)]
+    deltas = torch.cat([_by_sample(delta, depth) for delta, _ in terms], dim=1)
+    inputs = torch.cat([_by_sample(x, depth) for x in with_one], dim=1)
+    return _trace(deltas, inputs), _trace(inputs, deltas)
 
-    Complex weights have two terms, of which the cross products are left out.
-    """
-    deltas = torch.stack([delta.T @ delta for delta, _ in terms]).mean(0)
-    with_one = [torch.cat([x, torch.ones_like(x[:, :1])], dim=1) for _, x in terms]
-    return deltas, torch.stack([x.T @ x for x in with_one]).sum(0)
+
+def _trace(kept: Values, traced: Values) -> Values:
+    """Sum over g of ``K^T T T^T K``, (k, k), of K (g, d, k) and T (g, d, t)."""
+    weighted = (
+        torch.bmm(torch.bmm(traced, traced.mT), kept) if kept.shape[1] > 1 else traced.square().sum(2, True) * kept
+    )
+    return kept.flatten(0, 1).T @ weighted.flatten(0, 1)
 
 
 def _kronecker_block(network: Network, layer: int, outputs: Values, inputs: Values) -> KroneckerBlock:
@@ -357,6 +412,7 @@ def _kronecker_block(network: Network, layer: int, outputs: Values, inputs: Valu
     positions = _indices(network, [_Piece(layer, 0, rows)])
     weights, biases = positions[: rows * columns].reshape(rows, columns), positions[rows * columns :]
     moments = inputs.double()
+    moments /= moments.trace()
     # To all that a weight sees, the bias has the mean of it: what is left is what the bias cannot make up for.
     mean_square = float(moments[-1, -1])
     shift = moments[-1, :-1] / mean_square if biases.size else torch.zeros(columns, dtype=torch.float64)
@@ -386,15 +442,15 @@ def _tensor_means(network: Network, diagonal: NDArray[np.float64]) -> NDArray[np
     return np.concatenate([np.full(part.size, part.mean()) for part in split_vector(network, diagonal)])
 
 
-def _jacobian(network: Network, factors: list[Terms], pieces: list[_Piece]) -> Values:
+def _jacobian(network: Network, factors: list[Terms], pieces: list[_Piece], depth: int) -> Values:
     """The Jacobian of one channel with respect to the block's parameters: (n, k)."""
     columns = []
     for piece in pieces:
         rows = slice(piece.start, piece.stop)
-        products = [delta[:, rows].unsqueeze(2) * x.unsqueeze(1) for delta, x in factors[piece.layer]]
-        columns.append(torch.stack(products).sum(0).flatten(1) if len(products) > 1 else products[0].flatten(1))
+        terms = [(delta[:, rows], x) for delta, x in factors[piece.layer]]
+        columns.append(_products(terms, depth).flatten(1))
         if network.layers[piece.layer].record.bias:
-            columns.append(factors[piece.layer][0][0][:, rows])
+            columns.append(_by_sample(terms[0][0], depth).sum(1))
     return torch.cat(columns, dim=1)
 
 

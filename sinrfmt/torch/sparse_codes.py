@@ -41,6 +41,7 @@ from sinrfmt.torch.presets import bits_per_parameter
 from sinrfmt.torch.rate import (
     ACC_PEAK,
     LAW,
+    Steps,
     Trial,
     dequantise,
     round_with_feedback,
@@ -391,7 +392,7 @@ def _code(
     network: Network, support: Support | None, tensor: Tensor, step: int, levels: NDArray[np.int64], seed: int
 ) -> TensorCode:
     if support is None:
-        return with_cheaper_prior(network, tensor, step, levels, seed)
+        return with_cheaper_prior(network, Steps(tensor, step), levels, seed)
     sparse = SparseCode(support.vectors, support.n_atoms, support.atoms.astype(np.int32), levels.astype(np.int32))
     return TensorCode(tensor, step=step, sparse=sparse)
 

@@ -25,9 +25,10 @@ TABLE_LIMIT = 1 << 16
 """Magnitudes of which a model's code lengths are tabulated; larger ones are priced as this one."""
 
 _QUANTISERS = np.arange(N_STATES) & 1
-# The two (state, low bit) that lead to each state.
-_ORIGINS = np.array([[(s, p) for s in range(N_STATES) for p in (0, 1) if TRANSITIONS[s, p] == d] for d in range(8)])
-_FROM_STATE, _FROM_BIT = _ORIGINS[..., 0], _ORIGINS[..., 1]
+# The two branches, 2 state + low bit, that lead to each state.
+_INTO = np.array([[2 * s + p for s in range(N_STATES) for p in (0, 1) if TRANSITIONS[s, p] == d] for d in range(8)])
+_NEIGHBOURS = np.array([(0, 1), (1, 0)])
+"""By the parity of the lower neighbour: what is added to it for the even one of both, and for the odd one."""
 _ALL = np.arange(N_STATES)
 
 
@@ -132,33 +133,38 @@ class _Survivors:
         near = self.far[:, start:stop] / step - self._stretch.offsets[start:stop]
         weights = conditional[start:stop] * step * step
         inner = spread[start:stop, start:stop]
-        costs, roots = self._costs, _ALL
-        k = np.zeros((N_STATES, size), dtype=np.int64)
-        r = np.zeros((N_STATES, size), dtype=np.int64)
-        errors = np.zeros((N_STATES, size))
-        bits = price.bits * self._stretch.rate_weight
+        costs = self._costs
+        k = np.empty((size, N_STATES), dtype=np.int64)
+        r, made = np.empty_like(k), np.empty((size, N_STATES))
+        origins = np.empty_like(k)
+        bits = price.bits.ravel() * self._stretch.rate_weight
         last = 2 * price.largest
         for i in range(size):
             x = near[:, i]
             # Neighbours of the target on either side differ in their low bit.
             below = np.floor((x + _QUANTISERS * np.sign(x)) * 0.5).astype(np.int64)
-            odd = below & 1
-            pair = np.stack((below + odd, below + 1 - odd), axis=1)
+            pair = below[:, None] + _NEIGHBOURS[below & 1]
             integers = 2 * pair - _QUANTISERS[:, None] * np.sign(pair)
             change = integers - x[:, None]
-            index = np.clip(pair + price.largest, 0, last)
-            total = costs[:, None] + weights[i] * change * change + bits[_QUANTISERS[:, None], index]
-            into = total[_FROM_STATE, _FROM_BIT]
-            choice = np.argmin(into, axis=1)
-            parents, branch = _FROM_STATE[_ALL, choice], _FROM_BIT[_ALL, choice]
-            costs = into[_ALL, choice]
-            k, r, errors, near, roots = k[parents], r[parents], errors[parents], near[parents], roots[parents]
-            k[:, i], r[:, i] = pair[parents, branch], integers[parents, branch]
-            made = change[parents, branch]
-            errors[:, i] = made
-            near[:, i + 1 :] += made[:, None] * inner[i, i + 1 :]
-        errors *= step
+            index = np.minimum(np.maximum(pair + price.largest, 0), last) + (last + 1) * _QUANTISERS[:, None]
+            into = (costs[:, None] + weights[i] * change * change + bits[index]).ravel()[_INTO]
+            choice = into[:, 1] < into[:, 0]
+            costs = np.where(choice, into[:, 1], into[:, 0])
+            branches = np.where(choice, _INTO[:, 1], _INTO[:, 0])
+            parents = branches >> 1
+            origins[i], made[i] = parents, change.ravel()[branches]
+            k[i], r[i] = pair.ravel()[branches], integers.ravel()[branches]
+            near = near[parents]
+            near[:, i + 1 :] += made[i, :, None] * inner[i, i + 1 :]
+        # Back along each survivor, from the state in which it ends.
+        paths = np.empty_like(origins)
+        roots = _ALL
+        for i in range(size - 1, -1, -1):
+            paths[i], roots = roots, origins[i, roots]
+        along = np.arange(size)[:, None], paths
+        errors = made[along].T
+        errors = errors * step
         self._costs = costs
         self._k, self._r, self.far = self._k[roots], self._r[roots], self.far[roots]
-        self._k[:, start:stop], self._r[:, start:stop] = k, r
+        self._k[:, start:stop], self._r[:, start:stop] = k[along].T, r[along].T
         self.far[:, stop:] += errors @ spread[start:stop, stop:]

@@ -30,7 +30,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent
-HARNESS_VERSION = 2
+HARNESS_VERSION = 3
 CONTRACT_EXITS = {0, 2, 3, 4, 5}
 UNSUPPORTED_EXIT = 4
 CRASHED = 1  # an exit status outside the contract
@@ -51,12 +51,15 @@ GRADES = {
 
 Json = dict[str, Any]
 
-# Keys of each object of the manifest; an unknown or missing one is refused, for it might change what a case means.
+# Keys of each object of the manifest; an unknown or missing one is refused, for it might change what a case means. The
+# members with a default may be left out.
 MANIFEST_KEYS = {"suite_version", "harness_version", "format_version", "n_vectors", "n_cases", "vectors"}
 VECTOR_KEYS = {"name", "title", "kind", "clauses", "profile", "file", "cases"}
-CASE_KEYS = {"name", "args", "cut", "coords", "base", "expect"}
+CASE_DEFAULTS: Json = {"args": [], "cut": None, "coords": None, "base": None}
+CASE_KEYS = {"name", "expect", *CASE_DEFAULTS}
 FILE_OPTIONS = ("coords", "base")  # members of a case that are files for the option of that name
-SUCCESS_KEYS = {"passes", "weights_sha256", "acc_crc", "output"}
+SUCCESS_DEFAULTS: Json = {"output": None}
+SUCCESS_KEYS = {"passes", "weights_sha256", "acc_crc", *SUCCESS_DEFAULTS}
 FAILURE_KEYS = {"exit", "code", "name", "class", "offset"}
 
 
@@ -116,14 +119,21 @@ def load_manifest(root: Path = ROOT) -> Json:
         raise SuiteError(f"{len(vectors)} vectors, the manifest says {manifest['n_vectors']}")
     for vector in vectors:
         _same_keys(vector, VECTOR_KEYS | ({"derivation"} if "derivation" in vector else set()), vector.get("name", "?"))
-        for case in vector["cases"]:
-            _same_keys(case, CASE_KEYS, vector["name"])
-            expect = case["expect"]
-            _same_keys(expect, FAILURE_KEYS if "exit" in expect else SUCCESS_KEYS, vector["name"])
+        vector["cases"] = [_whole_case(case, vector["name"]) for case in vector["cases"]]
     n_cases = sum(len(vector["cases"]) for vector in vectors)
     if n_cases != manifest["n_cases"]:
         raise SuiteError(f"{n_cases} cases, the manifest says {manifest['n_cases']}")
     return manifest
+
+
+def _whole_case(case: Json, where: str) -> Json:
+    """A case with the members that were left out."""
+    case = CASE_DEFAULTS | case
+    _same_keys(case, CASE_KEYS, where)
+    is_failure = "exit" in case["expect"]
+    expect = case["expect"] if is_failure else SUCCESS_DEFAULTS | case["expect"]
+    _same_keys(expect, FAILURE_KEYS if is_failure else SUCCESS_KEYS, where)
+    return case | {"expect": expect}
 
 
 def _same_keys(item: Json, keys: set[str], where: str) -> None:

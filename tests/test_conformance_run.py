@@ -115,7 +115,7 @@ def test_a_damaged_vector_is_not_run_and_fails(copied_suite, suffix, damage):
 @pytest.mark.parametrize(
     "change",
     [
-        {"harness_version": 3},
+        {"harness_version": 2},
         {"n_vectors": 2},
         {"n_cases": 9},
         {"vectors": [], "n_vectors": 0, "n_cases": 0},

@@ -43,8 +43,8 @@ def everything() -> dict[str, bytes]:
 
 
 def _manifest_text(manifest: dict[str, Any]) -> str:
-    """The manifest as JSON with one vector a line."""
-    lines = ",\n".join("  " + json.dumps(vector) for vector in manifest["vectors"])
+    """The manifest as JSON with one vector a line, without spaces."""
+    lines = ",\n".join(json.dumps(vector, separators=(",", ":")) for vector in manifest["vectors"])
     head = json.dumps(manifest | {"vectors": []}, indent=1)
     return head.replace("[]", f"[\n{lines}\n ]") + "\n"
 

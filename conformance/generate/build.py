@@ -29,6 +29,7 @@ from conformance.generate.describe import (
     SEEDED,
     TRELLIS_CODE,
     WIDE,
+    WIDTHS,
     WITH_OMEGA,
     ZLIB,
     Ancillary,
@@ -105,6 +106,10 @@ class TensorState:
         steps = [step_of(self.step + d) for d in self.row_steps or (0,) * self.tensor.rows]
         return [rne32(rne32(a) * steps[i // columns]) for i, a in enumerate(self.acc)]
 
+    def begins_in(self, number: int, head: Head) -> bool:
+        """Whether this pass codes the tensor as pass 0 codes one (clauses 7.3 and 9.8)."""
+        return self.tensor.begins == number and not head.has_base
+
     def step_codes(self) -> list[int]:
         """One step code, or one for each row; none for tool 0 (clause 9.8)."""
         if self.tensor.layer.tool == RAW:
@@ -170,6 +175,10 @@ def head_section(head: Head) -> Section:
     put("n_records", "B", len(head.records))
     for i, record in enumerate(head.records):
         out.put_section(f"record{i}.", record_section(record, last=i == len(head.records) - 1))
+    if head.features_required & WIDTHS:
+        for g, widths in enumerate(head.active_widths):
+            for i, width in enumerate(widths):
+                out.put(f"active_width{g}_{i}", "H", width)
     if head.has_base:
         out.put_bytes("base_digest", head.base_digest or b"")
     for i, block in enumerate(head.optional_blocks):
@@ -523,17 +532,17 @@ def context_step(state: TensorState) -> int:
     return (UNIT_STEP - state.step) // 8
 
 
-def written_pass(coded: Pass, states: list[TensorState], head: Head, *, is_first: bool) -> PassWriter:
-    """The tensor table of a pass and the values of its body in order; `is_first`: coded as a pass 0."""
+def written_pass(coded: Pass, states: list[TensorState], head: Head, number: int) -> PassWriter:
+    """The tensor table of a pass and the values of its body in order; `states`: those that have begun."""
     out = PassWriter(coded.coding, coded.log2_lanes)
-    tensors = [state.tensor for state in states]
     before = {state.tensor.ordinal for state in states if state.is_coded}
     pyramids = Pyramids(
         head,
         {state.tensor.ordinal: tuple(state.acc) for state in states},
         {state.tensor.ordinal: context_step(state) for state in states},
     )
-    for tensor, entry in zip(tensors, coded.entries, strict=True):
+    for state, entry in zip(states, coded.entries, strict=True):
+        tensor, is_first = state.tensor, state.begins_in(number, head)
         prefix = f"tensor{tensor.ordinal}."
         if tensor.layer.tool == RAW:
             if is_first:
@@ -627,11 +636,11 @@ def sparse_sums(tensor: Tensor, code: SparseCode, head: Head) -> tuple[int, ...]
     return tuple(r for vector in vectors for r in vector)
 
 
-def apply_pass(written: PassWriter, coded: Pass, states: list[TensorState], head: Head, *, is_first: bool) -> list[int]:
+def apply_pass(written: PassWriter, coded: Pass, states: list[TensorState], head: Head, number: int) -> list[int]:
     """Update the integers by one pass; returns the acc that acc_crc covers, in table order."""
     covered: list[int] = []
     for state, entry in zip(states, coded.entries, strict=True):
-        values = entry.values
+        values, is_first = entry.values, state.begins_in(number, head)
         if state.tensor.is_latent:
             state.step = UNIT_STEP
             state.acc = list(values) or state.acc or [0] * state.tensor.size
@@ -779,12 +788,12 @@ def build(file: File, *, weights_from: int = 0) -> Built:
     built = Built(b"", {}, [])
     payloads = {"HEAD": head_section(head)}
     for number, coded in enumerate(file.passes):
-        is_first = number == 0 and file.base is None
-        written = written_pass(coded, states, head, is_first=is_first)
-        crc = acc_crc(apply_pass(written, coded, states, head, is_first=is_first))
+        begun = [state for state in states if state.tensor.begins <= number]
+        written = written_pass(coded, begun, head, number)
+        crc = acc_crc(apply_pass(written, coded, begun, head, number))
         built.acc_crcs.append(crc)
         payloads[f"PASS{number}"] = pass_section(number, coded, written, crc)
-        built.weights.append([state.weights() for state in states] if number >= weights_from else [])
+        built.weights.append([state.weights() for state in begun] if number >= weights_from else [])
         built.weights_sha256.append(weights_sha256(built.weights[-1]))
     out = _assemble(file, payloads, built.weights_sha256, {})
     places = {label: (out.marks[f"{label}.type"].offset, _size_of(out, label)) for label in file.chunk_order()}

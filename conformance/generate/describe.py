@@ -24,13 +24,15 @@ KINDS = {
 LATTICE_FILTERS = {"CONV", "CONV_RELU"}
 WITH_OMEGA = {"SINE", "GAUSSIAN", "GABOR", "FINER"}
 FOURIER, FOURIER_SEEDED, GRID, PYRAMID, INPUT, OUTPUT, FILTER = 33, 34, 35, 36, 64, 65, 66
-WIDE, SEEDED, TRELLIS, SPARSE, LATENTS, SHARED_BASE = 1, 2, 4, 8, 16, 128  # bits of features_required
+WIDE, SEEDED, TRELLIS, SPARSE, LATENTS, PARTS, WIDTHS, SHARED_BASE = (1 << i for i in range(8))  # features_required
 CENTRES, CORNERS, CORNERS_PROPORTIONAL, CENTRES_UNIT, BOX = 0, 1, 2, 3, 15
 PACKED, RANS, ZLIB, BROTLI, ZSTANDARD = 0, 1, 2, 3, 4
 RAW, SCALAR, TRELLIS_CODE, SPARSE_CODE, LATENT = 0, 1, 2, 3, 4  # coding tools
 COLUMNS, ROWS, FLATTENED = 0, 1, 2  # vectors of a sparse code
 BITMAP, GAPS = 0, 1  # supports of a sparse code
 NOTHING: Mapping[str, int] = {}
+SHARED_PART = 65535  # part of the chunk with the shared tensors
+BLOCK_SHIFT = 20  # a block of a pass has the ordinal of its layer and this power of two times the pass
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,11 @@ class Tensor(NamedTuple):
         return self.rows * max(self.columns, 1)
 
     @property
+    def begins(self) -> int:
+        """The first pass that codes the tensor (clause 13.2)."""
+        return self.ordinal >> BLOCK_SHIFT
+
+    @property
     def is_sparse(self) -> bool:
         """Whether the tensor is a sparse code: a matrix of tool 3, or its bias where there is a base."""
         return self.layer.tool == SPARSE_CODE and (self.columns > 0 or self.has_base)
@@ -261,6 +268,15 @@ class Tensor(NamedTuple):
     def is_context(self) -> bool:
         """Whether the tensor is one of the context network."""
         return CONTEXT_ORDINAL <= self.ordinal <= CONTEXT_END_ORDINAL + 2
+
+
+class Block(NamedTuple):
+    """A block of clause 13.2: its tensor, the number of its layer, and the place of its first entry in the layer."""
+
+    tensor: Tensor
+    number: int
+    first_row: int
+    first_column: int
 
 
 def latent_tensor(level: int, n_entries: int, latent_dim: int) -> Tensor:
@@ -290,6 +306,10 @@ class Head:
     seed: int = 1
     optional_blocks: tuple[bytes, ...] = ()
     base_digest: bytes | None = None
+    split: tuple[int, ...] = ()
+    overlap: tuple[int, ...] = ()
+    shared: int = 0
+    active_widths: tuple[tuple[int, ...], ...] = ()  # of every pass but the last, for every layer record but the last
     force: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -348,8 +368,29 @@ class Head:
         """Every layer."""
         return [step for step in self.steps() if isinstance(step, Unit)]
 
+    def grown_widths(self) -> list[list[int]]:
+        """Units of every layer but the last after each pass (clause 13.2)."""
+        records = [record for record in self.records[:-1] if isinstance(record, Layer)]
+        rows = [*self.active_widths, tuple(record.width for record in records)]
+        return [[w for w, r in zip(row, records, strict=True) for _ in range(r.repeat)] for row in rows]
+
+    def blocks(self) -> list[Block]:
+        """Every block in table order (clause 13.2)."""
+        units, out = self.units(), []
+        before = [0] * (len(units) - 1)
+        inputs_before = 0  # of the last layer
+        for g, widths in enumerate(self.grown_widths()):
+            inputs = [self.encoded_width(), *widths]
+            for unit, n_before, n, columns in zip(units, before, widths, inputs, strict=False):
+                out += _blocks_of(unit, g, (n_before, n), (0, columns))
+            out += _blocks_of(units[-1], g, (0, units[-1].rows), (inputs_before, inputs[-1]))
+            before, inputs_before = widths, inputs[-1]
+        return out
+
     def tensors(self) -> list[Tensor]:
         """Every tensor in table order (clause 6.7)."""
+        if self.active_widths:
+            return [block.tensor for block in self.blocks()]
         out = []
         for unit in self.units():
             out.append(Tensor(2 * unit.number, unit.rows, unit.columns, unit.layer, self.has_base))
@@ -365,6 +406,19 @@ class Head:
     def n_samples(self) -> int:
         """Samples of the native grid."""
         return math.prod(self.grid)
+
+
+def _blocks_of(unit: Unit, g: int, rows: tuple[int, int], columns: tuple[int, int]) -> list[Block]:
+    """The blocks of a layer that begin in pass g: its weights and its bias, as far as they have entries."""
+    n_rows, n_columns = rows[1] - rows[0], columns[1] - columns[0]
+    ordinal = (g << BLOCK_SHIFT) + 2 * unit.number
+    out = []
+    if n_rows and n_columns:
+        out.append(Block(Tensor(ordinal, n_rows, n_columns, unit.layer), unit.number, rows[0], columns[0]))
+    is_first_of_bias = g == 0 or rows[0] > 0  # the last layer has all rows from pass 0 on
+    if n_rows and unit.layer.bias and is_first_of_bias:
+        out.append(Block(Tensor(ordinal + 1, n_rows, 0, unit.layer), unit.number, rows[0], 0))
+    return out
 
 
 @dataclass(frozen=True)

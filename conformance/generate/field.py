@@ -67,6 +67,8 @@ def evaluate(
     head: Head, weights: list[list[float]], points: list[tuple[float, ...]], shape: tuple[int, ...]
 ) -> Samples:
     """Field values at points (n, in_dims), to be written in `shape`."""
+    if head.active_widths:
+        weights = full_matrices(head, weights)
     at = field_of(head, weights)
     results = [number for point in points for number in at(point)]
     bounds = [bound for _, bound in results]
@@ -79,6 +81,20 @@ def _round_up(number: float) -> float:
     """Two significant digits, upwards."""
     unit = 10.0 ** (math.floor(math.log10(number)) - 1)
     return float(f"{math.ceil(number / unit) * unit:.1e}")
+
+
+def full_matrices(head: Head, weights: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Weights and biases of all layers of the blocks that have begun; what belongs to none is 0 (clause 13.2)."""
+    full = {(u.number, False): [0.0] * (u.rows * u.columns) for u in head.units()}
+    full |= {(u.number, True): [0.0] * u.rows for u in head.units() if u.layer.bias}
+    columns = {u.number: u.columns for u in head.units()}
+    for block, entries in zip(head.blocks(), weights, strict=False):
+        is_bias = block.tensor.columns == 0
+        stride, n = (1, 1) if is_bias else (columns[block.number], block.tensor.columns)
+        for i, weight in enumerate(entries):
+            place = (block.first_row + i // n) * stride + block.first_column + i % n
+            full[block.number, is_bias][place] = weight
+    return [full[key] for key in sorted(full)]
 
 
 def field_of(head: Head, weights: list[list[float]]) -> Encoding:

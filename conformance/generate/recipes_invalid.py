@@ -429,10 +429,10 @@ def heads() -> list[Invalid]:
     field("profile_level", u8(0x31), "UNSUPPORTED_PROFILE", "6.1")
     field("profile_level", u8(0x10), "UNSUPPORTED_LEVEL", "6.1")
     field("profile_level", u8(0x16), "UNSUPPORTED_LEVEL", "6.1")
-    for bit in (5, 6, 8, 9, 15):
+    for bit in (8, 9, 15):
         field("features_required", u16(1 << bit), "UNSUPPORTED_FEATURE", "6.1")
     field("features_required", u16(SPARSE), "FEATURE_MISMATCH", "HED-10", title="SPARSE and no layer of tool 3")
-    field("features_required", u16(SPARSE | 32), "UNSUPPORTED_FEATURE", "6.1", title="SPARSE and a reserved feature")
+    field("features_required", u16(SPARSE | 256), "UNSUPPORTED_FEATURE", "6.1", title="SPARSE and a reserved feature")
     field("modality", u8(0), "UNKNOWN_ID", "6.1")
     field("modality", u8(9), "UNKNOWN_ID", "6.1")
     field("in_dims", u8(0), "BAD_DIMENSIONS", "6.1")

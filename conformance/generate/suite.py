@@ -12,7 +12,7 @@ from conformance.generate import faults
 from conformance.generate.build import Built, build
 from conformance.generate.field import Samples, coordinates, evaluate
 from conformance.generate.primitives import Mark, npy_bytes
-from conformance.generate.recipe import Call, Invalid, Valid
+from conformance.generate.recipe import EVERY_CHECK, Call, Invalid, Valid
 from conformance.generate.recipes_base import base_calls, base_invalid, base_valid
 from conformance.generate.recipes_invalid import calls, invalid
 from conformance.generate.recipes_latents import latents_valid
@@ -22,9 +22,10 @@ from conformance.generate.recipes_sparse import sparse_valid
 from conformance.generate.recipes_sparse_invalid import sparse_invalid
 from conformance.generate.recipes_trellis import trellis_invalid, trellis_valid
 from conformance.generate.recipes_valid import valid
+from conformance.generate.recipes_widths import widths_invalid, widths_valid
 
 SUITE_VERSION = "0.1.0"
-HARNESS_VERSION = 2
+HARNESS_VERSION = 3
 FORMAT_VERSION = "1.0-draft"
 PROFILES = {1: "CORE", 2: "MAIN"}
 EXIT_STATUS = {"malformed": 3, "integrity": 3, "truncated": 3, "unsupported": 4, "limit": 5, "usage": 2}
@@ -66,12 +67,14 @@ def make() -> tuple[Files, Record]:
 
 def every_valid() -> list[Valid]:
     """Every valid vector in the order of the ladder."""
-    return [*valid(), *sparse_valid(), *trellis_valid(), *records_valid(), *base_valid(), *latents_valid()]
+    made = [*valid(), *sparse_valid(), *trellis_valid(), *records_valid(), *base_valid(), *latents_valid()]
+    return [*made, *widths_valid()]
 
 
 def every_invalid() -> list[Invalid]:
     """Every invalid vector."""
-    return [*invalid(), *sparse_invalid(), *trellis_invalid(), *records_invalid(), *base_invalid(), *latents_invalid()]
+    made = [*invalid(), *sparse_invalid(), *trellis_invalid(), *records_invalid(), *base_invalid(), *latents_invalid()]
+    return [*made, *widths_invalid()]
 
 
 def _first_state(recipe: Valid) -> int:
@@ -106,12 +109,12 @@ def _vector(recipe: Valid | Invalid, kind: str, profile: int, file: Record, case
 
 
 def _success(built: Built, n_passes: int, output: Record | None) -> Record:
-    return {
+    record = {
         "passes": n_passes,
         "weights_sha256": built.weights_sha256[n_passes - 1],
         "acc_crc": [f"{crc:08x}" for crc in built.acc_crcs[:n_passes]],
-        "output": output,
     }
+    return record | {"output": output} if output else record
 
 
 def _failure(errors: Record, name: str, offset: int | None) -> Record:
@@ -135,8 +138,9 @@ class Inputs:
 
     def case(self, name: str, expect: Record, options: str = "", *, cut: int | None = None) -> Record:
         """One call of the decoder with `cut` bytes of the file and options beside the shared arguments."""
-        args = [*self.args, *options.split()]
-        return {"name": name, "args": args, "cut": cut, "coords": self.coords, "base": self.base, "expect": expect}
+        chosen = {"args": [*self.args, *options.split()], "coords": self.coords, "base": self.base}
+        given: Record = {key: value for key, value in chosen.items() if value}
+        return {"name": name} | given | ({} if cut is None else {"cut": cut}) | {"expect": expect}
 
 
 def _valid_vector(recipe: Valid, built: Built, files: Files, errors: Record) -> Record:
@@ -246,11 +250,13 @@ def _invalid_vector(fault: Invalid, source: tuple[Valid, Built], files: Files, e
         cases.append(inputs.case("partial", partial, "--partial"))
     file = _add(files, f"vectors/{fault.name}.sinr", built.data)
     vector = _vector(fault, "invalid", recipe.file.head.profile, file, cases)
-    vector["derivation"] = {
-        "parent": fault.parent,
-        "patches": [{"offset": p.offset, "old": p.old.hex(), "new": p.new.hex()} for p in patches],
-        "reseal": list(fault.reseal) if patches else [],
-    }
+    vector["derivation"] = {"parent": fault.parent}
+    if patches:
+        vector["derivation"]["patches"] = [
+            {"offset": p.offset, "old": p.old.hex(), "new": p.new.hex()} for p in patches
+        ]
+    if patches and fault.reseal != EVERY_CHECK:
+        vector["derivation"]["reseal"] = list(fault.reseal)
     return vector
 
 

@@ -7,6 +7,7 @@ specification, 130 after an interruption, and of ``batch`` 1 when an input faile
 
 import json
 import sys
+from functools import cache
 from typing import NoReturn
 
 from sinrfmt.errors import EXIT_STATUS, SinrError
@@ -25,13 +26,8 @@ def main() -> NoReturn:
     except ImportError as failure:
         print(f"sinrfmt: {failure.name} is not installed: pip install 'sinrfmt[cli]'", file=sys.stderr)
         sys.exit(EXIT_STATUS["usage"])
-    from sinrfmt.cli.batch import batch
-    from sinrfmt.cli.commands import app
-
-    app.command()(batch)
-    command = typer.main.get_command(app)
     try:
-        status = command.main(prog_name="sinrfmt", standalone_mode=False)
+        status = _command().main(prog_name="sinrfmt", standalone_mode=False)
     except SinrError as failure:
         sys.exit(_report(failure))
     except typer.Abort as stop:
@@ -48,6 +44,18 @@ def main() -> NoReturn:
     if status == EXIT_INTERRUPTED:  # typer gives it too
         print("sinrfmt: interrupted; nothing was written", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@cache
+def _command() -> Any:
+    """All verbs. Built once: a worker of the conformance suite calls :func:`main` thousands of times."""
+    import typer
+
+    from sinrfmt.cli.batch import batch
+    from sinrfmt.cli.commands import app
+
+    app.command()(batch)
+    return typer.main.get_command(app)
 
 
 def _report(failure: SinrError) -> int:

@@ -18,10 +18,11 @@ def positions(head: Head, sizes: Sequence[int]) -> list[Point]:
 
 def positions_of(head: Head, points: Sequence[Point]) -> list[Point]:
     """Positions of coordinates, which are rounded to binary32; 0 for what is not a number."""
-    return [tuple(_position(rne32(x), n) for x, n in zip(point, head.grid, strict=True)) for point in points]
+    return [tuple(position_at(rne32(x), n) for x, n in zip(point, head.grid, strict=True)) for point in points]
 
 
-def _position(x: float, n: int) -> float:
+def position_at(x: float, n: int) -> float:
+    """The position of a coordinate on an axis of so many samples."""
     return 0.0 if math.isnan(x) else ((x + 1) * n - 1) / 2
 
 
@@ -62,7 +63,8 @@ def fields(head: Head, weights: Sequence[list[float]]) -> Iterator[Encoding]:
 def value(head: Head, parts: Sequence[Encoding], position: Point) -> list[Number]:
     """The sum over the parts of weight times value."""
     found = []
-    for place, at in zip(product(*map(range, head.split)), parts, strict=True):
+    for part, at in enumerate(parts):
+        place = head.place_of(part)
         w = weight(head, place, position)
         if w > 0:
             found.append((w, at(own_point(head, place, position))))

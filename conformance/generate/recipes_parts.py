@@ -107,7 +107,7 @@ def later(tensor: Tensor, part: int | None) -> Entry:
 
 def tiled(described: Head, *codings: int, models: tuple[LatentModel, ...] = (PLAIN,), lanes: int = 0) -> File:
     """A file in which every tensor is coded in pass 0 and refined after; codings by chunk, over and over."""
-    passes = []
+    passes: list[Pass] = []
     for number in range(described.n_passes):
         for part in described.chunk_parts():
             tensors = described.tensors_of(part)

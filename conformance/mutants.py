@@ -42,7 +42,8 @@ def find_case(source: Path, rest: list[str]) -> tuple[str, str, dict[str, Any]]:
     """Vector, case and expected answer of this file with these arguments."""
     data = source.read_bytes()
     args, given = _split_files(rest)
-    for vector in json.loads((ROOT / "manifest.json").read_text("utf-8"))["vectors"]:
+    manifest = json.loads((ROOT / "manifest.json").read_text("utf-8"))
+    for vector in manifest["vectors"]:
         for case in vector["cases"]:
             files = {option: case[option]["sha256"] if option in case else None for option in given}
             if case.get("args", []) != args or files != given:
@@ -50,7 +51,8 @@ def find_case(source: Path, rest: list[str]) -> tuple[str, str, dict[str, Any]]:
             whole = (ROOT / vector["file"]["path"]).read_bytes() if "cut" in case else None
             same = data == whole[: case["cut"]] if whole is not None else _digest(data) == vector["file"]["sha256"]
             if same:
-                return vector["name"], case["name"], case["expect"]
+                expect = case["expect"]
+                return vector["name"], case["name"], manifest["errors"].get(expect.get("name"), {}) | expect
     raise SystemExit(f"no case for {args}")
 
 

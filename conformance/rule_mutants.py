@@ -6,6 +6,7 @@ refuses; from the same bytes it evaluates the field with its rule. `right-rules`
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -13,10 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from conformance.generate import field, latents, lattice, rans
+from conformance.generate import field, latents, lattice, parts, philox, rans
 from conformance.generate.build import build
-from conformance.generate.describe import Input, Pyramid, Unit
-from conformance.generate.primitives import npy_bytes
+from conformance.generate.describe import BLOCK_SHIFT, Block, Head, Input, Pyramid, Unit
+from conformance.generate.primitives import npy_bytes, rne32
 from conformance.generate.recipe import Valid
 from conformance.generate.suite import every_valid, samples
 from conformance.mutants import REFUSAL, find_case
@@ -185,6 +186,74 @@ def _escape_as_two_sided(right: Callable[..., tuple[int, int | None]]) -> Callab
     return spoilt
 
 
+# --- wrong rules of growing networks and of parts (clause 13) -------------------------------------------
+
+
+def _by_layer(right: Callable[..., Any]) -> Callable[..., Any]:
+    """The numbers of a block are those of the first block of its layer."""
+    return lambda n, ordinal, *rest: right(n, ordinal % (1 << BLOCK_SHIFT), *rest)
+
+
+def _left_aligned(right: Callable[[Head], list[Block]]) -> Callable[[Head], list[Block]]:
+    """New columns of the last layer stand where the first ones do."""
+    return lambda head: [block._replace(first_column=0) for block in right(head)]
+
+
+def _all_inputs_of_old_rows(right: Callable[..., list[list[float]]]) -> Callable[..., list[list[float]]]:
+    """Weights of old units and new inputs are those of the newest unit, not 0."""
+
+    def spoilt(head: Head, weights: Sequence[Sequence[float]]) -> list[list[float]]:
+        full = iter(right(head, weights))
+        out = []
+        for unit in head.units():
+            matrix = next(full)
+            last = matrix[-unit.columns :]
+            out.append([w or last[i % unit.columns] for i, w in enumerate(matrix)])
+            out += [next(full)] if unit.layer.bias else []
+        return out
+
+    return spoilt
+
+
+def _edges_rounded_up(head: Head, axis: int) -> list[int]:
+    n, s = head.grid[axis], head.split[axis]
+    return [-(-k * n // s) for k in range(s + 1)]
+
+
+def _hard_seams(head: Head, axis: int, k: int, p: float) -> float:
+    """No blending: the seam is where the next part begins."""
+    return 1.0 if k == 0 else float(k < head.split[axis] and p + 0.5 >= head.edges(axis)[k])
+
+
+def _seams_at_samples(right: Callable[..., float]) -> Callable[..., float]:
+    """u of p, not of p + 1/2."""
+    return lambda head, axis, k, p: right(head, axis, k, p - 0.5)
+
+
+def _whole_coordinates(head: Head, place: Sequence[int], position: Sequence[float]) -> tuple[float, ...]:
+    """The coordinates of the whole field in every part."""
+    return tuple(rne32((2 * p + 1) / n - 1) for p, n in zip(position, head.grid, strict=True))
+
+
+def _owned_coordinates(head: Head, place: Sequence[int], position: Sequence[float]) -> tuple[float, ...]:
+    """Coordinates over what a part owns, not over its lattice."""
+    spans = ((head.edges(a)[k], head.edges(a)[k + 1]) for a, k in enumerate(place))
+    return tuple(rne32((2 * (p - a) + 1) / (b - a) - 1) for p, (a, b) in zip(position, spans, strict=True))
+
+
+def _not_a_number_as_0(x: float, n: int) -> float:
+    """What is not a number is the coordinate 0, not the position 0."""
+    return ((0.0 if math.isnan(x) else x) * n + n - 1) / 2
+
+
+def _first_axis_fastest(head: Head, part: int) -> tuple[int, ...]:
+    out = []
+    for n in head.split:
+        part, k = divmod(part, n)
+        out.append(k)
+    return tuple(out)
+
+
 Patch = tuple[ModuleType | type, str, Callable[[], object]]
 
 RULES: dict[str, Patch | None] = {
@@ -225,6 +294,16 @@ RULES: dict[str, Patch | None] = {
     "hidden-not-clipped": (latents, "hidden_value", lambda: lambda total: max(0, total)),
     "inputs-not-clipped": (latents, "MOST_INPUT", lambda: 1 << 31),
     "causal-without-corner": (latents, "CAUSAL", lambda: (*latents.CAUSAL[:4], (0, -1), *latents.CAUSAL[5:])),
+    "block-of-its-layer": (philox, "prior", lambda: _by_layer(philox.prior)),
+    "new-columns-first": (Head, "blocks", lambda: _left_aligned(Head.blocks)),
+    "old-rows-whole": (field, "full_matrices", lambda: _all_inputs_of_old_rows(field.full_matrices)),
+    "parts-rounded-up": (Head, "edges", lambda: _edges_rounded_up),
+    "parts-in-other-order": (Head, "place_of", lambda: _first_axis_fastest),
+    "parts-not-blended": (parts, "ramp", lambda: _hard_seams),
+    "seams-half-a-sample-off": (parts, "ramp", lambda: _seams_at_samples(parts.ramp)),
+    "coordinates-of-the-whole": (parts, "own_point", lambda: _whole_coordinates),
+    "coordinates-of-owned-samples": (parts, "own_point", lambda: _owned_coordinates),
+    "not-a-number-as-0": (parts, "position_at", lambda: _not_a_number_as_0),
     "table-last-of-ties": (latents, "table_frequencies", lambda: _last_tie),
 }
 
@@ -261,7 +340,7 @@ def answering(name: str) -> Call:
                 return Answer(REFUSAL.status, REFUSAL.line, "")
             output = samples(recipe, built, expect["passes"])
         Path(out).write_bytes(npy_bytes(output.values, output.shape))
-        crcs = [f"{crc:08x}" for crc in built.acc_crcs[: expect["passes"]]]
+        crcs = [f"{crc:08x}" for crc in built.acc_crcs[: expect["passes"] * built.n_parts]]
         line = {
             "weights_sha256": built.weights_sha256[expect["passes"] - 1],
             "acc_crc": crcs,

@@ -53,7 +53,7 @@ Json = dict[str, Any]
 
 # Keys of each object of the manifest; an unknown or missing one is refused, for it might change what a case means. The
 # members with a default may be left out.
-MANIFEST_KEYS = {"suite_version", "harness_version", "format_version", "n_vectors", "n_cases", "vectors"}
+MANIFEST_KEYS = {"suite_version", "harness_version", "format_version", "n_vectors", "n_cases", "errors", "vectors"}
 VECTOR_KEYS = {"name", "title", "kind", "clauses", "profile", "file", "cases"}
 CASE_DEFAULTS: Json = {"args": [], "cut": None, "coords": None, "base": None}
 CASE_KEYS = {"name", "expect", *CASE_DEFAULTS}
@@ -119,20 +119,20 @@ def load_manifest(root: Path = ROOT) -> Json:
         raise SuiteError(f"{len(vectors)} vectors, the manifest says {manifest['n_vectors']}")
     for vector in vectors:
         _same_keys(vector, VECTOR_KEYS | ({"derivation"} if "derivation" in vector else set()), vector.get("name", "?"))
-        vector["cases"] = [_whole_case(case, vector["name"]) for case in vector["cases"]]
+        vector["cases"] = [_whole_case(case, manifest["errors"], vector["name"]) for case in vector["cases"]]
     n_cases = sum(len(vector["cases"]) for vector in vectors)
     if n_cases != manifest["n_cases"]:
         raise SuiteError(f"{n_cases} cases, the manifest says {manifest['n_cases']}")
     return manifest
 
 
-def _whole_case(case: Json, where: str) -> Json:
-    """A case with the members that were left out."""
+def _whole_case(case: Json, errors: Json, where: str) -> Json:
+    """A case with the members that were left out, and those of the error that it expects."""
     case = CASE_DEFAULTS | case
     _same_keys(case, CASE_KEYS, where)
-    is_failure = "exit" in case["expect"]
-    expect = case["expect"] if is_failure else SUCCESS_DEFAULTS | case["expect"]
-    _same_keys(expect, FAILURE_KEYS if is_failure else SUCCESS_KEYS, where)
+    name = case["expect"].get("name")
+    expect = (errors.get(name, {}) if name else SUCCESS_DEFAULTS) | case["expect"]
+    _same_keys(expect, FAILURE_KEYS if name else SUCCESS_KEYS, where)
     return case | {"expect": expect}
 
 

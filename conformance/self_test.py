@@ -47,6 +47,11 @@ RULE_SAMPLE = (
     "valid-context-interlaced-halves",
     "valid-context-interlaced-large",
     "valid-context-serial-plain",
+    "valid-widths-prior",
+    "valid-widths-two-passes",
+    "valid-parts-line-overlap",
+    "valid-parts-image-3-2",
+    "valid-parts-points-outside",
 )
 SETTINGS = Settings(timeout=20.0)
 HANGING = Settings(timeout=0.5)

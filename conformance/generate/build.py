@@ -22,11 +22,13 @@ from conformance.generate.describe import (
     LEVEL_ORDINAL,
     OUTPUT,
     PACKED,
+    PARTS,
     PYRAMID,
     RANS,
     RAW,
     ROWS,
     SEEDED,
+    SHARED_PART,
     TRELLIS_CODE,
     WIDE,
     WIDTHS,
@@ -127,6 +129,7 @@ class Built:
     weights: list[list[list[float]]] = field(default_factory=list)  # [pass][tensor][entry]
     weights_sha256: list[str] = field(default_factory=list)
     states: list[TensorState] = field(default_factory=list)  # after the last pass
+    n_parts: int = 1  # PASS chunks of a pass
 
     def chunk_end(self, label: str) -> int:
         """Offset after a chunk's trailer."""
@@ -175,16 +178,26 @@ def head_section(head: Head) -> Section:
     put("n_records", "B", len(head.records))
     for i, record in enumerate(head.records):
         out.put_section(f"record{i}.", record_section(record, last=i == len(head.records) - 1))
-    if head.features_required & WIDTHS:
-        for g, widths in enumerate(head.active_widths):
-            for i, width in enumerate(widths):
-                out.put(f"active_width{g}_{i}", "H", width)
+    _put_parts_and_widths(out, head)
     if head.has_base:
         out.put_bytes("base_digest", head.base_digest or b"")
     for i, block in enumerate(head.optional_blocks):
         out.put(f"block{i}", "B", len(block))
         out.put_bytes(f"block{i}.data", block)
     return out
+
+
+def _put_parts_and_widths(out: Section, head: Head) -> None:
+    """The fields of PARTS and WIDTHS (clause 13)."""
+    if head.features_required & PARTS:
+        for name, numbers in (("split", head.split), ("overlap", head.overlap)):
+            for axis, number in enumerate(numbers):
+                out.put(name if axis == 0 else f"{name}{axis}", "H", number)
+        out.put("shared", "B", head.force.get("shared", head.shared))
+    if head.features_required & WIDTHS:
+        for g, widths in enumerate(head.active_widths):
+            for i, width in enumerate(widths):
+                out.put(f"active_width{g}_{i}", "H", width)
 
 
 def record_section(record: Record, *, last: bool) -> Section:
@@ -532,14 +545,19 @@ def context_step(state: TensorState) -> int:
     return (UNIT_STEP - state.step) // 8
 
 
-def written_pass(coded: Pass, states: list[TensorState], head: Head, number: int) -> PassWriter:
-    """The tensor table of a pass and the values of its body in order; `states`: those that have begun."""
+def written_pass(
+    coded: Pass, states: list[TensorState], shared: list[TensorState], head: Head, number: int
+) -> PassWriter:
+    """The tensor table of a pass and the values of its body in order; `states`: those of the chunk that have begun.
+
+    `shared`: those of other chunks that a part uses.
+    """
     out = PassWriter(coded.coding, coded.log2_lanes)
     before = {state.tensor.ordinal for state in states if state.is_coded}
     pyramids = Pyramids(
         head,
-        {state.tensor.ordinal: tuple(state.acc) for state in states},
-        {state.tensor.ordinal: context_step(state) for state in states},
+        {state.tensor.ordinal: tuple(state.acc) for state in [*shared, *states]},
+        {state.tensor.ordinal: context_step(state) for state in [*shared, *states]},
     )
     for state, entry in zip(states, coded.entries, strict=True):
         tensor, is_first = state.tensor, state.begins_in(number, head)
@@ -717,13 +735,15 @@ def _body_section(coded: Pass, lists: list[ValueList]) -> Section:
     return out
 
 
-def pass_section(number: int, coded: Pass, written: PassWriter, crc: int) -> Section:
-    """The payload of a PASS chunk."""
+def pass_section(number: int, part: int | None, coded: Pass, written: PassWriter, crc: int, *, last: bool) -> Section:
+    """The payload of a PASS chunk; `last`: of its pass."""
     out = Section()
-    flags = coded.coding | 8 | coded.log2_lanes << 4
+    flags = coded.coding | last << 3 | coded.log2_lanes << 4
     out.put("flags", "B", coded.force.get("flags", flags))
     out.put("pass", "B", coded.force.get("pass", number))
     out.put("acc_crc", "I", coded.force.get("acc_crc", crc))
+    if part is not None:
+        out.put("part", "H", coded.force.get("part", part))
     table, lists = written.table, written.lists
     if "table_padding" in coded.force:
         table.bits.put(coded.force["table_padding"], -table.bits.length % 8)
@@ -778,27 +798,33 @@ def ancillary_payload(item: Ancillary, others: dict[str, Ancillary], digests: li
 
 def build(file: File, *, weights_from: int = 0) -> Built:
     """Write a described file; weights are computed for the passes from `weights_from` on, empty before."""
-    tensors = file.head.tensors()
-    states = [TensorState(tensor, []) for tensor in tensors]
     head = file.head
+    parts = head.chunk_parts() if file.passes else (None,)
+    groups = {part: [TensorState(tensor, []) for tensor in head.tensors_of(part)] for part in parts if file.passes}
     if file.base is not None:
         before = built_base(file.base).states
-        states = [replace(state, tensor=tensor) for state, tensor in zip(before, tensors, strict=True)]
+        groups = {None: [replace(s, tensor=t) for s, t in zip(before, head.tensors(), strict=True)]}
         head = replace(head, base_digest=head.base_digest or state_digest(before))
-    built = Built(b"", {}, [])
+    built = Built(b"", {}, [], n_parts=len(parts))
     payloads = {"HEAD": head_section(head)}
-    for number, coded in enumerate(file.passes):
-        begun = [state for state in states if state.tensor.begins <= number]
-        written = written_pass(coded, begun, head, number)
+    for i, coded in enumerate(file.passes):
+        number, part = i // len(parts), parts[i % len(parts)]
+        begun = [state for state in groups[part] if state.tensor.begins <= number]
+        shared = [] if part == SHARED_PART else groups.get(SHARED_PART, [])
+        written = written_pass(coded, begun, shared, head.of_part(part), number)
         crc = acc_crc(apply_pass(written, coded, begun, head, number))
         built.acc_crcs.append(crc)
-        payloads[f"PASS{number}"] = pass_section(number, coded, written, crc)
-        built.weights.append([state.weights() for state in begun] if number >= weights_from else [])
-        built.weights_sha256.append(weights_sha256(built.weights[-1]))
+        is_last = part == parts[-1]
+        payloads[f"PASS{i}"] = pass_section(number, part, coded, written, crc, last=is_last)
+        if is_last:
+            states = [state for group in groups.values() for state in group if state.tensor.begins <= number]
+            built.weights.append([state.weights() for state in states] if number >= weights_from else [])
+            built.weights_sha256.append(weights_sha256(built.weights[-1]))
     out = _assemble(file, payloads, built.weights_sha256, {})
     places = {label: (out.marks[f"{label}.type"].offset, _size_of(out, label)) for label in file.chunk_order()}
     if any(item.places_of for item in file.ancillary):
         out = _assemble(file, payloads, built.weights_sha256, places)
+    states = [state for group in groups.values() for state in group]
     return replace(built, data=bytes(out.data), marks=out.marks, states=states)
 
 

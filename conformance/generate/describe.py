@@ -5,7 +5,8 @@ A description may be wrong on purpose: `force` writes other bits in a named fiel
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise, product
 from typing import NamedTuple
 
 KINDS = {
@@ -317,6 +318,42 @@ class Head:
         """Whether the feature SHARED_BASE is set."""
         return bool(self.features_required & SHARED_BASE)
 
+    def chunk_parts(self) -> tuple[int | None, ...]:
+        """The field `part` of the PASS chunks of a pass in order; None without PARTS (clause 13.1)."""
+        if not self.split:
+            return (None,)
+        parts = range(math.prod(self.split))
+        return (SHARED_PART, *parts) if self.shared else (*parts,)
+
+    def spans(self, axis: int) -> list[tuple[int, int]]:
+        """First sample and number of samples of the part lattices along an axis."""
+        n, edges, more = self.grid[axis], self.edges(axis), self.overlap[axis]
+        lattices = [(max(a - more, 0), min(b + more, n)) for a, b in pairwise(edges)]
+        return [(a, b - a) for a, b in lattices]
+
+    def edges(self, axis: int) -> list[int]:
+        """The first sample that each part owns along an axis, and the number of samples."""
+        n, s = self.grid[axis], self.split[axis]
+        return [k * n // s for k in range(s + 1)]
+
+    def place_of(self, part: int) -> tuple[int, ...]:
+        """The number of a part along every axis."""
+        return list(product(*map(range, self.split)))[part]
+
+    def of_part(self, part: int | None) -> "Head":
+        """The head of the network of a part alone, over its part lattice."""
+        if part is None or part == SHARED_PART:
+            return self
+        grid = tuple(self.spans(axis)[k][1] for axis, k in enumerate(self.place_of(part)))
+        return replace(self, grid=grid, split=(), overlap=(), shared=0)
+
+    def tensors_of(self, part: int | None) -> list["Tensor"]:
+        """The tensors of a chunk in table order."""
+        tensors = self.of_part(part).tensors()
+        if not self.shared:
+            return tensors
+        return [tensor for tensor in tensors if tensor.is_latent == (part != SHARED_PART)]
+
     def encoded_width(self) -> int:
         """Number of the first current values."""
         first = self.records[0]
@@ -525,7 +562,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Pass:
-    """One PASS chunk. `body_hex` stands in for a compressed body whose bytes are frozen."""
+    """One PASS chunk: a pass, or with PARTS the chunk of one part, in the order of clause 13.1.
+
+    `body_hex` stands in for a compressed body whose bytes are frozen.
+    """
 
     entries: tuple[Entry, ...]
     coding: int = RANS
@@ -563,3 +603,8 @@ class File:
     def chunk_order(self) -> tuple[str, ...]:
         """The labels of the chunks in file order."""
         return self.order or ("HEAD", *(f"PASS{i}" for i in range(len(self.passes))))
+
+    @property
+    def n_passes(self) -> int:
+        """Number of passes that are described whole."""
+        return len(self.passes) // len(self.head.chunk_parts()) if self.passes else 0

@@ -70,7 +70,11 @@ def evaluate(
     if head.active_widths:
         weights = full_matrices(head, weights)
     at = field_of(head, weights)
-    results = [number for point in points for number in at(point)]
+    return judged([number for point in points for number in at(point)], shape)
+
+
+def judged(results: Sequence[Number], shape: tuple[int, ...]) -> Samples:
+    """Values in C order, and the tolerance that follows from their bounds."""
     bounds = [bound for _, bound in results]
     peak = max(*bounds, FLOOR)
     rms = max(math.sqrt(sum(b * b for b in bounds) / len(bounds)), FLOOR)

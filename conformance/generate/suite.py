@@ -11,12 +11,15 @@ from typing import Any
 from conformance.generate import faults
 from conformance.generate.build import Built, build
 from conformance.generate.field import Samples, coordinates, evaluate
+from conformance.generate.parts import evaluate_parts, positions, positions_of
 from conformance.generate.primitives import Mark, npy_bytes
 from conformance.generate.recipe import EVERY_CHECK, Call, Invalid, Valid
 from conformance.generate.recipes_base import base_calls, base_invalid, base_valid
 from conformance.generate.recipes_invalid import calls, invalid
 from conformance.generate.recipes_latents import latents_valid
 from conformance.generate.recipes_latents_invalid import latents_invalid
+from conformance.generate.recipes_parts import parts_valid
+from conformance.generate.recipes_parts_invalid import parts_calls, parts_invalid
 from conformance.generate.recipes_records import records_invalid, records_valid
 from conformance.generate.recipes_sparse import sparse_valid
 from conformance.generate.recipes_sparse_invalid import sparse_invalid
@@ -48,7 +51,7 @@ def make() -> tuple[Files, Record]:
     for fault in every_invalid():
         vectors.append(_invalid_vector(fault, parents[fault.parent], files, errors))
     by_name = {vector["name"]: vector for vector in vectors}
-    for call in (*calls(), *base_calls()):
+    for call in (*calls(), *base_calls(), *parts_calls()):
         marks = parents[call.parent][1].marks if call.at else {}
         vectors.append(_call_vector(call, by_name[call.parent], marks, files, errors))
     names = [vector["name"] for vector in vectors]
@@ -60,6 +63,7 @@ def make() -> tuple[Files, Record]:
         "format_version": FORMAT_VERSION,
         "n_vectors": len(vectors),
         "n_cases": sum(len(vector["cases"]) for vector in vectors),
+        "errors": _errors_used(vectors, errors),
         "vectors": vectors,
     }
     return files, manifest
@@ -68,17 +72,17 @@ def make() -> tuple[Files, Record]:
 def every_valid() -> list[Valid]:
     """Every valid vector in the order of the ladder."""
     made = [*valid(), *sparse_valid(), *trellis_valid(), *records_valid(), *base_valid(), *latents_valid()]
-    return [*made, *widths_valid()]
+    return [*made, *widths_valid(), *parts_valid()]
 
 
 def every_invalid() -> list[Invalid]:
     """Every invalid vector."""
     made = [*invalid(), *sparse_invalid(), *trellis_invalid(), *records_invalid(), *base_invalid(), *latents_invalid()]
-    return [*made, *widths_invalid()]
+    return [*made, *widths_invalid(), *parts_invalid()]
 
 
 def _first_state(recipe: Valid) -> int:
-    n_passes = len(recipe.file.passes)
+    n_passes = recipe.file.n_passes
     return 0 if n_passes <= MOST_PASSES_WITH_STATES else n_passes - 1
 
 
@@ -112,19 +116,24 @@ def _success(built: Built, n_passes: int, output: Record | None) -> Record:
     record = {
         "passes": n_passes,
         "weights_sha256": built.weights_sha256[n_passes - 1],
-        "acc_crc": [f"{crc:08x}" for crc in built.acc_crcs[:n_passes]],
+        "acc_crc": [f"{crc:08x}" for crc in built.acc_crcs[: n_passes * built.n_parts]],
     }
     return record | {"output": output} if output else record
 
 
 def _failure(errors: Record, name: str, offset: int | None) -> Record:
-    row = errors[name]
+    if name not in errors:
+        raise ValueError(f"no error {name}")
+    return {"name": name, "offset": offset}
+
+
+def _errors_used(vectors: list[Record], errors: Record) -> Record:
+    """Exit status, code and class of every error that a case expects."""
+    used = {case["expect"].get("name") for vector in vectors for case in vector["cases"]}
+    rows = {name: row for name, row in errors.items() if name in used}
     return {
-        "exit": EXIT_STATUS[row["class"]],
-        "code": row["code"],
-        "name": name,
-        "class": row["class"],
-        "offset": offset,
+        name: {"exit": EXIT_STATUS[row["class"]], "code": row["code"], "class": row["class"]}
+        for name, row in rows.items()
     }
 
 
@@ -147,7 +156,7 @@ def _valid_vector(recipe: Valid, built: Built, files: Files, errors: Record) -> 
     head = recipe.file.head
     file = _add(files, f"vectors/{recipe.name}.sinr", built.data)
     inputs = _inputs(recipe, files)
-    n_passes = len(recipe.file.passes)
+    n_passes = recipe.file.n_passes
     cases = [inputs.case("whole", _success(built, n_passes, _output(recipe, built, n_passes, files)))]
     if recipe.each_pass:
         for k in range(1, n_passes + 1):
@@ -181,21 +190,25 @@ def samples(recipe: Valid, built: Built, n_passes: int) -> Samples:
     """The values of the field after so many passes."""
     head = recipe.file.head
     grid = recipe.size or head.grid
+    weights = built.weights[n_passes - 1]
+    shape = (len(recipe.coords), head.out_channels) if recipe.coords is not None else (*grid, head.out_channels)
+    if head.split:
+        places = positions(head, grid) if recipe.coords is None else positions_of(head, recipe.coords)
+        return evaluate_parts(head, weights, places, shape)
     points = list(recipe.coords) if recipe.coords is not None else coordinates(head, grid)
-    shape = (len(points), head.out_channels) if recipe.coords is not None else (*grid, head.out_channels)
-    return evaluate(head, built.weights[n_passes - 1], points, shape)
+    return evaluate(head, weights, points, shape)
 
 
 def _output(recipe: Valid, built: Built, n_passes: int, files: Files) -> Record:
     output = samples(recipe, built, n_passes)
-    label = "" if n_passes == len(recipe.file.passes) else f".pass{n_passes}"
+    label = "" if n_passes == recipe.file.n_passes else f".pass{n_passes}"
     record = _add(files, f"vectors/{recipe.name}{label}.npy", npy_bytes(output.values, output.shape))
     return {"file": record, "shape": list(output.shape), "peak": output.peak, "rms": output.rms}
 
 
 def _prefix_cases(built: Built, n_passes: int, inputs: Inputs, errors: Record) -> Iterator[Record]:
     """Cuts at every structural boundary and beside it: TRUNCATED, and the passes that `--partial` finds."""
-    ends = [built.chunk_end(f"PASS{p}") for p in range(n_passes)]
+    ends = [built.chunk_end(f"PASS{p * built.n_parts - 1}") for p in range(1, n_passes + 1)]
     size = len(built.data)
     places = {mark.offset + d for mark in built.marks.values() for d in (-1, 0, 1)}
     boundaries = {mark.offset for name, mark in built.marks.items() if _is_boundary(name)}
@@ -229,7 +242,7 @@ def _is_boundary(name: str) -> bool:
 def _invalid_vector(fault: Invalid, source: tuple[Valid, Built], files: Files, errors: Record) -> Record:
     recipe, parent = source
     if fault.file is not None:
-        built, patches = build(fault.file, weights_from=len(fault.file.passes)), []
+        built, patches = build(fault.file, weights_from=fault.file.n_passes), []
     else:
         patches = [faults.resolve(edit, parent) for edit in fault.edits]
         built = faults.apply(parent, patches, fault.reseal)
@@ -243,7 +256,7 @@ def _invalid_vector(fault: Invalid, source: tuple[Valid, Built], files: Files, e
     if fault.whole_passes:
         whole = _success(parent, fault.whole_passes, None)
         if fault.file is not None:
-            kept = build(fault.file).weights_sha256 if len(fault.file.passes) < MOST_PASSES_WITH_STATES else []
+            kept = build(fault.file).weights_sha256 if fault.file.n_passes < MOST_PASSES_WITH_STATES else []
             whole = _success(_with_digests(built, kept), fault.whole_passes, None)
         partial = whole if fault.error == "TRUNCATED" else failure
         cases.append(inputs.case("passes", whole, f"--passes {fault.whole_passes}"))
@@ -265,7 +278,7 @@ def _case_name(options: str) -> str:
 
 
 def _with_digests(built: Built, digests: list[str]) -> Built:
-    return Built(built.data, built.marks, built.acc_crcs, [], digests)
+    return replace(built, weights_sha256=digests)
 
 
 def _inputs_again(recipe: Valid, files: Files) -> Inputs:

@@ -8,7 +8,7 @@ specification, 130 after an interruption, and of ``batch`` 1 when an input faile
 import json
 import sys
 from functools import cache
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sinrfmt.errors import EXIT_STATUS, SinrError
 from sinrfmt.faults import error

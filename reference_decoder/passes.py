@@ -143,8 +143,8 @@ def read_sub_header(p: Payload, head: Head, number: int, group: int) -> SubHeade
     if log2_lanes not in ((0, 6, 7, 8, 9, 10, 11, 12) if coding == RANS else (0,)):
         raise DecodeError("BAD_LANES", flags_at)
     # PAS-3: "Without the feature PARTS every PASS chunk is a whole pass: bit 3 is set. With it, bit 3 is set in the
-    # chunk of the last part and in no other"
-    if bool(flags & 8) != (part == head.n_parts - 1):
+    # chunk that is the last of its pass by the order of clause 13.1, whatever its `part`, and in no other"
+    if bool(flags & 8) != (head.part_of(group) == head.n_parts - 1):
         raise DecodeError("PASS_ORDER", flags_at)
     # PAS-4: "`pass` is the number of the first pass that is not whole yet"
     if pass_ != number:

@@ -51,6 +51,8 @@ def states_from(base: Base, header: Header) -> States:
     """
     if base.header.base_digest is not None:
         raise _mismatch("it has a base itself")
+    if base.header.parts is not None:
+        raise _mismatch("it is in parts")
     if (digest := state_digest(base.states)) != header.base_digest:
         raise _mismatch(f"its state digest is {digest.hex()}")
     if base.header.network.active_widths:

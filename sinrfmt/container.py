@@ -90,6 +90,7 @@ def parse_pass_header(chunk: Chunk, header: Header) -> PassHeader:
         Fault: the offset is in the payload; CODEC_MISSING among others.
     """
     raw = layout.PASS_HEADER.parse(chunk.payload)
+    part = None if header.parts is None else _parse_part(chunk.payload)
     coding, log2_lanes = Coding(raw.flags & 7), raw.flags >> 4
     if header.profile is Profile.CORE and coding in (Coding.BROTLI, Coding.ZSTANDARD):
         raise Fault("PROFILE_FORBIDS", f"profile CORE does not have coding {coding.name}", path="flags")
@@ -97,8 +98,14 @@ def parse_pass_header(chunk: Chunk, header: Header) -> PassHeader:
     allowed_lanes = (0, *range(6, 13)) if coding is Coding.RANS else (0,)
     if log2_lanes not in allowed_lanes:
         raise Fault("BAD_LANES", f"log2_lanes = {log2_lanes} with coding {coding.name}", path="flags")
-    part = None if header.parts is None else layout.PASS_PART.parse(chunk.payload[PASS_HEADER_BYTES:]).part
     return PassHeader(coding, log2_lanes, bool(raw.flags & 8), raw["pass"], raw.acc_crc, part)
+
+
+def _parse_part(payload: bytes) -> int:
+    try:
+        return int(layout.PASS_PART.parse(payload[PASS_HEADER_BYTES:]).part)
+    except Fault as fault:
+        raise Fault(fault.name, fault.message, offset=PASS_HEADER_BYTES + fault.offset, path=fault.path) from None
 
 
 def build_pass_header(pass_header: PassHeader) -> bytes:

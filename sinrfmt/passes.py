@@ -44,7 +44,7 @@ class PassStates:
         """
         pass_header = parse_pass_header(chunk, self.header)
         part = None if self.header.parts is None else self.header.parts.chunk(self._position)
-        is_last = self.header.parts is None or pass_header.part == self.header.parts.count - 1
+        is_last = self._position == len(self._by_chunk) - 1
         if pass_header.ends_pass != is_last:
             raise Fault("PASS_ORDER", f"the chunk is{' not' * is_last} marked as the end of its pass", path="flags")
         if pass_header.index != self.index:

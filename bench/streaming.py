@@ -9,8 +9,8 @@ and a pyramid of latents, three kinds of files are compared at equal final quali
 what a reader of four passes would have had to fetch without them, a plain file for each of the sizes. Written to
 ``bench/results/streaming.md``, ``.csv`` and ``.png``.
 
-A prefix is decoded by the reference decoder; its time is that of ``sinrfmt`` on one core, measured here. Time of arrival
-is bytes over bandwidth plus one round trip; nothing is sent.
+A prefix is decoded by the reference decoder; its time is that of ``sinrfmt`` on one core, measured here. Time of
+arrival is bytes over bandwidth plus one round trip; nothing is sent.
 """
 
 import argparse

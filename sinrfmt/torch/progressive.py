@@ -24,7 +24,7 @@ from sinrfmt.metrics import Samples
 from sinrfmt.payload import States, TensorCode, pack
 from sinrfmt.registry import Coding, Tool
 from sinrfmt.torch.encoder import DEFAULT_BITS_PER_SAMPLE, SEED_LIMIT, Job, StageProgress, options_of, probe_size
-from sinrfmt.torch.files import Encoding, build_passes, device_of, header_of, one_thread_if_small
+from sinrfmt.torch.files import Encoding, build_passes, device_of, encode, header_of, one_thread_if_small
 from sinrfmt.torch.grid_passes import Passes, count_of
 from sinrfmt.torch.growth import (
     Gain,
@@ -51,8 +51,10 @@ from sinrfmt.torch.signals import Signal, image_signal, psnr_of
 
 FIRST_END = 0.15
 """Where the first pass of several ends, as a share of the file."""
-PREFIX_SHARE = 0.2
-"""What a decibel of a prefix is worth beside one of the whole: all prefixes together."""
+PREFIX_SHARE = 0.45
+"""What a decibel of the prefixes is worth beside one of the whole: half of it is that of the first one."""
+MAX_PASSES = 127
+"""QUALITY has room for as many."""
 MAX_SIZES = 3
 SMALLER, LARGER = 0.85, 1.3
 MAX_DROP = 1.0
@@ -85,7 +87,7 @@ def encode_passes(
 
     Args:
         picture: as for ``encode``.
-        passes: how many, at least 2; or the bytes up to the end of every pass at most, None for the last one for as
+        passes: how many; or the bytes up to the end of every pass at most, None for the last one for as
             many as it takes. A number there stands for ``max_bytes``.
         preset: how much work to do.
         max_bytes: size of the file at most.
@@ -104,16 +106,19 @@ def encode_passes(
     if sum(target is not None for target in (max_bytes, min_psnr, last_size)) > 1:
         raise error("USAGE", "max_bytes, min_psnr and a size of the last pass exclude each other")
     signal = picture if isinstance(picture, Signal) else image_signal(picture)
+    goal = Goal(max_bytes or last_size, min_psnr)
+    if count_of(planned) == 1:
+        target = {"max_bytes": goal.max_bytes, "min_psnr": min_psnr}
+        return encode(signal, preset=preset, seed=seed, device=device, on_progress=on_progress, **target)
     recipe = preset_of(preset) if isinstance(preset, str) else preset
     job = Job(signal, recipe, seed, device_of(device), lambda *_: 0, on_progress)
-    goal = Goal(max_bytes or last_size, min_psnr)
     with one_thread_if_small(signal.n_samples):
         return _encode(job, planned, goal, prefix_share)
 
 
 def _check_passes(passes: Passes) -> None:
-    if count_of(passes) < 2:
-        raise error("USAGE", f"passes = {passes}: a network grows in two passes or more")
+    if not 1 <= count_of(passes) <= MAX_PASSES:
+        raise error("USAGE", f"passes = {passes}: expected 1 to {MAX_PASSES}")
     sizes = () if isinstance(passes, int) else passes[:-1] if passes[-1] is None else passes
     if None in sizes or any(a is not None and b is not None and a >= b for a, b in pairwise((0, *sizes))):
         raise error("USAGE", f"passes = {passes}: expected sizes that rise, and None in the last place only")
@@ -158,7 +163,8 @@ def _sizes(passes: Passes, n_bytes: float) -> list[int]:
 
 
 def _shares(n_passes: int, prefix_share: float) -> list[float]:
-    return [*[prefix_share / (n_passes - 1)] * (n_passes - 1), 1.0]
+    n_later = n_passes - 2
+    return [prefix_share / 2, *[prefix_share / (2 * max(n_later, 1))] * n_later, 1.0]
 
 
 def _widths(job: Job, sizes: Sequence[int]) -> tuple[int, ...]:

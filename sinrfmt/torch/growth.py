@@ -5,8 +5,10 @@ see later ones, so that one run of the network gives the values after every pass
 units that were trained alone and then held are poor inputs of those that follow.
 """
 
+import bisect
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,6 +32,8 @@ from sinrfmt.torch.presets import DEPTH, MAX_WIDTH, OVERHEAD_BYTES, TENSOR_BYTES
 from sinrfmt.torch.sensitivity import split_vector
 from sinrfmt.torch.signals import Signal, psnr_of
 
+Widths = tuple[int, int]
+"""Units of each layer of the trunk, and of the tail."""
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -38,6 +42,11 @@ CHUNK_BYTES = 19
 HEAD_BYTES = 4
 """In HEAD for each pass: a width and a quality."""
 LEAST_WIDTH = 3
+TAIL = 2
+"""Hidden layers at the end that may go on growing when the others, the trunk, are whole. Growth of all layers is dear:
+prefixes then want other weights than the whole does, and every layer of a pass has steps and models of its own."""
+TAIL_RATIO = 4 / 3
+MAX_TRUNK = int(MAX_WIDTH / TAIL_RATIO)
 TINY = 1e-12
 """Mean squared error below which a prefix gets no better by being closer."""
 
@@ -59,11 +68,13 @@ def gains_of(network: Network) -> tuple[Gain, ...]:
     return tuple(Gain(*fields, index) for index in range(n_passes))
 
 
-def growing_network(in_dims: int, out_channels: int, widths: Sequence[int], omega: float) -> Network:
-    """A SIREN whose hidden layers have ``widths[g]`` units after pass g."""
-    network = sine_network(in_dims, out_channels, DEPTH, widths[-1], omega)
-    active = tuple((width,) for width in widths[:-1])
-    return Network(in_dims, out_channels, network.records, active_widths=active)
+def growing_network(in_dims: int, out_channels: int, widths: Sequence[Widths], omega: float) -> Network:
+    """A SIREN whose trunk and tail have ``widths[g]`` units in each layer after pass g; at last the tail has more."""
+    records = sine_network(in_dims, out_channels, DEPTH, 1, omega).layer_records
+    trunk, tail = (
+        replace(records[0], width=width, repeat=n) for width, n in zip(widths[-1], (DEPTH - TAIL, TAIL), strict=True)
+    )
+    return Network(in_dims, out_channels, (trunk, tail, records[-1]), active_widths=tuple(widths[:-1]))
 
 
 def expected_size(network: Network, bits: float, n_passes: int) -> float:
@@ -72,27 +83,60 @@ def expected_size(network: Network, bits: float, n_passes: int) -> float:
     return OVERHEAD_BYTES + chunks + TENSOR_BYTES * len(network.tensors) + network.n_parameters * bits / 8.0
 
 
-def widths_for_sizes(in_dims: int, out_channels: int, sizes: Sequence[int], bits: float) -> tuple[int, ...] | None:
-    """The most units after every pass with which it is expected to end in time; None where there are none.
+def widths_for_sizes(in_dims: int, out_channels: int, sizes: Sequence[int], bits: float) -> list[Widths] | None:
+    """The widest network of which every pass is expected to end in time; None where there is none.
 
     Args:
         in_dims, out_channels: of the signal.
         sizes: bytes up to the end of every pass.
         bits: of a weight.
     """
-    widths: list[int] = []
-    for size in sizes:
-        first = widths[-1] + 1 if widths else LEAST_WIDTH
-        fitting = first - 1
-        for width in range(first, MAX_WIDTH + 1):
-            network = growing_network(in_dims, out_channels, [*widths, width], 1.0)
-            if expected_size(network, bits, len(sizes)) > size:
-                break
-            fitting = width
-        if fitting < first:
+
+    def fits(widths: Sequence[Widths]) -> bool:
+        network = growing_network(in_dims, out_channels, widths, 1.0)
+        return expected_size(network, bits, len(sizes)) <= sizes[len(widths) - 1]
+
+    best = None
+    for trunk in range(LEAST_WIDTH, MAX_TRUNK + 1):
+        last = (trunk, tail_of(trunk))
+        before = _widths_before(last, len(sizes) - 1, fits)
+        if before is None:
+            continue
+        if not fits([*before, last]):
+            break
+        best = [*before, last]
+    return best
+
+
+def tail_of(trunk: int) -> int:
+    """Width of the whole tail behind a whole trunk."""
+    return math.ceil(TAIL_RATIO * trunk)
+
+
+def _widths_before(last: Widths, n_passes: int, fits: Callable[[Sequence[Widths]], bool]) -> list[Widths] | None:
+    """The widths after all passes but the last: a whole trunk as soon as a fair part of the tail fits with it."""
+    widths: list[Widths] = []
+    for _ in range(n_passes):
+        tail = widths[-1][1] if widths else 0
+        ways = [
+            [(last[0], width) for width in range(max(tail + 1, last[0] // 2), last[1])],
+            [(width, width) for width in range(max(tail + 1, LEAST_WIDTH), last[0])],
+        ]
+        has_trunk = bool(widths) and widths[-1][0] == last[0]
+        fitting = [
+            way[_n_fitting(way, widths, fits) - 1]
+            for way in ways[: 1 if has_trunk else 2]
+            if way and fits([*widths, way[0]])
+        ]
+        if not fitting:
             return None
-        widths.append(fitting)
-    return tuple(widths)
+        widths.append(fitting[0])
+    return widths
+
+
+def _n_fitting(way: Sequence[Widths], before: Sequence[Widths], fits: Callable[[Sequence[Widths]], bool]) -> int:
+    """How many of widths that rise are expected to fit."""
+    return bisect.bisect_left(range(len(way)), True, key=lambda index: not fits([*before, way[index]]))
 
 
 class GrowingModule:

@@ -29,6 +29,7 @@ from sinrfmt.torch.grid_passes import Passes, count_of
 from sinrfmt.torch.growth import (
     Gain,
     GrowingModule,
+    Widths,
     fit_growth,
     gains_of,
     growing_network,
@@ -49,8 +50,8 @@ from sinrfmt.torch.search import (
 from sinrfmt.torch.sensitivity import ROWS_PER_WEIGHT, Block, Curvature, block_of, gram_of
 from sinrfmt.torch.signals import Signal, image_signal, psnr_of
 
-FIRST_END = 0.15
-"""Where the first pass of several ends, as a share of the file."""
+FIRST_END, SECOND_END = 0.15, 0.7
+"""Where the first two passes of several end, as shares of the file."""
 PREFIX_SHARE = 0.45
 """What a decibel of the prefixes is worth beside one of the whole: half of it is that of the first one."""
 MAX_PASSES = 127
@@ -155,10 +156,10 @@ def _expected_bytes(job: Job, passes: Passes, goal: Goal) -> int:
 
 
 def _sizes(passes: Passes, n_bytes: float) -> list[int]:
-    """Bytes up to the end of every pass: as asked for, or after the first one equal amounts."""
-    n = count_of(passes)
+    """Bytes up to the end of every pass: as asked for; or a small and a large first step, then equal amounts."""
     if isinstance(passes, int):
-        return [round(n_bytes * (FIRST_END + (1.0 - FIRST_END) * index / (n - 1))) for index in range(n)]
+        ends = [FIRST_END, *np.linspace(SECOND_END, 1.0, passes - 1)] if passes > 2 else [FIRST_END, 1.0]
+        return [round(n_bytes * end) for end in ends]
     return [*(size for size in passes[:-1] if size is not None), round(n_bytes)]
 
 
@@ -167,7 +168,7 @@ def _shares(n_passes: int, prefix_share: float) -> list[float]:
     return [prefix_share / 2, *[prefix_share / (2 * max(n_later, 1))] * n_later, 1.0]
 
 
-def _widths(job: Job, sizes: Sequence[int]) -> tuple[int, ...]:
+def _widths(job: Job, sizes: Sequence[int]) -> list[Widths]:
     signal = job.signal
     bits = bits_per_parameter(8.0 * sizes[-1] / signal.n_samples)
     widths = widths_for_sizes(signal.coords.shape[1], signal.channels, sizes, bits)
@@ -176,7 +177,7 @@ def _widths(job: Job, sizes: Sequence[int]) -> tuple[int, ...]:
     return widths
 
 
-def _train(job: Job, widths: tuple[int, ...], shares: Sequence[float]) -> GrowingModule:
+def _train(job: Job, widths: Sequence[Widths], shares: Sequence[float]) -> GrowingModule:
     """Screen seeds and omegas by what all prefixes are worth, and train the best one to the end."""
     preset, signal = job.preset, job.signal
     in_dims, channels = signal.coords.shape[1], signal.channels

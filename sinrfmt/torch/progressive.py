@@ -27,9 +27,11 @@ from sinrfmt.torch.encoder import DEFAULT_BITS_PER_SAMPLE, SEED_LIMIT, Job, Stag
 from sinrfmt.torch.files import Encoding, build_passes, device_of, encode, header_of, one_thread_if_small
 from sinrfmt.torch.grid_passes import Passes, count_of
 from sinrfmt.torch.growth import (
+    LEAST_WIDTH,
     Gain,
     GrowingModule,
     Widths,
+    expected_size,
     fit_growth,
     gains_of,
     growing_network,
@@ -128,10 +130,11 @@ def _check_passes(passes: Passes) -> None:
 def _encode(job: Job, passes: Passes, goal: Goal, prefix_share: float) -> Encoding:
     """Train and write; again with a smaller or larger network where the first one does not suit the goal."""
     n_bytes = float(_expected_bytes(job, passes, goal))
+    shares = _shares(count_of(passes), prefix_share)
     results: list[Encoding] = []
     for _ in range(MAX_SIZES):
-        growing = _train(job, _widths(job, _sizes(passes, n_bytes)), _shares(count_of(passes), prefix_share))
-        encoding = _Rounding(job, growing, _shares(count_of(passes), prefix_share), passes).run(goal)
+        growing = _train(job, _widths(job, _sizes(job, passes, n_bytes)), shares)
+        encoding = _Rounding(job, growing, shares, passes).run(goal)
         if encoding is not None:
             results.append(encoding)
         is_near = encoding is not None and encoding.float_psnr - encoding.psnr <= MAX_DROP
@@ -155,12 +158,18 @@ def _expected_bytes(job: Job, passes: Passes, goal: Goal) -> int:
     return default if before is None else max(default, 2 * before)
 
 
-def _sizes(passes: Passes, n_bytes: float) -> list[int]:
+def _sizes(job: Job, passes: Passes, n_bytes: float) -> list[int]:
     """Bytes up to the end of every pass: as asked for; or a small and a large first step, then equal amounts."""
-    if isinstance(passes, int):
-        ends = [FIRST_END, *np.linspace(SECOND_END, 1.0, passes - 1)] if passes > 2 else [FIRST_END, 1.0]
-        return [round(n_bytes * end) for end in ends]
-    return [*(size for size in passes[:-1] if size is not None), round(n_bytes)]
+    if not isinstance(passes, int):
+        return [*(size for size in passes[:-1] if size is not None), round(n_bytes)]
+    ends = [FIRST_END, *np.linspace(SECOND_END, 1.0, passes - 1)] if passes > 2 else [FIRST_END, 1.0]
+    sizes = [round(n_bytes * end) for end in ends]
+    smallest = growing_network(job.signal.coords.shape[1], job.signal.channels, [(LEAST_WIDTH, LEAST_WIDTH)], 1.0)
+    return [max(sizes[0], math.ceil(expected_size(smallest, _bits(job, sizes[-1]), passes))), *sizes[1:]]
+
+
+def _bits(job: Job, n_bytes: float) -> float:
+    return bits_per_parameter(8.0 * n_bytes / job.signal.n_samples)
 
 
 def _shares(n_passes: int, prefix_share: float) -> list[float]:
@@ -170,8 +179,7 @@ def _shares(n_passes: int, prefix_share: float) -> list[float]:
 
 def _widths(job: Job, sizes: Sequence[int]) -> list[Widths]:
     signal = job.signal
-    bits = bits_per_parameter(8.0 * sizes[-1] / signal.n_samples)
-    widths = widths_for_sizes(signal.coords.shape[1], signal.channels, sizes, bits)
+    widths = widths_for_sizes(signal.coords.shape[1], signal.channels, sizes, _bits(job, sizes[-1]))
     if widths is None:
         raise error("USAGE", f"passes that end at {', '.join(map(str, sizes))} bytes: too few for a network that grows")
     return widths

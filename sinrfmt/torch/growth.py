@@ -173,7 +173,8 @@ class GrowingModule:
     def vector(self) -> Floats:
         """The weights of all blocks in table order: float64 (n_parameters,)."""
         arrays = self.module.arrays().values()
-        return np.concatenate([array.ravel() for array in arrays]).astype(np.float64)[self.places]
+        blocks: Floats = np.concatenate([array.ravel() for array in arrays]).astype(np.float64)[self.places]
+        return blocks
 
     def load(self, vector: NDArray[np.floating]) -> None:
         """Set the weights of all blocks."""
@@ -188,7 +189,8 @@ class GrowingModule:
         parameters = [self.module.get_parameter(tensor.name) for tensor in self.network.whole.tensors]
         parts = torch.autograd.grad(error, parameters)
         whole: Floats = torch.cat([part.reshape(-1) for part in parts]).cpu().numpy().astype(np.float64)
-        return whole[self.places]
+        blocks: Floats = whole[self.places]
+        return blocks
 
     def masks(self, device: torch.device) -> dict[str, Values]:
         """1 where a weight belongs to a block, else 0, by the name of the whole tensor."""
@@ -293,7 +295,10 @@ def fit_growth(
     """
     module = growing.module.to(device).train()
     masks = growing.masks(device)
-    hooks = [module.get_parameter(name).register_hook(_masked(mask)) for name, mask in masks.items()]
+    hooks = [
+        module.get_parameter(name).register_hook(_masked(mask))  # type: ignore[no-untyped-call]
+        for name, mask in masks.items()
+    ]
     rates = tensor_rates(growing.network.whole, options.learning_rate)
     groups = [{"params": [module.get_parameter(name)], "lr": rate} for name, rate in rates.items()]
     optimizer = torch.optim.Adam(groups, betas=ADAM_BETAS)

@@ -17,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 import sinrfmt
-from sinrfmt.container import SIGNATURE
 from sinrfmt.faults import error
 from sinrfmt.head import Header, build_head
 from sinrfmt.metrics import Samples
 from sinrfmt.payload import States, TensorCode, pack
-from sinrfmt.registry import Coding, Tool
+from sinrfmt.registry import SIGNATURE, Coding, Tool
 from sinrfmt.torch.encoder import DEFAULT_BITS_PER_SAMPLE, SEED_LIMIT, Job, StageProgress, options_of, probe_size
 from sinrfmt.torch.files import Encoding, build_passes, device_of, encode, header_of, one_thread_if_small
 from sinrfmt.torch.grid_passes import Passes, count_of
@@ -54,8 +53,10 @@ from sinrfmt.torch.signals import Signal, image_signal, psnr_of
 
 FIRST_END, SECOND_END = 0.15, 0.7
 """Where the first two passes of several end, as shares of the file."""
-PREFIX_SHARE = 0.45
-"""What a decibel of the prefixes is worth beside one of the whole: half of it is that of the first one."""
+PREFIX_SHARE = 0.4
+"""What a decibel of all prefixes is worth beside one of the whole."""
+FIRST_SHARE = 0.75
+"""How much of that is the first prefix's: the others are much like the whole, it is not."""
 MAX_PASSES = 127
 """QUALITY has room for as many."""
 MAX_SIZES = 3
@@ -111,8 +112,15 @@ def encode_passes(
     signal = picture if isinstance(picture, Signal) else image_signal(picture)
     goal = Goal(max_bytes or last_size, min_psnr)
     if count_of(planned) == 1:
-        target = {"max_bytes": goal.max_bytes, "min_psnr": min_psnr}
-        return encode(signal, preset=preset, seed=seed, device=device, on_progress=on_progress, **target)
+        return encode(
+            signal,
+            preset=preset,
+            max_bytes=goal.max_bytes,
+            min_psnr=min_psnr,
+            seed=seed,
+            device=device,
+            on_progress=on_progress,
+        )
     recipe = preset_of(preset) if isinstance(preset, str) else preset
     job = Job(signal, recipe, seed, device_of(device), lambda *_: 0, on_progress)
     with one_thread_if_small(signal.n_samples):
@@ -174,7 +182,8 @@ def _bits(job: Job, n_bytes: float) -> float:
 
 def _shares(n_passes: int, prefix_share: float) -> list[float]:
     n_later = n_passes - 2
-    return [prefix_share / 2, *[prefix_share / (2 * max(n_later, 1))] * n_later, 1.0]
+    later = [prefix_share * (1.0 - FIRST_SHARE) / max(n_later, 1)] * n_later
+    return [prefix_share * FIRST_SHARE, *later, 1.0]
 
 
 def _widths(job: Job, sizes: Sequence[int]) -> list[Widths]:

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def picture() -> NDArray[np.uint8]:
     y, x = np.mgrid[0:32, 0:48]
     image = np.stack([128 + 90 * np.sin(x / 5 + y**2 / 200), 128 + 80 * np.cos(y / 4 + x / 9), 3 * x + 3 * y], axis=-1)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    clipped: NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)
+    return clipped
 
 
 @pytest.fixture(scope="module")

@@ -53,10 +53,10 @@ from sinrfmt.torch.signals import Signal, image_signal, psnr_of
 
 FIRST_END, SECOND_END = 0.15, 0.7
 """Where the first two passes of several end, as shares of the file."""
-PREFIX_SHARE = 0.4
+PREFIX_SHARE = 0.5
 """What a decibel of all prefixes is worth beside one of the whole."""
-FIRST_SHARE = 0.75
-"""How much of that is the first prefix's: the others are much like the whole, it is not."""
+FIRST_SHARE = 0.6
+"""How much of that is the first prefix's: the others are much like the whole, the more so the later they end."""
 MAX_PASSES = 127
 """QUALITY has room for as many."""
 MAX_SIZES = 3
@@ -181,8 +181,8 @@ def _bits(job: Job, n_bytes: float) -> float:
 
 
 def _shares(n_passes: int, prefix_share: float) -> list[float]:
-    n_later = n_passes - 2
-    later = [prefix_share * (1.0 - FIRST_SHARE) / max(n_later, 1)] * n_later
+    weights = range(n_passes - 2, 0, -1)
+    later = [prefix_share * (1.0 - FIRST_SHARE) * weight / sum(weights) for weight in weights]
     return [prefix_share * FIRST_SHARE, *later, 1.0]
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import reference_decoder
 import sinrfmt
 import sinrfmt.torch
 from sinrfmt.errors import UsageError
@@ -59,6 +60,14 @@ def test_every_pass_is_a_better_picture_of_the_quality_announced(of_three: sinrf
     found = [psnr(picture(), prefix.to_uint8()) for prefix in prefixes]
     assert len(found) == 3 and found == sorted(set(found))
     assert of_three.header.quality == pytest.approx(found, abs=0.0051)
+
+
+def test_every_pass_decodes_in_the_reference_decoder(of_three: sinrfmt.Field) -> None:
+    for index in range(3):
+        ours = sinrfmt.loads(of_three.data, passes=index + 1)
+        theirs = reference_decoder.decode(of_three.data, passes=index + 1)
+        assert theirs.weights_sha256 == ours.weights_sha256
+        np.testing.assert_allclose(theirs.grid(), ours.grid(), atol=1e-4)
 
 
 def test_the_budget_is_kept_and_used(of_three: sinrfmt.Field) -> None:

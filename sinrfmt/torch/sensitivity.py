@@ -387,17 +387,17 @@ def gram_of(
         device: where to compute.
     """
     network = module.network
-    chunks = _chunks(coords, n_rows, network.out_channels, seed, device)
+    chunks = _chunks(module, coords, EACH, n_rows, seed, device)
     pieces = [_Piece(i, 0, layer.weight_shape[0]) for i, layer in enumerate(network.layers)]
     columns = torch.tensor(positions, device=device)
     products = torch.zeros(positions.size, positions.size, device=device)
     for chunk in chunks:
         for factors in _factors(module, chunk):
-            jacobian = _jacobian(network, factors, pieces)[:, columns]
+            jacobian = _jacobian(network, factors, pieces, chunk.depth)[:, columns]
             with _quick_products():
                 _add_upper_half(products, jacobian)
     gram = products.double()
-    gram /= _n_outputs(module, chunks)
+    gram /= _n_outputs(chunks)
     gram.triu_()
     return gram + gram.triu(1).T
 

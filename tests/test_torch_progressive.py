@@ -14,6 +14,8 @@ import sinrfmt
 import sinrfmt.torch
 from sinrfmt.errors import UsageError
 from sinrfmt.metrics import psnr
+from sinrfmt.pictures import PictureOptions
+from sinrfmt.torch import pictures
 from sinrfmt.torch.fit import FitOptions
 from sinrfmt.torch.growth import GrowingModule, expected_size, fit_growth, growing_network, widths_for_sizes
 from sinrfmt.torch.presets import preset_of
@@ -84,6 +86,16 @@ def test_a_quality_is_reached() -> None:
     encoding = encode(2, min_psnr=19.0)
     assert encoding.psnr >= 19.0
     assert encoding.psnr == psnr(picture(), encoding.field.to_uint8())
+
+
+def test_a_request_for_passes_of_a_network_reaches_this_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode_few(*arguments: Any, **options: Any) -> sinrfmt.torch.Encoding:
+        return encode_passes(*arguments, **options | {"preset": PRESET})
+
+    monkeypatch.setattr(pictures, "encode_passes", encode_few)
+    options = PictureOptions(passes=2, max_bytes=500, device="cpu")
+    field = sinrfmt.torch.encode_picture(picture(), options).field
+    assert field.header.n_passes == 2 and len(field.header.network.active_widths) == 1
 
 
 def test_one_pass_is_a_file_without_growth() -> None:

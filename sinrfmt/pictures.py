@@ -32,7 +32,7 @@ class PictureOptions:
     Attributes:
         preset: how much work to do; None for ``balanced``, for grids ``pyramid``.
         max_bytes, max_bpp, min_psnr: size of the file, bits per pixel, PSNR in dB; at most one of the three.
-        passes: how many, or the bytes up to the end of each, None for as many as it takes; several of latents only.
+        passes: how many, or the bytes up to the end of each, None for as many as it takes.
         field: what holds the signal; ``auto`` goes by the preset.
         context: what predicts a pyramid's latents.
         weight_coding: ``scalar``, ``sparse`` or ``sinr-paper``.
@@ -69,14 +69,15 @@ class PictureOptions:
             and self.is_grid != (self.field is FieldKind.GRID)
         ):
             raise error("USAGE", f"--preset {self.preset} does not go with --field {self.field.value}")
-        if self.passes != 1 and not self.is_grid:
-            raise error("USAGE", "--passes goes with --field grid")
         if self.base is None and self.n_atoms is not None:
             raise error("USAGE", "--atoms goes with --base")
         if self.base is not None and (self.coding is not None or self.weight_coding not in SHIFT_CODINGS):
             raise error("USAGE", "--base goes with --coding scalar or sparse, and without --payload")
         if self.is_grid and (self.base is not None or self.coding is not None or self.weight_coding != "scalar"):
             raise error("USAGE", "grids go without --base, --coding and --payload")
+        is_plain = self.base is None and self.coding is None and self.weight_coding == "scalar"
+        if self.passes != 1 and not is_plain:
+            raise error("USAGE", "--passes goes without --base, --coding and --payload")
 
     @property
     def chosen_preset(self) -> str:

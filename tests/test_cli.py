@@ -178,7 +178,7 @@ USAGE_ERRORS = {
     "unknown option": ("decode", WAVE, "{tmp}/x.npy", "--colour"),
     "two targets": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--bytes", "500", "--psnr", "30"),
     "too few bytes": ("encode", "{tmp}/tiny.png", "-o", "{tmp}/x.sinr", "--bytes", "40", "--preset", "fast"),
-    "passes of a network": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--passes", "3"),
+    "passes and payload": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--passes", "3", "--payload", "zlib"),
     "more passes than levels": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid", "--passes", "9"),
     "a grid on a base": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid", "--base", WAVE),
     "no such coding": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--coding", "tcq"),

@@ -20,6 +20,7 @@ from sinrfmt.torch.modulations import EncodedSet, Modulation, encode_on_base, en
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.pictures import encode_picture
 from sinrfmt.torch.presets import Preset, preset_of, presets
+from sinrfmt.torch.progressive import encode_passes
 from sinrfmt.torch.signals import Signal, image_signal
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "encode",
     "encode_grid",
     "encode_on_base",
+    "encode_passes",
     "encode_picture",
     "encode_set",
     "export_field",

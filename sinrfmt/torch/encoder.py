@@ -153,7 +153,7 @@ class Job:
         return partial(self.on_progress, name) if self.on_progress else None
 
 
-def _options(job: Job, n_steps: int, rate_share: float = 1.0) -> FitOptions:
+def options_of(job: Job, n_steps: int, rate_share: float = 1.0) -> FitOptions:
     batch_size = BATCH_SIZES.get(job.device.type, GPU_BATCH_SIZE)
     return FitOptions(max(1, n_steps), job.preset.learning_rate * rate_share, batch_size)
 
@@ -169,12 +169,12 @@ def _train(job: Job, max_bytes: int, bits_of_rate: Callable[[float], float]) -> 
     networks = [_network_for(job, max_bytes, omega, bits_of_rate) for omega in preset.omegas]
     seeds = [(job.seed + i) % SEED_LIMIT for i in range(preset.n_seeds)]
     candidates = [(network, seed) for seed in seeds for network in networks]
-    screening = _options(job, round(preset.n_steps * preset.screening_share))
+    screening = options_of(job, round(preset.n_steps * preset.screening_share))
     best = screen_seeds(candidates, signal, screening, device=job.device, on_progress=job.stage("screen"))
     module, progress = best.module, job.stage("fit")
     screened = module.arrays()
     for share in RATE_SHARES:
-        options = _options(job, preset.n_steps, share)
+        options = options_of(job, preset.n_steps, share)
         if fit(module, signal, options, seed=best.seed, device=job.device, on_progress=progress) >= best.psnr:
             break
         module.load_arrays(screened)
@@ -209,7 +209,7 @@ def _all_zero(network: Network) -> tuple[Network, tuple[TensorCode, ...]]:
 
 def _encode_for_psnr(job: Job, weight_coding: WeightCoding, min_psnr: float) -> EncodedField:
     """Encode for a quality; with a larger network where it is missed, a smaller one where it is far exceeded."""
-    max_bytes = _probe_size(job, min_psnr, weight_coding.bits_of_rate)
+    max_bytes = probe_size(job, min_psnr, weight_coding.bits_of_rate)
     results: list[EncodedField] = []
     for _ in range(MAX_SIZES):
         module = _train(job, max_bytes, weight_coding.bits_of_rate)
@@ -224,11 +224,11 @@ def _encode_for_psnr(job: Job, weight_coding: WeightCoding, min_psnr: float) -> 
     return min(results, key=lambda encoded: encoded.n_bytes)
 
 
-def _probe_size(job: Job, min_psnr: float, bits_of_rate: Callable[[float], float]) -> int:
+def probe_size(job: Job, min_psnr: float, bits_of_rate: Callable[[float], float]) -> int:
     """Bytes that should give ``min_psnr``, from short trainings of one seed."""
     signal = job.signal
     size = DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8
-    options = _options(job, round(job.preset.n_steps * job.preset.screening_share))
+    options = options_of(job, round(job.preset.n_steps * job.preset.screening_share))
     # A file larger than the samples themselves is not worth looking for.
     max_size = max(MIN_BYTES, min(MAX_BYTES, signal.samples.size))
     for _ in range(MAX_PROBES):

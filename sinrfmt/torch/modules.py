@@ -15,6 +15,7 @@ from torch import Tensor as Values
 from torch import nn
 
 from sinrfmt.network import (
+    GROWTH_ORDINAL,
     FourierEncoding,
     InputEncoding,
     InputRecord,
@@ -247,8 +248,11 @@ def _build_input(encoding: InputEncoding | None, in_dims: int, seed: int) -> nn.
 
 
 def initial_bound(network: Network, tensor: Tensor) -> float:
-    """Bound B of the seeded initial values of a tensor: they are uniform in [-B, B)."""
-    index = tensor.ordinal // 2
+    """Bound B of the seeded initial values of a tensor: they are uniform in [-B, B).
+
+    Where the network grows, a block counts the inputs that its layer has after the pass in which it begins.
+    """
+    index = tensor.ordinal % GROWTH_ORDINAL // 2
     layer = network.layers[index]
     if tensor.is_bias:
         return 1.0 / math.sqrt(layer.n_in)
@@ -257,7 +261,8 @@ def initial_bound(network: Network, tensor: Tensor) -> float:
         return 1.0 / layer.n_in
     if layer.kind is RecordKind.GABOR:
         return WEIGHT_GAINS[layer.kind] / math.sqrt(layer.n_in)
-    return WEIGHT_GAINS[layer.kind] / (math.sqrt(layer.n_in) * layer.omega)
+    n_in = tensor.origin[1] + tensor.shape[1] if network.active_widths else layer.n_in
+    return WEIGHT_GAINS[layer.kind] / (math.sqrt(n_in) * layer.omega)
 
 
 def initial_arrays(network: Network, seed: int) -> dict[str, NDArray[np.float32]]:

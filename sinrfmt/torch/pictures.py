@@ -9,6 +9,7 @@ from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, encode
 from sinrfmt.torch.grid_files import encode_grid
 from sinrfmt.torch.modulations import DEFAULT_ATOMS, Modulation, encode_on_base
+from sinrfmt.torch.progressive import encode_passes
 
 
 def encode_picture(picture: Samples, options: PictureOptions, *, on_progress: StageProgress | None = None) -> Encoding:
@@ -31,4 +32,6 @@ def encode_picture(picture: Samples, options: PictureOptions, *, on_progress: St
     common |= {"seed": options.seed, "on_progress": on_progress}
     if options.is_grid:
         return encode_grid(picture, preset=preset, context=options.context, passes=options.passes, **common)
+    if options.passes != 1:
+        return encode_passes(picture, options.passes, preset=preset, **common)
     return encode(picture, preset=preset, weight_coding=options.weight_coding, coding=options.coding, **common)

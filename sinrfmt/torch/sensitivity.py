@@ -367,6 +367,60 @@ def _block(module: FieldModule, chunks: list[_Chunk], pieces: list[_Piece], diag
     return Block(indices, spread * scale / scale[:, None], conditional / scale**2)
 
 
+def gram_of(
+    module: FieldModule,
+    coords: NDArray[np.float32],
+    positions: NDArray[np.int64],
+    *,
+    n_rows: int,
+    seed: int,
+    device: torch.device,
+) -> Values:
+    """G of some weights: float64 (k, k).
+
+    Args:
+        module: the network, on ``device``.
+        coords: float32 (n, in_dims), all samples.
+        positions: int64 (k,), of the weights in the parameter vector.
+        n_rows: rows of the Jacobian to measure from, about.
+        seed: of the choice of samples.
+        device: where to compute.
+    """
+    network = module.network
+    chunks = _chunks(module, coords, EACH, n_rows, seed, device)
+    pieces = [_Piece(i, 0, layer.weight_shape[0]) for i, layer in enumerate(network.layers)]
+    columns = torch.tensor(positions, device=device)
+    products = torch.zeros(positions.size, positions.size, device=device)
+    for chunk in chunks:
+        for factors in _factors(module, chunk):
+            jacobian = _jacobian(network, factors, pieces, chunk.depth)[:, columns]
+            with _quick_products():
+                _add_upper_half(products, jacobian)
+    gram = products.double()
+    gram /= _n_outputs(chunks)
+    gram.triu_()
+    return gram + gram.triu(1).T
+
+
+def block_of(gram: Values, indices: NDArray[np.int64], tensors: NDArray[np.int64]) -> Block:
+    """The block of weights whose G is known, damped as everywhere.
+
+    Args:
+        gram: float64 (k, k).
+        indices: int64 (k,), positions in the parameter vector, ascending.
+        tensors: int64 (k,), a number for the tensor of each.
+    """
+    diagonal = _positive(gram.diagonal().cpu().numpy())
+    _, group = np.unique(tensors, return_inverse=True)
+    means = np.bincount(group, diagonal) / np.bincount(group)
+    scale = 1.0 / np.sqrt(diagonal)
+    factor = torch.from_numpy(scale).to(gram.device)
+    unit = gram * factor * factor[:, None]
+    unit.diagonal().add_(torch.from_numpy(DAMPING + IDLE_DAMPING * means[group] / diagonal).to(gram.device))
+    spread, conditional = feedback_factor(unit)
+    return Block(indices, spread * scale / scale[:, None], conditional / scale**2)
+
+
 @contextmanager
 def _quick_products() -> Iterator[None]:
     """Products of matrices that may be rounded to bfloat16, and take half the time even where they are not.

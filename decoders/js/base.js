@@ -2,8 +2,8 @@
 
 import { check } from "./errors.js";
 import { Sha256, bytesOf } from "./digests.js";
-import { stepCodes } from "./pass.js";
 import { FEATURE, KIND, TOOL } from "./registry.js";
+import { stepCodes } from "./weights.js";
 
 /** Gives the tensors of `head` the integers and steps of `base`, a decoded file; BASE_MISMATCH if it is not the one. */
 export function adoptBase(head, base) {
@@ -17,7 +17,7 @@ export function adoptBase(head, base) {
 function isBase(head, base) {
   const other = base.head;
   return (
-    !other.has(FEATURE.SHARED_BASE) &&
+    ![FEATURE.SHARED_BASE, FEATURE.PARTS, FEATURE.WIDTHS].some(other.has) &&
     ![head, other].some(hasLatents) &&
     stateDigest(other.network).every((byte, i) => byte === head.base_digest[i]) &&
     head.in_dims === other.in_dims &&
@@ -40,7 +40,7 @@ function stateDigest({ tensors }) {
 function describe(head) {
   return JSON.stringify([
     head.records.some(isSeeded) ? [head.rng_dictionary >> 4, head.key] : [],
-    head.network.steps.map(describeStep),
+    head.steps.map(describeStep),
   ]);
 }
 

@@ -6,13 +6,15 @@ import { chunks, mayHaveHash, newProgress } from "./container.js";
 import { SinrError, check } from "./errors.js";
 import { hex } from "./digests.js";
 import { readHead } from "./head.js";
-import { decodePass, newState, weightsDigest } from "./pass.js";
+import { decodePass, dropIncomplete, newState } from "./pass.js";
 import { CHUNK, FEATURE } from "./registry.js";
+import { weightsDigest } from "./weights.js";
 
 const HASH_ENTRY = 33;
 
 /**
- * Decodes a file (Uint8Array) to { head, passes, acc_crc, weights_sha256 }; throws SinrError.
+ * Decodes a file (Uint8Array) to { head, parts, passes, acc_crc, weights_sha256 }; throws SinrError. `parts` are the
+ * HEADs with the network of each part, which is `head` alone in a file without the feature PARTS.
  *
  * Options: `passes` and `partial` as in DEC-5; `inflate(bytes, most)`, which gives the content of a zlib stream
  * (zlib_web.js, zlib_node.js); `loadBase()`, which gives the bytes of the base, or null; `onHead(head)`, called when
@@ -23,6 +25,7 @@ export async function decode(bytes, options = {}) {
   const progress = newProgress();
   const hasHash = mayHaveHash(bytes); // the weights after each pass are digested only where they are compared
   const file = { state: null, acc_crc: [], digests: [], hashes: [] };
+  const crcs = []; // of the chunks of a pass that is not whole yet
   try {
     for (const chunk of chunks(bytes, progress)) {
       if (chunk.kind === CHUNK.HEAD) {
@@ -34,9 +37,12 @@ export async function decode(bytes, options = {}) {
         Object.assign(progress, { file_bytes: head.level.file_bytes, n_passes: head.n_passes });
       }
       if (chunk.kind === CHUNK.PASS) {
-        file.acc_crc.push(await decodePass(file.state, bytes, chunk, inflate));
-        progress.n_done++;
-        if (hasHash) file.digests.push(hex(weightsDigest(file.state.network)));
+        crcs.push(await decodePass(file.state, bytes, chunk, inflate));
+        if (file.state.n_done > progress.n_done) {
+          progress.n_done++;
+          file.acc_crc.push(...crcs.splice(0));
+          if (hasHash) file.digests.push(digestOf(file.state));
+        }
       }
       if (chunk.kind === CHUNK.HASH) file.hashes = file.hashes.concat(readHashes(bytes, chunk));
       if (progress.n_done === passes) break;
@@ -44,16 +50,20 @@ export async function decode(bytes, options = {}) {
   } catch (error) {
     const isCut = error instanceof SinrError && error.name === "TRUNCATED" && partial && progress.n_done > 0;
     if (!isCut) throw error;
+    dropIncomplete(file.state);
   }
   checkHashes(file);
-  const { head } = file.state;
+  const { head, parts } = file.state;
   return {
     head,
+    parts,
     passes: progress.n_done,
     acc_crc: file.acc_crc.map((crc) => crc.toString(16).padStart(8, "0")),
-    weights_sha256: file.digests.at(-1) ?? hex(weightsDigest(head.network)),
+    weights_sha256: file.digests.at(-1) ?? digestOf(file.state),
   };
 }
+
+const digestOf = ({ networks, n_done }) => hex(weightsDigest(networks, n_done));
 
 /** The base, decoded; null if it does not decode, for whatever reason. */
 async function decodeBase(head, bytes, inflate) {

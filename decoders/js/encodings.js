@@ -2,8 +2,8 @@
 // Float64Array, one row of n for each value.
 
 import { fourierMatrix } from "./generator.js";
-import { weightsOf } from "./pass.js";
 import { COORDS } from "./registry.js";
+import { weightsOf } from "./weights.js";
 
 const PRIMES = [1, 2654435761, 805459861, 3674653429];
 
@@ -74,21 +74,30 @@ export const placeOf = (vertex, sizes) => vertex.reduce((place, i, axis) => plac
 
 // --- FOURIER and FOURIER_SEEDED ----------------------------------------------------------------------
 
+/** The powers of the base that the frequencies of a FOURIER are, by repeated multiplication. */
+export function frequencyPowers({ octaves, base }) {
+  const powers = [1];
+  while (powers.length < octaves) powers.push(powers.at(-1) * base);
+  return powers;
+}
+
 /** FOURIER outputs of rows of coordinates, put at `out`. */
-export function fourier({ flags, octaves, base }, coordinates, n_axes, n, out) {
+export function fourier(record, coordinates, n_axes, n, out) {
+  const { flags } = record;
   const size = n_axes * n;
   let at = 0;
   if (flags & 1) {
     out.set(coordinates.subarray(0, size));
     at = size;
   }
-  for (let j = 0; j < octaves; j++, at += 2 * size) {
-    const frequency = Math.fround(flags & 2 ? base ** j * Math.PI : base ** j);
+  for (const power of frequencyPowers(record)) {
+    const frequency = Math.fround(flags & 2 ? power * Math.PI : power);
     for (let i = 0; i < size; i++) {
       const argument = Math.fround(coordinates[i] * frequency);
       out[at + i] = Math.sin(argument);
       out[at + size + i] = Math.cos(argument);
     }
+    at += 2 * size;
   }
 }
 

@@ -1,34 +1,33 @@
-// Values of the field (clause 16): evaluation in binary64, results rounded to binary32.
+// Values of the field (clause 16): grids, points and samples; of a file with parts, their weighted sums (clause 13.1).
 
-import {
-  axisCoordinates, eachVertex, fourier, latticePosition, makeFourierSeeded, makeGrid, placeOf,
-} from "./encodings.js";
+import { axisCoordinates } from "./encodings.js";
 import { check } from "./errors.js";
-import { weightsOf } from "./pass.js";
-import { filterLattice, pyramidFeatures } from "./pyramid.js";
-import { KIND, VALUES } from "./registry.js";
+import { evaluate } from "./evaluate.js";
+import { fillFromGrid, placesOf, product } from "./grids.js";
+import { partsAlong } from "./parts.js";
+import { FEATURE, VALUES } from "./registry.js";
 
-const BLOCK = 256; // samples evaluated at a time
-const BLOCK_VALUES = 2 ** 20; // fewer where a layer has many values
 const MOST_VALUES = 2 ** 29; // LIM-3: of the output
-
-const product = (sizes) => sizes.reduce((all, n) => all * n, 1);
 
 /**
  * The field on a grid of `sizes` (the native one without): { shape, values }, values as Float32Array in C order.
  */
-export function evaluateGrid({ head }, sizes = head.grid) {
+export function evaluateGrid(file, sizes = file.head.grid) {
+  const { head } = file;
   const n = product(sizes);
   const values = outputFor(head, n);
-  const axes = sizes.map((_, axis) => axisCoordinates(head, sizes, axis));
-  const fill = (first, count, coordinates) => fillFromGrid(axes, first, count, coordinates);
   const isNative = sizes.every((size, axis) => size === head.grid[axis]);
-  evaluate(head, n, fill, isNative, values);
+  if (head.has(FEATURE.PARTS)) addPartsOfGrid(file, sizes, isNative, values);
+  else {
+    const axes = sizes.map((_, axis) => axisCoordinates(head, sizes, axis));
+    evaluate(head, file.passes, { n, fill: fillFromGrid(axes), isNative }, interleaver(head, values));
+  }
   return { shape: [...sizes, head.out_channels], values };
 }
 
 /** The field at n points, `points` being (n, in_dims) as Float32Array. */
-export function evaluatePoints({ head }, points) {
+export function evaluatePoints(file, points) {
+  const { head } = file;
   const { in_dims } = head;
   const n = points.length / in_dims;
   const values = outputFor(head, n);
@@ -37,7 +36,8 @@ export function evaluatePoints({ head }, points) {
       for (let axis = 0; axis < in_dims; axis++) coordinates[axis * count + i] = points[(first + i) * in_dims + axis];
     }
   };
-  evaluate(head, n, fill, false, values);
+  if (head.has(FEATURE.PARTS)) addPartsOfPoints(file, points, values);
+  else evaluate(head, file.passes, { n, fill, isNative: false }, interleaver(head, values));
   return { shape: [n, head.out_channels], values };
 }
 
@@ -58,233 +58,98 @@ function outputFor({ out_channels }, n) {
   return new Float32Array(n * out_channels);
 }
 
-/** Rows of coordinates of the samples first … first + count - 1 of a grid. */
-function fillFromGrid(axes, first, count, coordinates) {
-  for (let i = 0; i < count; i++) {
-    let rest = first + i;
-    for (let axis = axes.length - 1; axis >= 0; axis--) {
-      const n = axes[axis].length;
-      coordinates[axis * count + i] = axes[axis][rest % n];
-      rest = Math.floor(rest / n);
+/** What puts rows of values as samples, the values of a sample together. */
+const interleaver = ({ out_channels }, values) => (rows, first, n) => {
+  for (let channel = 0; channel < out_channels; channel++) {
+    for (let i = 0; i < n; i++) values[(first + i) * out_channels + channel] = rows[channel * n + i];
+  }
+};
+
+// --- parts (clause 13.1) ---------------------------------------------------------------------------
+
+/** What adds rows of values times weights to samples; `placeOf` and `weightOf` are asked for each sample of the rows. */
+const adder = ({ out_channels }, values, placeOf, weightOf) => (rows, first, n) => {
+  for (let i = 0; i < n; i++) {
+    const at = placeOf(first + i) * out_channels;
+    const weight = weightOf(first + i);
+    for (let channel = 0; channel < out_channels; channel++) values[at + channel] += weight * rows[channel * n + i];
+  }
+};
+
+/** The coordinate in a part of a position on an axis of the whole grid. */
+const coordinateIn = ({ first, grid }, axis, p) => (2 * (p - first[axis]) + 1) / grid[axis] - 1;
+
+function addPartsOfGrid({ head, parts, passes }, sizes, isNative, values) {
+  const axes = sizes.map((n, axis) => shareAxis(head, n, axis));
+  parts.forEach((part, number) => {
+    const along = placesOf(number, head.split).map((k, axis) => axes[axis][k]);
+    const counts = along.map(({ positions }) => positions.length);
+    const coordinates = along.map(({ positions }, axis) => {
+      return Float32Array.from(positions, (p) => coordinateIn(part, axis, p));
+    });
+    const fold = (name, start, step) => (i) => {
+      let result = start;
+      const index = placesOf(i, counts);
+      for (let axis = 0; axis < along.length; axis++) result = step(result, along[axis][name][index[axis]], axis);
+      return result;
+    };
+    const placeOf = fold("indices", 0, (place, i, axis) => place * sizes[axis] + i);
+    const weightOf = fold("weights", 1, (weight, one) => weight * one);
+    const samples = { n: product(counts), fill: fillFromGrid(coordinates), isNative };
+    evaluate(part, passes, samples, adder(head, values, placeOf, weightOf));
+  });
+}
+
+/** For each part along an axis of n samples: the samples where it has a weight, their positions and weights. */
+function shareAxis(head, n, axis) {
+  const shares = partsAlong(head, axis);
+  const parts = Array.from({ length: head.split[axis] }, () => ({ indices: [], positions: [], weights: [] }));
+  for (let i = 0; i < n; i++) {
+    const p = (((2 * i + 1) * head.grid[axis]) / n - 1) / 2;
+    for (const [k, weight] of shares(p)) {
+      parts[k].indices.push(i);
+      parts[k].positions.push(p);
+      parts[k].weights.push(weight);
     }
   }
+  return parts;
 }
 
-/** Evaluates n samples, whose coordinates `fill` gives, into `values`; isNative: they are the native lattice. */
-function evaluate(head, n, fill, isNative, values) {
-  const { steps } = head.network;
-  const pointwise = steps.filter(({ op }) => op !== "lattice").map((step) => prepare(head, step));
-  const widest = Math.max(head.in_dims, ...steps.map(({ inputs, outputs }) => Math.max(inputs, outputs)));
-  const size = Math.max(1, Math.min(BLOCK, Math.floor(BLOCK_VALUES / widest)));
-  const lattice = head.records[0].kind === KIND.PYRAMID ? pyramidFeatures(head, head.records[0]) : null;
-  const filters = steps.filter(({ op }) => op === "lattice");
-  if (filters.length === 0) {
-    const features = lattice && (isNative ? nativeRows(lattice) : interpolatedRows(head, lattice));
-    const use = (rows, first, count) => interleave(rows, count, first, head.out_channels, values);
-    evaluateBlocks(head, n, size, fill, pointwise, features, use);
-    return;
-  }
-  const planes = filteredPlanes(head, size, pointwise, lattice, filters);
-  const rowsOf = isNative ? nativeRows(planes) : interpolatedRows(head, planes);
-  eachBlock(n, size, (first, count) => {
-    const coordinates = new Float64Array(head.in_dims * count);
-    fill(first, count, coordinates);
-    interleave(rowsOf(first, coordinates, count), count, first, head.out_channels, values);
-  });
-}
-
-/** The planes of the field's values on the native lattice, for networks with lattice filters. */
-function filteredPlanes(head, size, pointwise, lattice, filters) {
-  const n = product(head.grid);
-  const axes = head.grid.map((_, axis) => axisCoordinates(head, head.grid, axis));
-  const fill = (first, count, coordinates) => fillFromGrid(axes, first, count, coordinates);
-  let planes = null;
-  evaluateBlocks(head, n, size, fill, pointwise, nativeRows(lattice), (rows, first, count) => {
-    planes ??= Array.from({ length: rows.length / count }, () => new Float32Array(n));
-    planes.forEach((plane, i) => plane.set(rows.subarray(i * count, (i + 1) * count), first));
-  });
-  const n_filtered = filters[0].inputs;
-  let filtered = planes.slice(0, n_filtered);
-  for (const step of filters) filtered = filterLattice(step, filtered, head);
-  return [...filtered, ...planes.slice(n_filtered)];
-}
-
-function eachBlock(n, size, use) {
-  for (let first = 0; first < n; first += size) use(first, Math.min(size, n - first));
-}
-
-/** Calls `use(rows, first, count)` with the values of each block: the last layer's, then those of OUTPUT records. */
-function evaluateBlocks(head, n, size, fill, pointwise, features, use) {
-  eachBlock(n, size, (first, count) => {
-    const x = new Float64Array(head.in_dims * count);
-    fill(first, count, x);
-    const block = { x, n: count, current: x, outputs: [], features: features && features(first, x, count) };
-    for (const step of pointwise) step(block);
-    const rows = [block.current, ...block.outputs];
-    const all = new Float64Array(rows.reduce((sum, { length }) => sum + length, 0));
-    rows.reduce((at, row) => (all.set(row, at), at + row.length), 0);
-    use(all, first, count);
-  });
-}
-
-const nativeRows = (planes) => (first, _, n) => {
-  const rows = new Float64Array(planes.length * n);
-  planes.forEach((plane, i) => rows.set(plane.subarray(first, first + n), i * n));
-  return rows;
-};
-
-/** Rows of the planes at coordinates, by multilinear interpolation on the native lattice. */
-function interpolatedRows(head, planes) {
-  const positionOn = head.grid.map((_, axis) => latticePosition(head, axis));
-  return (_, coordinates, n) => {
-    const rows = new Float64Array(planes.length * n);
-    for (let i = 0; i < n; i++) {
-      const positions = positionOn.map((position, axis) => position(coordinates[axis * n + i]));
-      eachVertex(positions, head.grid, (vertex, weight) => {
-        const place = placeOf(vertex, head.grid);
-        for (let k = 0; k < planes.length; k++) rows[k * n + i] += weight * planes[k][place];
-      });
+function addPartsOfPoints({ head, parts, passes }, points, values) {
+  const { in_dims } = head;
+  const taken = parts.map(() => ({ places: [], weights: [] }));
+  const positions = Float64Array.from(points, (x, i) => positionOf(head, x, i % in_dims));
+  const shares = head.split.map((_, axis) => partsAlong(head, axis));
+  for (let place = 0; place * in_dims < points.length; place++) {
+    for (const [number, weight] of sharesAt(head, shares, positions.subarray(place * in_dims))) {
+      taken[number].places.push(place);
+      taken[number].weights.push(weight);
     }
-    return rows;
-  };
-}
-
-/** Rows of values as samples, the values of a sample together. */
-function interleave(rows, n, first, channels, values) {
-  for (let channel = 0; channel < channels; channel++) {
-    for (let i = 0; i < n; i++) values[(first + i) * channels + channel] = rows[channel * n + i];
   }
-}
-
-// --- steps (clause 16.3) ---------------------------------------------------------------------------
-
-const prepare = (head, step) => PREPARE[step.op](head, step);
-
-const PREPARE = {
-  encode(head, { record, outputs }) {
-    const make = {
-      [KIND.FOURIER]: () => (x, n, out) => fourier(record, x, head.in_dims, n, out),
-      [KIND.FOURIER_SEEDED]: () => makeFourierSeeded(head, record),
-      [KIND.GRID]: () => makeGrid(head, record),
-    }[record.kind];
-    if (!make) return (block) => (block.current = block.features); // PYRAMID
-    const encode = make();
-    return (block) => {
-      block.current = new Float64Array(outputs * block.n);
-      encode(block.x, block.n, block.current);
-    };
-  },
-
-  input(_, { record, inputs, outputs }) {
-    return (block) => {
-      const { x, n, current } = block;
-      const axes = x.subarray(record.first * n, (record.first + record.count) * n);
-      block.current = new Float64Array(outputs * n);
-      if (inputs) block.current.set(current);
-      const appended = block.current.subarray(inputs * n);
-      if (record.encoding) fourier(record, axes, record.count, n, appended);
-      else appended.set(axes);
-    };
-  },
-
-  layer(_, step) {
-    const apply = makeLayer(step);
-    return (block) => (block.current = apply(block.current, block.n));
-  },
-
-  output(_, step) {
-    const apply = makeLayer(step);
-    return (block) => block.outputs.push(apply(block.current, block.n));
-  },
-
-  filter(_, step) {
-    const linear = makeLinear(step);
-    const { omega } = step.record;
-    return (block) => {
-      const t = linear(block.x, block.n);
-      block.current = block.current.map((value, i) => value * Math.sin(omega * t[i]));
-    };
-  },
-};
-
-const ACTIVATIONS = {
-  [KIND.SINE]: (t, omega) => Math.sin(omega * t),
-  [KIND.RELU]: (t) => (t > 0 ? t : 0 * t),
-  [KIND.GAUSSIAN]: (t, omega) => Math.exp(-((omega * t) ** 2)),
-  [KIND.TANH]: (t) => Math.tanh(t),
-  [KIND.SIGMOID]: (t) => 1 / (1 + Math.exp(-t)),
-  [KIND.ELU]: (t) => (t > 0 ? t : Math.exp(t) - 1),
-  [KIND.FINER]: (t, omega) => Math.sin(omega * ((Math.abs(t) + 1) * t)),
-};
-
-function makeLayer(step) {
-  const linear = makeLinear(step);
-  const { omega, scale } = step.record;
-  if (step.kind === KIND.GABOR) return (x, n) => gabor(linear(x, n), step.isComplex, omega, scale);
-  const act = ACTIVATIONS[step.kind];
-  if (!act) return linear;
-  return (x, n) => {
-    const t = linear(x, n);
-    for (let i = 0; i < t.length; i++) t[i] = act(t[i], omega);
-    return t;
-  };
-}
-
-/** Real parts of all, then imaginary parts of all. */
-function gabor(t, isComplex, omega, scale) {
-  const m = isComplex ? t.length / 2 : t.length;
-  const out = new Float64Array(2 * m);
-  for (let i = 0; i < m; i++) {
-    const re = t[i];
-    const im = isComplex ? t[m + i] : 0;
-    const magnitude = Math.exp(-omega * im - scale * scale * (re * re + im * im));
-    out[i] = magnitude * Math.cos(omega * re);
-    out[m + i] = magnitude * Math.sin(omega * re);
-  }
-  return out;
-}
-
-/** W x + b of a block; of a complex layer the real parts, then the imaginary ones. */
-function makeLinear({ weight, bias, isComplex }) {
-  const W = isComplex ? realMatrix(weight) : weightsOf(weight);
-  const { rows } = weight;
-  const columns = isComplex ? 2 * weight.columns : weight.columns;
-  const b = bias ? weightsOf(bias) : new Float32Array(rows);
-  return (x, n) => {
-    const out = new Float64Array(rows * n);
-    for (let o = 0; o < rows; o++) {
-      const row = out.subarray(o * n, (o + 1) * n).fill(b[o]);
-      let j = 0;
-      for (; j + 4 <= columns; j += 4) {
-        const at = o * columns + j;
-        const [w0, w1, w2, w3] = [W[at], W[at + 1], W[at + 2], W[at + 3]];
-        const x0 = j * n;
-        for (let i = 0, k = x0; i < n; i++, k++) {
-          row[i] += w0 * x[k] + w1 * x[k + n] + w2 * x[k + 2 * n] + w3 * x[k + 3 * n];
+  parts.forEach((part, number) => {
+    const { places, weights } = taken[number];
+    const fill = (first, count, coordinates) => {
+      for (let i = 0; i < count; i++) {
+        for (let axis = 0; axis < in_dims; axis++) {
+          const p = positions[places[first + i] * in_dims + axis];
+          coordinates[axis * count + i] = Math.fround(coordinateIn(part, axis, p));
         }
       }
-      for (; j < columns; j++) {
-        const w = W[o * columns + j];
-        for (let i = 0; i < n; i++) row[i] += w * x[j * n + i];
-      }
-    }
-    return out;
-  };
+    };
+    const add = adder(head, values, (i) => places[i], (i) => weights[i]);
+    evaluate(part, passes, { n: places.length, fill, isNative: false }, add);
+  });
 }
 
-/** The matrix of a complex layer, W' over W'', as the real one that maps (z', z'') to (t', t''). */
-function realMatrix(weight) {
-  const W = weightsOf(weight);
-  const m = weight.rows / 2;
-  const n = weight.columns;
-  const all = new Float32Array(4 * m * n);
-  for (let o = 0; o < m; o++) {
-    const re = W.subarray(o * n, (o + 1) * n);
-    const im = W.subarray((m + o) * n, (m + o + 1) * n);
-    all.set(re, o * 2 * n);
-    all.set(im.map((w) => -w), o * 2 * n + n);
-    all.set(im, (m + o) * 2 * n);
-    all.set(re, (m + o) * 2 * n + n);
-  }
-  return all;
+const positionOf = ({ grid }, x, axis) => (Number.isNaN(x) ? 0 : ((x + 1) * grid[axis] - 1) / 2);
+
+/** The parts that have a weight at positions, one an axis, as [number, weight]. */
+function sharesAt(head, shares, positions) {
+  return shares.reduce(
+    (all, share, axis) => {
+      const along = share(positions[axis]);
+      return all.flatMap(([number, w]) => along.map(([k, weight]) => [number * head.split[axis] + k, w * weight]));
+    },
+    [[0, 1]],
+  );
 }

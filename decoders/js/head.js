@@ -1,16 +1,19 @@
-// HEAD: its fields and the rules of clause 6. Fields have the names of the text; `at` holds their offsets.
+// HEAD: its fields (clause 6). Fields have the names of the text; `at` holds their offsets. The rules: rules.js.
 
-import { check } from "./errors.js";
 import { Fields } from "./fields.js";
-import { listNetwork } from "./network.js";
+import { listNetwork, listSteps } from "./network.js";
 import {
-  CONTEXT, COORDS, DICTIONARY, FEATURE, HAS_OMEGA, KIND, KINDS, KNOWN_FEATURES, LEVELS, MODALITIES, PROFILE, QUALITY,
-  RNG, TOOL, VALUES, isEncoding, isLattice, isLayer,
+  CONTEXT, COORDS, DICTIONARY, FEATURE, HAS_OMEGA, KIND, KINDS, KNOWN_FEATURES, LEVELS, MODALITIES, PROFILE, RNG, TOOL,
+  VALUES, isLattice, isLayer,
 } from "./registry.js";
+import { checkRules } from "./rules.js";
 
 const isIn = (ids, id) => Object.values(ids).includes(id);
 
-/** Reads and checks the payload of HEAD; gives its fields, with `level`, `has(feature)` and `network`. */
+/**
+ * Reads and checks the payload of HEAD; gives its fields, with `level`, `has(feature)`, `steps` and, where there are no
+ * parts, `network`.
+ */
 export function readHead(bytes, start, end) {
   const f = new Fields(bytes, start, end);
   const head = readFixed(f);
@@ -19,14 +22,17 @@ export function readHead(bytes, start, end) {
   f.read(head, "n_records", "u8");
   f.require(head.n_records >= 1, "BAD_RECORD");
   head.records = Array.from({ length: head.n_records }, (_, i) => readRecord(f, i === head.n_records - 1));
+  if (head.has(FEATURE.PARTS)) readParts(f, head);
+  if (head.has(FEATURE.WIDTHS)) readWidths(f, head);
   if (head.has(FEATURE.SHARED_BASE)) {
     head.base_digest = f.bytes(16);
     head.at.base_digest = f.at;
   }
   head.blocks = readBlocks(f, head.features_optional);
   f.finish();
-  head.network = listNetwork(head);
-  for (const rule of RULES) rule(head);
+  Object.assign(head, listSteps(head));
+  checkRules(head);
+  if (!head.has(FEATURE.PARTS)) head.network = listNetwork(head);
   return head;
 }
 
@@ -59,22 +65,49 @@ function readFixed(f) {
 
 function readGridAndSeed(f, head) {
   const isWide = head.has(FEATURE.WIDE);
-  const axes = (name, type) => {
-    head[name] = Array.from({ length: head.in_dims }, (_, i) => {
-      const value = f[type]();
-      if (i === 0) head.at[name] = f.at;
-      return value;
-    });
-  };
-  axes("grid", isWide ? "u32" : "u16");
+  readAxes(f, head, "grid", isWide ? "u32" : "u16");
   if (head.coords === COORDS.BOX) {
-    axes("low", "f32");
-    axes("high", "f32");
+    readAxes(f, head, "low", "f32");
+    readAxes(f, head, "high", "f32");
   }
   if (!head.has(FEATURE.SEEDED)) return;
   f.read(head, "rng_dictionary", "u8");
   f.require(isIn(RNG, head.rng_dictionary >> 4) && isIn(DICTIONARY, head.rng_dictionary & 15), "UNKNOWN_ID");
   head.key = [f.u32(), isWide ? f.u32() : 0]; // RNG-1
+}
+
+/** A field that stands for each axis; its offset is that of the first entry. */
+function readAxes(f, head, name, type) {
+  head[name] = Array.from({ length: head.in_dims }, (_, i) => {
+    const value = f[type]();
+    if (i === 0) head.at[name] = f.at;
+    return value;
+  });
+}
+
+/** Clause 13.1. */
+function readParts(f, head) {
+  readAxes(f, head, "split", "u16");
+  readAxes(f, head, "overlap", "u16");
+  f.read(head, "shared", "u8");
+  f.require((head.shared & 0xfe) === 0, "RESERVED_NOT_ZERO");
+  head.n_parts = head.split.reduce((product, n) => product * n, 1);
+}
+
+/** Clause 13.2: the entries of a record go to the record, with its width for the last pass, and so do their offsets. */
+function readWidths(f, head) {
+  const growing = head.records.slice(0, -1).filter(({ kind }) => isLayer(kind));
+  for (const record of growing) {
+    record.active_width = [];
+    record.at.active_width = [];
+  }
+  for (let pass = 0; pass < head.n_passes - 1; pass++) {
+    for (const record of growing) {
+      record.active_width.push(f.u16());
+      record.at.active_width.push(f.at);
+    }
+  }
+  for (const record of growing) record.active_width.push(record.width);
 }
 
 function readBlocks(f, features_optional) {
@@ -232,168 +265,4 @@ function readPyramid(f, record) {
   record.context_id = context & 3;
   record.context_hidden = (context >> 2) & 3;
   record.context_width = 4 * ((context >> 4) + 1);
-}
-
-// --- rules that span fields, in their order (clause 5.5) -------------------------------------------
-
-const RULES = [
-  checkGrid, checkBox, checkEncodingFirst, checkTools, checkRepeats, checkInputs, checkOutputs, checkGridAxes,
-  checkPyramid, checkLattice, checkLimits, checkFeaturesSet, checkFeaturesUsed, checkQuality, checkFrequencies,
-  checkGridFeature, checkBaseTools,
-];
-
-const hasTools = (record) => record.tool_flags !== undefined;
-const isLatents = (record) => record.kind === KIND.GRID || record.kind === KIND.PYRAMID;
-
-/** HED-2 and HED-3. */
-function checkGrid(head) {
-  const n_zero = head.grid.filter((n) => n === 0).length;
-  check(n_zero === 0 || n_zero === head.in_dims, "BAD_DIMENSIONS", head.at.grid);
-  head.has_grid = n_zero === 0;
-  const n_samples = head.grid.reduce((product, n) => product * n, 1);
-  check(n_samples <= head.level.grid_samples, "LIMIT_GRID", head.at.grid);
-}
-
-/** HED-4. */
-function checkBox(head) {
-  if (head.coords !== COORDS.BOX) return;
-  const isBox = head.low.every((low, i) => Number.isFinite(low) && Number.isFinite(head.high[i]) && low < head.high[i]);
-  check(isBox, "BAD_FLOAT", head.at.low);
-}
-
-/** HED-5. */
-function checkEncodingFirst(head) {
-  head.records.forEach((record, i) => check(i === 0 || !isEncoding(record.kind), "BAD_RECORD", record.at.kind));
-}
-
-/** HED-6. */
-function checkTools(head) {
-  for (const { tool, tool_flags, at } of head.records.filter(hasTools)) {
-    const allowed = tool === TOOL.RAW ? 0x60 : 0x38;
-    check(tool !== TOOL.LATENT && (tool_flags & 0x78 & ~allowed) === 0, "BAD_RECORD", at.tool_flags);
-  }
-}
-
-/** HED-7. */
-function checkRepeats(head) {
-  const same = (a, b) => ["kind", "tool_flags", "width", "omega", "scale"].every((name) => a[name] === b[name]);
-  for (let i = 1; i < head.n_records - 1; i++) {
-    const [before, record] = head.records.slice(i - 1, i + 1);
-    check(!isLayer(record.kind) || !same(before, record), "BAD_RECORD", record.at.kind);
-  }
-}
-
-/** HED-13. */
-function checkInputs(head) {
-  head.records.forEach((record, i) => {
-    if (record.kind !== KIND.INPUT) return;
-    check(record.first + record.count <= head.in_dims, "BAD_RECORD", record.at.first);
-    check(i > 0 || record.count < head.in_dims, "BAD_RECORD", record.at.kind);
-  });
-}
-
-/** HED-14. */
-function checkOutputs(head) {
-  let total = 0;
-  for (const record of head.records.filter(({ kind }) => kind === KIND.OUTPUT)) {
-    total += record.width;
-    check(total < head.out_channels, "BAD_RECORD", record.at.width);
-  }
-}
-
-/** GRD-1. */
-function checkGridAxes(head) {
-  const [record] = head.records;
-  check(record.kind !== KIND.GRID || record.n_axes <= head.in_dims, "BAD_RECORD", record.at.n_axes);
-}
-
-/** GRD-2. */
-function checkPyramid(head) {
-  const [record] = head.records;
-  if (record.kind !== KIND.PYRAMID) return;
-  check(head.has_grid && head.in_dims <= 4, "BAD_RECORD", record.at.kind);
-  check(record.axes >> head.in_dims === 0, "BAD_RECORD", record.at.axes);
-  const lastTwo = head.in_dims >= 2 && record.axes === 3 << (head.in_dims - 2);
-  check(record.context_id === CONTEXT.FACTORISED || lastTwo, "BAD_RECORD", record.at.context);
-}
-
-/** GRD-3. */
-function checkLattice(head) {
-  head.records.forEach((record, i) => {
-    if (!isLattice(record.kind)) return;
-    const [step] = head.network.steps.filter((one) => one.record === record);
-    check(head.records[0].kind === KIND.PYRAMID, "BAD_RECORD", record.at.kind);
-    check(head.records.slice(i).every(({ kind }) => isLattice(kind)), "BAD_RECORD", record.at.kind);
-    check(step.inputs === step.outputs, "BAD_RECORD", record.at.kind);
-  });
-}
-
-/** HED-8. */
-function checkLimits(head) {
-  const { level, network, at } = head;
-  check(network.n_layers <= level.layers, "LIMIT_LAYERS", at.n_records);
-  check(network.width <= level.width, "LIMIT_WIDTH", at.n_records);
-  check(network.n_parameters <= level.parameters, "LIMIT_PARAMETERS", at.n_records);
-}
-
-/** HED-9. */
-function checkFeaturesSet(head) {
-  const isSeeded = head.has(FEATURE.SEEDED);
-  const isSparse = head.has(FEATURE.SPARSE);
-  for (const record of head.records) {
-    check(record.kind !== KIND.FOURIER_SEEDED || isSeeded, "FEATURE_MISMATCH", record.at.kind);
-    const isFine =
-      (record.tool !== TOOL.TRELLIS || head.has(FEATURE.TRELLIS)) &&
-      (record.tool !== TOOL.SPARSE || (isSparse && isSeeded)) &&
-      (!(record.tool_flags & 8) || isSeeded);
-    check(isFine, "FEATURE_MISMATCH", record.at.tool_flags);
-  }
-  const law = isSeeded ? head.rng_dictionary & 15 : DICTIONARY.RADEMACHER;
-  check(law === DICTIONARY.RADEMACHER || isSparse, "FEATURE_MISMATCH", head.at.rng_dictionary);
-}
-
-/** HED-10. */
-function checkFeaturesUsed(head) {
-  const isWide = head.grid.some((n) => n >= 2 ** 16) || (head.key && head.key[1] > 0);
-  const uses = {
-    TRELLIS: head.records.some(({ tool }) => tool === TOOL.TRELLIS),
-    SPARSE: head.records.some(({ tool }) => tool === TOOL.SPARSE),
-    SEEDED: head.records.some(
-      ({ kind, tool, tool_flags }) => tool_flags & 8 || tool === TOOL.SPARSE || kind === KIND.FOURIER_SEEDED,
-    ),
-    WIDE: isWide,
-  };
-  for (const [name, isUsed] of Object.entries(uses)) {
-    check(isUsed || !head.has(FEATURE[name]), "FEATURE_MISMATCH", head.at.features_required);
-  }
-}
-
-/** HED-11. */
-function checkQuality(head) {
-  for (const { feature, length, at } of head.blocks) {
-    check(feature !== QUALITY || length === 2 * head.n_passes, "BAD_OPTIONAL_BLOCK", at);
-  }
-}
-
-/** HED-12. */
-function checkFrequencies(head) {
-  for (const { base, octaves, at } of head.records.filter((record) => record.octaves)) {
-    check(base ** (octaves - 1) < 2 ** 64, "BAD_FLOAT", at.base);
-  }
-}
-
-/** GRD-4. */
-function checkGridFeature(head) {
-  for (const record of head.records.filter(isLatents)) {
-    check(head.has(FEATURE.GRID), "FEATURE_MISMATCH", record.at.kind);
-  }
-  check(head.records.some(isLatents) || !head.has(FEATURE.GRID), "FEATURE_MISMATCH", head.at.features_required);
-}
-
-/** HED-15. */
-function checkBaseTools(head) {
-  if (!head.has(FEATURE.SHARED_BASE)) return;
-  for (const { tool_flags, at } of head.records.filter(hasTools)) {
-    check((tool_flags & 0x18) === 0, "BAD_RECORD", at.tool_flags);
-  }
 }

@@ -27,6 +27,13 @@ const half = (view, at, isLittle) => {
   return pattern & 0x8000 ? -magnitude : magnitude;
 };
 
+/** An integer of 64 bits so that its rounding to binary32 is the only one: bits that are lost leave a trace. */
+function rounded(n) {
+  const number = Number(n);
+  if (Number.isSafeInteger(number)) return number;
+  return Number((n >> 11n) | (n & 0x7ffn ? 1n : 0n)) * 2 ** 11;
+}
+
 const READERS = {
   f2: half,
   f4: (view, at, isLittle) => view.getFloat32(at, isLittle),
@@ -34,11 +41,11 @@ const READERS = {
   i1: (view, at) => view.getInt8(at),
   i2: (view, at, isLittle) => view.getInt16(at, isLittle),
   i4: (view, at, isLittle) => view.getInt32(at, isLittle),
-  i8: (view, at, isLittle) => Number(view.getBigInt64(at, isLittle)),
+  i8: (view, at, isLittle) => rounded(view.getBigInt64(at, isLittle)),
   u1: (view, at) => view.getUint8(at),
   u2: (view, at, isLittle) => view.getUint16(at, isLittle),
   u4: (view, at, isLittle) => view.getUint32(at, isLittle),
-  u8: (view, at, isLittle) => Number(view.getBigUint64(at, isLittle)),
+  u8: (view, at, isLittle) => rounded(view.getBigUint64(at, isLittle)),
 };
 
 /** Reads a .npy file of two dimensions and real numbers: { shape, values } as Float32Array; else USAGE. */

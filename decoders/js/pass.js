@@ -2,12 +2,14 @@
 
 import { SinrError, check } from "./errors.js";
 import { decodeContextLevel } from "./context.js";
-import { Sha256, bytesOf, crc32 } from "./digests.js";
+import { bytesOf, crc32 } from "./digests.js";
 import { Fields } from "./fields.js";
 import { priorOf } from "./generator.js";
 import { openPackedBody } from "./packed.js";
 import { RansBody } from "./rans.js";
-import { CODING, FEATURE, FORM, PROFILE, TOOL } from "./registry.js";
+import { listNetwork, listSharedNetwork } from "./network.js";
+import { lattices } from "./parts.js";
+import { CODING, FEATURE, FORM, PROFILE, SHARED_PART } from "./registry.js";
 import { expand, isWithinSum, readSparse } from "./sparse.js";
 import { readTable } from "./table.js";
 
@@ -15,18 +17,27 @@ const MOST_ACC = 2 ** 31;
 const MOST_CONTEXT_ACC = 2 ** 11;
 const MOST_STEP = 1023;
 
-/** What passes build on: the HEAD, its tensors as they are, and counts. */
-export const newState = (head) => ({
-  head, network: head.network, hasBase: head.has(FEATURE.SHARED_BASE), isLater: head.has(FEATURE.SHARED_BASE),
-  n_symbols: 0, n_done: 0,
-});
+/**
+ * What passes build on: the HEAD, the networks of its chunks (one a pass, or one for each part), and how far they are:
+ * `n_done` passes and `n_chunks` chunks of the next one. Networks of parts are listed when their first chunk comes.
+ */
+export function newState(head) {
+  const state = { head, hasBase: head.has(FEATURE.SHARED_BASE), n_symbols: 0, n_done: 0, n_chunks: 0, undo: [] };
+  if (!head.has(FEATURE.PARTS)) return { ...state, networks: [head.network], parts: [head] };
+  const shared = listSharedNetwork(head);
+  return { ...state, networks: shared ? [shared] : [], parts: [], shared, lattices: lattices(head) };
+}
 
-/** Decodes the PASS chunk with its payload at start … end into the tensors of `state`; gives acc_crc. */
+const isWhole = ({ n_chunks, head: { n_parts = 1 }, shared }) => n_chunks === n_parts + (shared ? 1 : 0);
+
+/** Decodes the PASS chunk with its payload at start … end into the tensors of its network; gives acc_crc. */
 export async function decodePass(state, bytes, { start, end }, inflate) {
   const header = readSubHeader(state, bytes, start, end, inflate);
   const { coding, log2_lanes } = header;
-  const table = readTable(state, { bytes, start: header.next, end }, coding, log2_lanes);
-  const pass = { state, coding, body: null, start: table.end };
+  const network = networkOf(state);
+  remember(state, network);
+  const table = readTable(state, network, { bytes, start: header.next, end }, coding, log2_lanes);
+  const pass = { state, network, coding, body: null, start: table.end };
   pass.body =
     coding === CODING.RANS
       ? new RansBody(bytes, table.end, end, log2_lanes)
@@ -39,9 +50,40 @@ export async function decodePass(state, bytes, { start, end }, inflate) {
     crc = crc32(bytesOf(entry.tensor.acc), crc);
   }
   check(crc === header.acc_crc, "ACC_CRC_MISMATCH", header.at.acc_crc);
-  state.isLater = true;
-  state.n_done++;
+  advance(state);
   return crc;
+}
+
+function advance(state) {
+  state.n_chunks++;
+  if (!isWhole(state)) return;
+  Object.assign(state, { n_done: state.n_done + 1, n_chunks: 0, undo: [] });
+}
+
+/** The network of the next chunk. */
+function networkOf(state) {
+  const { networks, n_chunks, head, shared, parts } = state;
+  if (n_chunks < networks.length) return networks[n_chunks];
+  const { sizes, first } = state.lattices.next().value;
+  const network = listNetwork(head, sizes, shared && shared.own);
+  networks.push(network);
+  parts.push({ ...head, grid: sizes, first, network });
+  return network;
+}
+
+/** Keeps what the tensors of a part are, for a file that ends before the other parts of the pass come. */
+function remember({ head, undo }, { own }) {
+  if (!head.has(FEATURE.PARTS)) return;
+  for (const tensor of own) {
+    const { acc, step, row_steps, is_coded } = tensor;
+    undo.push({ tensor, before: { acc, step, row_steps, is_coded } });
+  }
+}
+
+/** Undoes the chunks of a pass that is not whole (clause 17). */
+export function dropIncomplete(state) {
+  for (const { tensor, before } of state.undo.reverse()) Object.assign(tensor, before);
+  Object.assign(state, { n_chunks: 0, undo: [] });
 }
 
 /** Clause 7.1. */
@@ -54,14 +96,24 @@ function readSubHeader(state, bytes, start, end, inflate) {
   f.require(coding <= CODING.ZSTANDARD, "UNKNOWN_ID");
   f.read(header, "pass", "u8");
   f.read(header, "acc_crc", "u32");
+  if (state.head.has(FEATURE.PARTS)) f.read(header, "part", "u16");
   const isMain = coding === CODING.BROTLI || coding === CODING.ZSTANDARD;
   check(!isMain || state.head.profile === PROFILE.MAIN, "PROFILE_FORBIDS", header.at.flags);
   check(!isMain && (coding !== CODING.ZLIB || inflate), "CODEC_MISSING", header.at.flags);
   const isLanes = log2_lanes === 0 || (coding === CODING.RANS && log2_lanes >= 6 && log2_lanes <= 12);
   check(isLanes, "BAD_LANES", header.at.flags);
-  check(header.flags & 8, "PASS_ORDER", header.at.flags);
-  check(header.pass === state.n_done, "PASS_ORDER", header.at.pass);
+  checkPlace(state, header);
   return { ...header, coding, log2_lanes, next: f.next };
+}
+
+/** PAS-3, PAS-4 and PAS-6. */
+function checkPlace({ head, n_done, n_chunks, shared }, { flags, pass, part, at }) {
+  const isLast = part === undefined || part === head.n_parts - 1;
+  check(((flags & 8) !== 0) === isLast, "PASS_ORDER", at.flags);
+  check(pass === n_done, "PASS_ORDER", at.pass);
+  if (part === undefined) return;
+  const next = shared && n_chunks === 0 ? SHARED_PART : n_chunks - (shared ? 1 : 0);
+  check(part === next, "PASS_ORDER", at.part);
 }
 
 // --- values of the body, entry by entry (clause 7.4) -----------------------------------------------
@@ -96,9 +148,9 @@ const READERS = {
     tensor.step = 800 - 8 * context_step;
   },
 
-  latents({ state, body }, { tensor, values, forms }) {
+  latents({ state, network, body }, { tensor, values, forms }) {
     if (values) tensor.acc = body.list(values, tensor.size);
-    else readLatents(state, body, tensor, forms);
+    else readLatents(state, network, body, tensor, forms);
   },
 };
 
@@ -115,7 +167,7 @@ const LATENT_LISTS = {
 };
 
 /** The latents of a level, one list for each dimension. */
-function readLatents({ network, head }, body, tensor, forms) {
+function readLatents({ head }, network, body, tensor, forms) {
   const { rows, columns, size } = tensor;
   tensor.acc = new Int32Array(size);
   forms.forEach((one, d) => {
@@ -183,51 +235,12 @@ function applyValues({ start, state }, { tensor, r, prior, shift }) {
   const { size } = tensor;
   const factor = shift === undefined ? 0 : 2 ** shift;
   const priorAt = prior ? priorOf(state.head.key, tensor, prior) : () => 0;
-  if (!tensor.acc) tensor.acc = new Int32Array(size);
-  const { acc } = tensor;
+  const before = tensor.acc;
+  const acc = new Int32Array(size); // never in place: a pass that is not whole is undone
   for (let i = 0; i < size; i++) {
-    const value = (factor ? acc[i] * factor : priorAt(i)) + (r ? r[i] : 0);
+    const value = (factor ? before[i] * factor : priorAt(i)) + (r ? r[i] : 0);
     if (!(Math.abs(value) < MOST_ACC)) throw new SinrError("ACC_OVERFLOW", start);
     acc[i] = value;
   }
+  tensor.acc = acc;
 }
-
-// --- weights (clause 9.1) --------------------------------------------------------------------------
-
-const MANTISSAS = [8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775];
-const stepOf = (s) => MANTISSAS[s & 7] * 2 ** ((s >> 3) - 123);
-
-function halfToNumber(pattern) {
-  const exponent = (pattern >> 10) & 31;
-  const fraction = pattern & 1023;
-  const magnitude = exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24;
-  return pattern & 0x8000 ? -magnitude : magnitude;
-}
-
-/** The weights of a tensor as Float32Array, in C order; zeros if no pass has coded it. */
-export function weightsOf({ tool, acc, size, columns, step, row_steps, is_half }) {
-  if (!acc) return new Float32Array(size);
-  if (tool === TOOL.RAW && !is_half) return new Float32Array(acc.buffer, acc.byteOffset, size);
-  const weights = new Float32Array(size);
-  if (tool === TOOL.RAW) {
-    for (let i = 0; i < size; i++) weights[i] = halfToNumber(acc[i]);
-    return weights;
-  }
-  const one = stepOf(step);
-  for (let i = 0; i < size; i++) {
-    const factor = row_steps ? stepOf(step + row_steps[Math.floor(i / columns)]) : one;
-    weights[i] = Math.fround(acc[i]) * factor; // exact in binary64, rounded once when it is stored
-  }
-  return weights;
-}
-
-/** weights_sha256, as 32 bytes. */
-export function weightsDigest(network) {
-  const sha = new Sha256();
-  for (const tensor of network.tensors) sha.update(bytesOf(weightsOf(tensor)));
-  return sha.digest();
-}
-
-/** The step codes of a tensor as clause 9.8 lists them. */
-export const stepCodes = ({ tool, step, row_steps }) =>
-  tool === TOOL.RAW ? [] : row_steps ? Array.from(row_steps, (d) => step + d) : [step];

@@ -1,8 +1,8 @@
 // Pyramids of latents and filters over the lattice (clause 16.6). A plane holds one number a lattice point, in C order.
 
 import { halvedAxes } from "./network.js";
-import { weightsOf } from "./pass.js";
 import { KIND } from "./registry.js";
+import { layerWeights, weightsOf } from "./weights.js";
 
 const OFFSETS = [0, 1, -1, 2, -2, 3, -3, 4];
 const LINEAR = [3 / 4, 1 / 4, 0];
@@ -55,9 +55,8 @@ function upSample(plane, shape, after, axis, a) {
 }
 
 /** The planes after a CONV or CONV_RELU step. */
-export function filterLattice(step, planes, { grid, records: [record] }) {
-  const weights = weightsOf(step.weight);
-  const bias = step.bias ? weightsOf(step.bias) : new Float32Array(step.outputs);
+export function filterLattice(step, planes, { grid, records: [record], network }) {
+  const { W: weights, b: bias } = layerWeights(network.tensors, step);
   const taps = neighbours(grid, halvedAxes(record));
   return planes.map((plane, o) => {
     const sum = Float64Array.from(plane, (x) => x + bias[o]);

@@ -1,11 +1,13 @@
 // Ids and limits of registry.toml that a decoder needs.
 
-// Those that this decoder has; the reserved ones are refused.
+// Those that this decoder has; the reserved one is refused.
 export const FEATURE = {
-  WIDE: 1 << 0, SEEDED: 1 << 1, TRELLIS: 1 << 2, SPARSE: 1 << 3, GRID: 1 << 4, SHARED_BASE: 1 << 7,
+  WIDE: 1 << 0, SEEDED: 1 << 1, TRELLIS: 1 << 2, SPARSE: 1 << 3, GRID: 1 << 4, PARTS: 1 << 5, WIDTHS: 1 << 6,
+  SHARED_BASE: 1 << 7,
 };
 export const KNOWN_FEATURES = Object.values(FEATURE).reduce((all, bit) => all | bit, 0);
 export const QUALITY = 0;
+export const SHARED_PART = 65535; // `part` of the shared tensors
 
 export const CHUNK = { HEAD: 1, PASS: 2, INDX: 3, META: 4, HASH: 5 };
 export const MODALITIES = 8; // 1 to 8
@@ -30,13 +32,13 @@ export const isLattice = (kind) => kind === KIND.CONV || kind === KIND.CONV_RELU
 export const isLayer = (kind) => kind <= KIND.CONV_RELU; // of the groups layer and lattice_filter
 export const isEncoding = (kind) => kind >= KIND.FOURIER && kind <= KIND.PYRAMID;
 
-const level = (file_bytes, layers, parameters, width, grid_samples, symbols) => ({
-  file_bytes, layers, parameters, width, grid_samples, symbols,
+const level = (file_bytes, layers, parameters, width, grid_samples, symbols, parts) => ({
+  file_bytes, layers, parameters, width, grid_samples, symbols, parts,
 });
 export const LEVELS = {
-  1: level(2 ** 16, 8, 2 ** 14, 4096, 2 ** 22, 2 ** 22),
-  2: level(2 ** 19, 16, 2 ** 17, 8192, 2 ** 26, 2 ** 24),
-  3: level(2 ** 22, 32, 2 ** 20, 16384, 2 ** 30, 2 ** 26),
-  4: level(2 ** 26, 64, 2 ** 24, 32768, 2 ** 34, 2 ** 28),
-  5: level(2 ** 31, 256, 2 ** 28, 65535, 2 ** 38, 2 ** 30),
+  1: level(2 ** 16, 8, 2 ** 14, 4096, 2 ** 22, 2 ** 22, 64),
+  2: level(2 ** 19, 16, 2 ** 17, 8192, 2 ** 26, 2 ** 24, 512),
+  3: level(2 ** 22, 32, 2 ** 20, 16384, 2 ** 30, 2 ** 26, 4096),
+  4: level(2 ** 26, 64, 2 ** 24, 32768, 2 ** 34, 2 ** 28, 16384),
+  5: level(2 ** 31, 256, 2 ** 28, 65535, 2 ** 38, 2 ** 30, 65534),
 };

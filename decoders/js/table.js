@@ -14,11 +14,11 @@ const AGAIN = 3; // of the field vectors
  * An entry has its tensor and `type`; a later pass also `shift`, the bits that the integers gain. What a list is coded
  * with is parameters of a model, or null, for coding 1, and a width in bits for the others.
  */
-export function readTable(state, chunk, coding, log2_lanes) {
-  const table = new Table(state, new Bits(chunk.bytes, chunk.start, chunk.end), coding, log2_lanes);
-  const entries = state.network.tensors.map((tensor) => table.entry(tensor)).filter(Boolean);
+export function readTable(state, network, chunk, coding, log2_lanes) {
+  const table = new Table(state, network, new Bits(chunk.bytes, chunk.start, chunk.end), coding, log2_lanes);
+  const entries = network.own.map((tensor) => table.entry(tensor)).filter(Boolean);
   const end = table.bits.finish();
-  state.n_symbols += state.network.n_parameters + table.n_symbols;
+  state.n_symbols += network.n_parameters + table.n_symbols;
   check(state.n_symbols <= state.head.level.symbols, "LIMIT_SYMBOLS", chunk.start);
   return { entries, n_bits: table.n_bits, end };
 }
@@ -30,8 +30,9 @@ class Table {
   #latents = null; // the form of latents given last
   #sparse = null; // the sparse code given last
 
-  constructor(state, bits, coding, log2_lanes) {
+  constructor(state, network, bits, coding, log2_lanes) {
     this.state = state;
+    this.network = network;
     this.bits = bits;
     this.isRans = coding === CODING.RANS;
     this.hasLanes = log2_lanes > 0;
@@ -39,12 +40,15 @@ class Table {
 
   /** The entry of a tensor, or null if the pass does not code it. */
   entry(tensor) {
-    const { role, tool } = tensor;
+    const { role, tool, begins } = tensor;
+    const { hasBase, n_done: pass } = this.state;
+    const isLater = hasBase || pass > begins;
+    if (pass < begins) return null;
     if (role === "latents") return this.#latentEntry(tensor);
-    if (role === "context") return this.state.isLater ? null : this.#contextEntry(tensor);
-    if (tool === TOOL.RAW) return this.state.isLater ? null : this.#rawEntry(tensor);
-    const isSparse = tool === TOOL.SPARSE && (role === "weight" || this.state.hasBase);
-    const entry = this.state.isLater ? this.#refinement(tensor, isSparse) : this.#beginning(tensor);
+    if (role === "context") return isLater ? null : this.#contextEntry(tensor);
+    if (tool === TOOL.RAW) return isLater ? null : this.#rawEntry(tensor);
+    const isSparse = tool === TOOL.SPARSE && (role === "weight" || hasBase);
+    const entry = isLater ? this.#refinement(tensor, isSparse) : this.#beginning(tensor);
     if (!entry) return null;
     return isSparse
       ? { type: "sparse", ...entry, sparse: this.#sparseCode(tensor) }
@@ -155,8 +159,8 @@ class Table {
 
   #latentEntry(tensor) {
     if (tensor.is_coded || !this.bits.read(1)) return null;
-    const before = this.state.network.tensors[this.state.network.tensors.indexOf(tensor) - 1];
-    this.bits.require(tensor.level === 0 || before.is_coded, "BAD_TABLE");
+    const { own } = this.network;
+    this.bits.require(tensor.level === 0 || own[own.indexOf(tensor) - 1].is_coded, "BAD_TABLE");
     tensor.is_coded = true;
     if (!this.isRans) return { type: "latents", tensor, values: this.#width(tensor.size) };
     return { type: "latents", tensor, forms: Array.from({ length: tensor.columns }, () => this.#latentForm()) };

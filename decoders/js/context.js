@@ -4,6 +4,9 @@ import { Model } from "./models.js";
 import { CONTEXT } from "./registry.js";
 
 const MOST = 63; // of an input, in magnitude
+const MARGIN = 4; // how far neighbours are outside of a plane at most
+const N_COARSE = 11; // inputs from the levels below
+const LINEAR_ROWS = 4; // two of context.linear, and two of zeros
 const NEAR = [ // context id 1: first column of context.near and neighbours, by kind
   [0, []],
   [0, [[-1, -1], [-1, 1], [1, -1], [1, 1]]],
@@ -29,23 +32,30 @@ export function decodeContextLevel(body, network, record, levels, level) {
   const [H, W] = tensor.shape.slice(-2);
   const n_planes = tensor.size / (H * W);
   const { acc } = tensor;
+  const views = Array.from({ length: n_planes }, (_, plane) =>
+    [0, 1, 2, 3].map((below) => new Plane(levels[level - below], plane, H, W, below)),
+  );
   for (const run of record.context_id === CONTEXT.INTERLACED ? interlaced(H, W) : wavefronts(H, W)) {
     const places = [];
     const signs = [];
-    for (let plane = 0; plane < n_planes; plane++) {
-      const views = [0, 1, 2, 3].map((below) => new Plane(levels[level - below], plane));
+    views.forEach((planes, plane) => {
+      const first = plane * H * W;
+      net.start(run, planes);
       for (const site of run.sites) {
-        const { model, centre } = net.at(run, views, Math.floor(site / W), site % W);
+        const y = Math.floor(site / W);
+        const model = net.modelAt(y, site - y * W);
         const u = model.lowest + body.symbol(model);
-        const place = plane * H * W + site;
-        acc[place] = centre + u;
+        acc[first + site] = net.centre + u;
         if (u !== model.lowest && u !== model.highest) continue;
-        places.push(place);
+        places.push(first + site);
         signs.push(u === model.lowest ? -1 : 1);
       }
-    }
+    });
     body.coder.endRun();
     body.enlarge(acc, places, (_, i) => signs[i]);
+    views.forEach(([own], plane) => {
+      for (const site of run.sites) own.set(site, acc[plane * H * W + site]);
+    });
   }
 }
 
@@ -67,125 +77,220 @@ function* interlaced(H, W) {
 }
 
 function* wavefronts(H, W) {
+  const buffer = new Int32Array(H);
   for (let t = 0; t < W + 3 * (H - 1); t++) {
-    const sites = [];
-    for (let y = Math.max(0, Math.ceil((t - W + 1) / 3)); y < H && t - 3 * y >= 0; y++) sites.push(y * W + t - 3 * y);
-    yield { phase: 0, stride: 1, column: 0, near: CAUSAL, sites };
+    let n = 0;
+    for (let y = Math.max(0, Math.ceil((t - W + 1) / 3)); y < H && t - 3 * y >= 0; y++) buffer[n++] = y * W + t - 3 * y;
+    yield { phase: 0, stride: 1, column: 0, near: CAUSAL, sites: buffer.subarray(0, n) };
   }
 }
 
-/** A plane of the latents of a level; all zeros where there is no level. */
+/**
+ * A plane of the latents of a level as the context network sees them: clipped, and with zeros around it so that no
+ * neighbour needs a check. All zeros where there is no level.
+ */
 class Plane {
-  constructor(tensor, plane) {
-    [this.H, this.W] = tensor ? tensor.shape.slice(-2) : [0, 0];
-    this.acc = tensor?.acc;
-    this.start = plane * this.H * this.W;
+  constructor(tensor, plane, H, W, below) {
+    const [rows, columns] = [H, W].map((n) => Math.ceil(n / 2 ** below));
+    this.columns = columns;
+    this.stride = columns + 2 * MARGIN;
+    this.origin = MARGIN * this.stride + MARGIN;
+    this.values = new Int8Array((rows + 2 * MARGIN) * this.stride);
+    if (!tensor?.acc || below === 0) return;
+    for (let place = 0; place < rows * columns; place++) this.set(place, tensor.acc[plane * rows * columns + place]);
   }
 
-  at(y, x) {
-    if (y < 0 || y >= this.H || x < 0 || x >= this.W) return 0;
-    const value = this.acc[this.start + y * this.W + x];
-    return value < -MOST ? -MOST : value > MOST ? MOST : value;
+  set(place, value) {
+    const y = Math.floor(place / this.columns);
+    const at = this.origin + y * this.stride + place - y * this.columns;
+    this.values[at] = value < -MOST ? -MOST : value > MOST ? MOST : value;
   }
 }
 
 // --- the context network ---------------------------------------------------------------------------
 
-const clip = (value, least, most) => Math.min(Math.max(value, least), most);
+const clip = (value, least, most) => (value < least ? least : value > most ? most : value);
+const scaled = (total, { q }) => (total << 8) >> q;
 
-/** The context network for the sites of one level; all arithmetic is on int32. */
+/**
+ * The context network for the sites of one level; all arithmetic is on int32. Most inputs are zero, so matrices are kept
+ * by columns and only those of inputs that are not zero are added. The two rows of context.linear go with the first layer.
+ */
 class ContextNetwork {
-  #inputs = new Int32Array(11 + 12); // the coarse ones, then the near ones
+  centre = 0; // of the site asked for last
+  #run = null;
+  #planes = null;
+  #offsets = null; // of the near neighbours in the plane
+  #inputs = new Int32Array(N_COARSE + CAUSAL.length); // the coarse ones, then the near ones
+  #zero = new Map(); // { model, centre } by phase of sites whose inputs are all zero
 
-  constructor(network, { context_id, context_hidden, context_width, n_levels }, level) {
+  constructor(network, { context_id, context_hidden, context_width: w, n_levels }, level) {
     const named = new Map(network.tensors.filter(({ role }) => role === "context").map((t) => [t.name, t]));
     const get = (name) => named.get(name);
-    [this.coarse, this.near, this.phase] = ["coarse", "near", "phase"].map(get);
-    [this.output, this.linear, this.offset] = ["output", "linear", "offset"].map(get);
-    const pair = (_, i) => [get(`hidden.${i}.weight`), get(`hidden.${i}.bias`)];
-    this.hidden = Array.from({ length: context_hidden }, pair);
-    this.width = context_width;
+    const linear = get("linear");
+    this.width = w;
     this.level = level;
+    this.tensors = { coarse: get("coarse"), near: get("near"), phase: get("phase"), linear, output: get("output") };
+    this.coarse = byColumns(this.tensors.coarse, N_COARSE, linear, 0);
+    this.near = byColumns(this.tensors.near, this.tensors.near.columns, linear, N_COARSE);
+    this.hidden = Array.from({ length: context_hidden }, (_, i) => {
+      const [weight, bias] = [get(`hidden.${i}.weight`), get(`hidden.${i}.bias`)];
+      return { columns: byColumns(weight, w), q: weight.q, bias: bias.acc.map((b) => scaled(b, bias)) };
+    });
+    this.offset = get("offset");
     this.phaseOffset = context_id === CONTEXT.INTERLACED ? n_levels : null; // row of the first offset of a phase
-    this.h = new Int32Array(context_width);
-    this.next = new Int32Array(context_width);
+    this.fromCoarse = new Int32Array(w + LINEAR_ROWS);
+    this.fromNear = new Int32Array(w + LINEAR_ROWS);
+    this.h = new Int32Array(w);
+    this.next = new Int32Array(w);
   }
 
-  /** { model, centre } of the latent at y, x; `views` are planes of its level and of the three below. */
-  at(run, views, y, x) {
-    this.#gather(run, views, y, x);
-    const n_near = run.near.length;
-    this.#first(run, n_near);
-    for (const [weight, bias] of this.hidden) this.#layer(weight, bias);
-    const mean = (clip(this.#out(0, run, n_near), -16384, 16383) + 8) >> 4;
-    const scale = clip(((this.#out(1, run, n_near) + 16) >> 5) + 32, 0, 63);
-    const centre = (mean + 8) >> 4;
-    return { model: contextModel(scale, mean - 16 * centre), centre };
+  /** Makes ready for the sites of a run in one plane; `planes` are those of the level and of the three below. */
+  start(run, planes) {
+    this.#run = run;
+    this.#planes = planes;
+    this.#offsets = run.near.map(([y, x]) => run.stride * (y * planes[0].stride + x));
   }
 
-  #gather({ near, stride }, [own, parent, second, third], y, x) {
+  /** The model of the latent at y, x; its centre is `centre` then. */
+  modelAt(y, x) {
+    const { phase } = this.#run;
+    if (this.#gather(y, x)) return this.#evaluate(phase);
+    if (!this.#zero.has(phase)) this.#zero.set(phase, { model: this.#evaluate(phase), centre: this.centre });
+    const { model, centre } = this.#zero.get(phase);
+    this.centre = centre;
+    return model;
+  }
+
+  /** Adds up what comes of the inputs; whether one is not zero. */
+  #gather(y, x) {
+    const [own, parent, second, third] = this.#planes;
     const inputs = this.#inputs;
-    const sy = 2 * (y & 1) - 1;
-    const sx = 2 * (x & 1) - 1;
-    for (let i = 0; i < 9; i++) {
-      inputs[i] = parent.at((y >> 1) + sy * (Math.floor(i / 3) - 1), (x >> 1) + sx * ((i % 3) - 1));
+    const sy = (y & 1 ? 1 : -1) * parent.stride;
+    const sx = x & 1 ? 1 : -1;
+    const middle = parent.origin + (y >> 1) * parent.stride + (x >> 1);
+    const { values } = parent;
+    for (let j = 0, at = middle - sy; j < 9; j += 3, at += sy) {
+      inputs[j] = values[at - sx];
+      inputs[j + 1] = values[at];
+      inputs[j + 2] = values[at + sx];
     }
-    inputs[9] = second.at(y >> 2, x >> 2);
-    inputs[10] = third.at(y >> 3, x >> 3);
-    for (let i = 0; i < near.length; i++) inputs[11 + i] = own.at(y + stride * near[i][0], x + stride * near[i][1]);
+    inputs[9] = second.values[second.origin + (y >> 2) * second.stride + (x >> 2)];
+    inputs[10] = third.values[third.origin + (y >> 3) * third.stride + (x >> 3)];
+    const here = own.origin + y * own.stride + x;
+    const offsets = this.#offsets;
+    for (let i = 0; i < offsets.length; i++) inputs[N_COARSE + i] = own.values[here + offsets[i]];
+    const isCoarse = addColumns(this.fromCoarse, this.coarse, 0, inputs, 0, N_COARSE);
+    const isNear = addColumns(this.fromNear, this.near, this.#run.column, inputs, N_COARSE, offsets.length);
+    return isCoarse || isNear;
   }
 
-  #first({ phase, column }, n_near) {
-    const { coarse, near } = this;
-    for (let i = 0; i < this.width; i++) {
-      const a = scaled(dot(coarse, i, 0, this.#inputs, 0, 11), coarse);
-      const b = scaled(dot(near, i, column, this.#inputs, 11, n_near), near);
-      const c = scaled(this.phase.acc[phase * this.width + i], this.phase);
-      this.h[i] = clip(a + b + c, 0, 16383);
+  #evaluate(phase) {
+    this.#first(phase);
+    for (const layer of this.hidden) this.#layer(layer);
+    const mean = (clip(this.#out(0, phase), -16384, 16383) + 8) >> 4;
+    const scale = clip(((this.#out(1, phase) + 16) >> 5) + 32, 0, 63);
+    this.centre = (mean + 8) >> 4;
+    return contextModel(scale, mean - 16 * this.centre);
+  }
+
+  #first(index) {
+    const { h, width, fromCoarse, fromNear, tensors } = this;
+    const { coarse, near, phase } = tensors;
+    for (let i = 0; i < width; i++) {
+      const c = scaled(phase.acc[index * width + i], phase);
+      h[i] = clip(scaled(fromCoarse[i], coarse) + scaled(fromNear[i], near) + c, 0, 16383);
     }
   }
 
-  #layer(weight, bias) {
-    for (let i = 0; i < this.width; i++) {
-      const r = dot(weight, i, 0, this.h, 0, this.width) >> weight.q;
-      this.next[i] = clip(this.h[i] + r + scaled(bias.acc[i], bias), 0, 16383);
-    }
-    [this.h, this.next] = [this.next, this.h];
+  #layer({ columns, q, bias }) {
+    const { h, next, width } = this;
+    addColumns(next, columns, 0, h, 0, width);
+    for (let i = 0; i < width; i++) next[i] = clip(h[i] + (next[i] >> q) + bias[i], 0, 16383);
+    [this.h, this.next] = [next, h];
   }
 
-  #out(k, { phase, column }, n_near) {
-    const { output, linear, offset } = this;
-    const direct = dot(linear, k, 0, this.#inputs, 0, 11) + dot(linear, k, 11 + column, this.#inputs, 11, n_near);
-    let a = dot(output, k, 0, this.h, 0, this.width) >> output.q;
-    a += scaled(direct, linear) + scaled(offset.acc[2 * this.level + k], offset);
+  #out(k, phase) {
+    const { h, width, offset, tensors } = this;
+    const { output, linear } = tensors;
+    let a = 0;
+    for (let j = 0; j < width; j++) a += Math.imul(output.acc[k * width + j], h[j]);
+    a >>= output.q;
+    a += scaled(this.fromCoarse[width + k] + this.fromNear[width + k], linear) + scaled(offset.acc[2 * this.level + k], offset);
     if (this.phaseOffset === null) return a;
     return a + scaled(offset.acc[2 * (this.phaseOffset + Math.floor((phase + 2) / 3)) + k], offset);
   }
 }
 
-/** The sum of acc[row][column + j] * values[from + j], j = 0 … n - 1. */
-function dot({ acc, columns }, row, column, values, from, n) {
-  let sum = 0;
-  for (let j = 0, at = row * columns + column; j < n; j++) sum = (sum + Math.imul(acc[at + j], values[from + j])) | 0;
-  return sum;
+/** n columns of a tensor, one after the other, each with the entries of context.linear from column `from` on below. */
+function byColumns({ acc, rows, columns }, n, linear = null, from = 0) {
+  const height = linear ? rows + LINEAR_ROWS : rows;
+  const matrix = new Int32Array(n * height);
+  for (let j = 0; j < n; j++) {
+    for (let row = 0; row < rows; row++) matrix[j * height + row] = acc[row * columns + j];
+    if (!linear) continue;
+    for (let k = 0; k < 2; k++) matrix[j * height + rows + k] = linear.acc[k * linear.columns + from + j];
+  }
+  return matrix;
 }
 
-const scaled = (total, { q }) => (256 * total) >> q;
+const MOST_COLUMNS = 32;
+const terms = new Int32Array(MOST_COLUMNS); // values that are not zero
+const starts = new Int32Array(MOST_COLUMNS); // of their columns
+
+/**
+ * Makes sums the columns from `first` on times n values from `from` on; whether one of the values is not zero. Values that
+ * are zero are left out, as they are many; four rows at a time stay in registers.
+ */
+function addColumns(sums, matrix, first, values, from, n) {
+  const { length } = sums;
+  let count = 0;
+  for (let j = 0; j < n; j++) {
+    const value = values[from + j];
+    if (value === 0) continue;
+    terms[count] = value;
+    starts[count++] = (first + j) * length;
+  }
+  for (let i = 0; i < length; i += 4) {
+    let s0 = 0;
+    let s1 = 0;
+    let s2 = 0;
+    let s3 = 0;
+    for (let k = 0; k < count; k++) {
+      const at = starts[k] + i;
+      const value = terms[k];
+      s0 = (s0 + Math.imul(matrix[at], value)) | 0;
+      s1 = (s1 + Math.imul(matrix[at + 1], value)) | 0;
+      s2 = (s2 + Math.imul(matrix[at + 2], value)) | 0;
+      s3 = (s3 + Math.imul(matrix[at + 3], value)) | 0;
+    }
+    sums[i] = s0;
+    sums[i + 1] = s1;
+    sums[i + 2] = s2;
+    sums[i + 3] = s3;
+  }
+  return count > 0;
+}
 
 // --- models ----------------------------------------------------------------------------------------
 
-const cache = new Map();
+const cache = new Array(64 * 16).fill(null);
+const powers = new Array(64).fill(null); // of DECAY, by scale
 
 /** The model of a latent by scale (0 to 63) and fraction (-8 to 7). */
 function contextModel(scale, fraction) {
   const id = 16 * scale + fraction + 8;
-  if (!cache.has(id)) cache.set(id, makeContextModel(scale, fraction));
-  return cache.get(id);
+  return (cache[id] ??= makeContextModel(scale, fraction));
+}
+
+function decayPowers(decay) {
+  const t = Int32Array.of(2 ** 28, ...new Array(16 * 127).fill(0));
+  for (let i = 1; i < t.length; i++) t[i] = Math.floor((t[i - 1] * decay) / 2 ** 24);
+  return t;
 }
 
 function makeContextModel(scale, fraction) {
-  const t = [2 ** 28];
-  for (let i = 0; i < 16 * 127; i++) t.push(Math.floor((t[i] * DECAY[scale]) / 2 ** 24));
+  const t = (powers[scale] ??= decayPowers(DECAY[scale]));
   const tails = [1, -1].map((s) => {
     const at = (i) => t[16 * i - 8 + s * fraction];
     const tail = [];

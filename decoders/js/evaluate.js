@@ -2,7 +2,7 @@
 
 import { axisCoordinates, eachVertex, latticePosition, placeOf } from "./encodings.js";
 import { fillFromGrid, product } from "./grids.js";
-import { prepare } from "./layers.js";
+import { makeRoom, prepare } from "./layers.js";
 import { filterLattice, pyramidFeatures } from "./pyramid.js";
 import { KIND } from "./registry.js";
 
@@ -68,18 +68,28 @@ function evaluateBlocks(head, n, size, fill, pointwise, features, use) {
     fill(first, count, x);
     const block = { x, n: count, current: x, outputs: [], features: features && features(first, x, count) };
     for (const step of pointwise) step(block);
-    const rows = [block.current, ...block.outputs];
-    const all = new Float64Array(rows.reduce((sum, { length }) => sum + length, 0));
-    rows.reduce((at, row) => (all.set(row, at), at + row.length), 0);
-    use(all, first, count);
+    use(joined([block.current, ...block.outputs]), first, count);
   });
 }
 
-const nativeRows = (planes) => (first, _, n) => {
-  const rows = new Float64Array(planes.length * n);
-  planes.forEach((plane, i) => rows.set(plane.subarray(first, first + n), i * n));
-  return rows;
-};
+function joined(rows) {
+  if (rows.length === 1) return rows[0];
+  const all = new Float64Array(rows.reduce((sum, { length }) => sum + length, 0));
+  rows.reduce((at, row) => (all.set(row, at), at + row.length), 0);
+  return all;
+}
+
+/** Rows of the planes at samples of the native lattice. */
+function nativeRows(planes) {
+  const roomFor = makeRoom(planes.length);
+  return (first, _, n) => {
+    const rows = roomFor(n);
+    planes.forEach((plane, i) => {
+      for (let k = 0; k < n; k++) rows[i * n + k] = plane[first + k];
+    });
+    return rows;
+  };
+}
 
 /** Rows of the planes at coordinates, by multilinear interpolation on the native lattice. */
 function interpolatedRows(head, planes) {

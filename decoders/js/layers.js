@@ -16,8 +16,9 @@ const PREPARE = {
     }[record.kind];
     if (!make) return (block) => (block.current = block.features); // PYRAMID
     const encode = make();
+    const roomFor = makeRoom(outputs);
     return (block) => {
-      block.current = new Float64Array(outputs * block.n);
+      block.current = roomFor(block.n);
       encode(block.x, block.n, block.current);
     };
   },
@@ -91,14 +92,24 @@ function gabor(t, isComplex, omega, scale) {
   return out;
 }
 
+/** What gives room for rows of n values; the same room for each block, so that blocks leave nothing to collect. */
+export function makeRoom(n_rows) {
+  let room = new Float64Array(0);
+  return (n) => {
+    if (room.length < n_rows * n) room = new Float64Array(n_rows * n);
+    return room.subarray(0, n_rows * n);
+  };
+}
+
 /** W x + b of a block; of a complex layer the real parts, then the imaginary ones. */
 function makeLinear({ network }, step) {
   const { rows, isComplex } = step;
   const { W: coded, b } = layerWeights(network.tensors, step);
   const W = isComplex ? realMatrix(coded, rows / 2, step.columns) : coded;
   const columns = isComplex ? 2 * step.columns : step.columns;
+  const roomFor = makeRoom(rows);
   return (x, n) => {
-    const out = new Float64Array(rows * n);
+    const out = roomFor(n);
     for (let o = 0; o < rows; o++) {
       const row = out.subarray(o * n, (o + 1) * n).fill(b[o]);
       let j = 0;

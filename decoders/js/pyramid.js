@@ -39,16 +39,18 @@ function upSample(plane, shape, after, axis, a) {
   const inner = product(shape.slice(axis + 1));
   const outer = product(shape.slice(0, axis));
   const result = new Float32Array(outer * n * inner);
-  const row = new Float64Array(inner);
-  for (let o = 0; o < outer; o++) {
-    for (let i = 0; i < n; i++) {
-      row.fill(0);
-      for (let j = 0; j < a.length; j++) {
-        const at = (i >> 1) + (i & 1 ? OFFSETS[j] : -OFFSETS[j]);
-        const from = (o * m + Math.min(Math.max(at, 0), m - 1)) * inner;
-        for (let k = 0; k < inner; k++) row[k] += a[j] * plane[from + k];
-      }
-      result.set(row, (o * n + i) * inner);
+  const starts = new Int32Array(a.length); // in the plane, of the terms of a sum
+  for (let row = 0, to = 0; row < outer * n; row++) {
+    const i = row % n;
+    const o = (row - i) / n;
+    for (let j = 0; j < a.length; j++) {
+      const at = (i >> 1) + (i & 1 ? OFFSETS[j] : -OFFSETS[j]);
+      starts[j] = (o * m + Math.min(Math.max(at, 0), m - 1)) * inner;
+    }
+    for (let k = 0; k < inner; k++, to++) {
+      let sum = 0;
+      for (let j = 0; j < a.length; j++) sum += a[j] * plane[starts[j] + k];
+      result[to] = sum;
     }
   }
   return result;

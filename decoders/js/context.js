@@ -4,7 +4,7 @@ import { Model } from "./models.js";
 import { CONTEXT } from "./registry.js";
 
 const MOST = 63; // of an input, in magnitude
-const MARGIN = 4; // how far neighbours are outside of a plane at most
+const MARGINS = { [CONTEXT.INTERLACED]: [4, 1, 0, 0], [CONTEXT.SERIAL]: [2, 1, 0, 0] }; // of views; see below
 const N_COARSE = 11; // inputs from the levels below
 const LINEAR_ROWS = 4; // two of context.linear, and two of zeros
 const NEAR = [ // context id 1: first column of context.near and neighbours, by kind
@@ -32,15 +32,16 @@ export function decodeContextLevel(body, network, record, levels, level) {
   const [H, W] = tensor.shape.slice(-2);
   const n_planes = tensor.size / (H * W);
   const { acc } = tensor;
-  const views = Array.from({ length: n_planes }, (_, plane) =>
-    [0, 1, 2, 3].map((below) => new Plane(levels[level - below], plane, H, W, below)),
-  );
+  const views = MARGINS[record.context_id].map((margin, below) => {
+    const [rows, columns] = [H, W].map((n) => Math.ceil(n / 2 ** below));
+    return new View(levels[level - below], n_planes, rows, columns, margin);
+  });
   for (const run of record.context_id === CONTEXT.INTERLACED ? interlaced(H, W) : wavefronts(H, W)) {
     const places = [];
     const signs = [];
-    views.forEach((planes, plane) => {
+    for (let plane = 0; plane < n_planes; plane++) {
       const first = plane * H * W;
-      net.start(run, planes);
+      net.start(run, views, plane);
       for (const site of run.sites) {
         const y = Math.floor(site / W);
         const model = net.modelAt(y, site - y * W);
@@ -50,12 +51,12 @@ export function decodeContextLevel(body, network, record, levels, level) {
         places.push(first + site);
         signs.push(u === model.lowest ? -1 : 1);
       }
-    });
+    }
     body.coder.endRun();
     body.enlarge(acc, places, (_, i) => signs[i]);
-    views.forEach(([own], plane) => {
-      for (const site of run.sites) own.set(site, acc[plane * H * W + site]);
-    });
+    for (let plane = 0; plane < n_planes; plane++) {
+      for (const site of run.sites) views[0].set(plane, site, acc[plane * H * W + site]);
+    }
   }
 }
 
@@ -86,23 +87,32 @@ function* wavefronts(H, W) {
 }
 
 /**
- * A plane of the latents of a level as the context network sees them: clipped, and with zeros around it so that no
- * neighbour needs a check. All zeros where there is no level.
+ * The planes of a level as the context network sees them: latents clipped, and zeros around each plane, so many that no
+ * neighbour needs a check. A row and the next one have their zeros in common, and so have two planes. All zeros where
+ * there is no level, or none of it yet.
  */
-class Plane {
-  constructor(tensor, plane, H, W, below) {
-    const [rows, columns] = [H, W].map((n) => Math.ceil(n / 2 ** below));
+class View {
+  constructor(tensor, n_planes, rows, columns, margin) {
     this.columns = columns;
-    this.stride = columns + 2 * MARGIN;
-    this.origin = MARGIN * this.stride + MARGIN;
-    this.values = new Int8Array((rows + 2 * MARGIN) * this.stride);
-    if (!tensor?.acc || below === 0) return;
-    for (let place = 0; place < rows * columns; place++) this.set(place, tensor.acc[plane * rows * columns + place]);
+    this.stride = columns + margin;
+    this.ofPlane = (rows + margin) * this.stride;
+    this.origin = margin * this.stride + margin;
+    this.values = new Int8Array(this.origin + n_planes * this.ofPlane + margin);
+    const size = rows * columns;
+    if (!tensor?.is_coded) return;
+    for (let plane = 0; plane < n_planes; plane++) {
+      for (let place = 0; place < size; place++) this.set(plane, place, tensor.acc[plane * size + place]);
+    }
   }
 
-  set(place, value) {
+  /** Where the first latent of a plane stands. */
+  originOf(plane) {
+    return this.origin + plane * this.ofPlane;
+  }
+
+  set(plane, place, value) {
     const y = Math.floor(place / this.columns);
-    const at = this.origin + y * this.stride + place - y * this.columns;
+    const at = this.originOf(plane) + y * this.stride + place - y * this.columns;
     this.values[at] = value < -MOST ? -MOST : value > MOST ? MOST : value;
   }
 }
@@ -113,13 +123,15 @@ const clip = (value, least, most) => (value < least ? least : value > most ? mos
 const scaled = (total, { q }) => (total << 8) >> q;
 
 /**
- * The context network for the sites of one level; all arithmetic is on int32. Most inputs are zero, so matrices are kept
- * by columns and only those of inputs that are not zero are added. The two rows of context.linear go with the first layer.
+ * The context network for the sites of one level; all arithmetic is on int32. Most inputs are zero, so matrices are
+ * kept by columns and only those of inputs that are not zero are added. The rows of context.linear go with the first
+ * layer.
  */
 class ContextNetwork {
   centre = 0; // of the site asked for last
   #run = null;
-  #planes = null;
+  #views = null;
+  #origins = null; // of the plane in the views
   #offsets = null; // of the near neighbours in the plane
   #inputs = new Int32Array(N_COARSE + CAUSAL.length); // the coarse ones, then the near ones
   #zero = new Map(); // { model, centre } by phase of sites whose inputs are all zero
@@ -145,11 +157,12 @@ class ContextNetwork {
     this.next = new Int32Array(w);
   }
 
-  /** Makes ready for the sites of a run in one plane; `planes` are those of the level and of the three below. */
-  start(run, planes) {
+  /** Makes ready for the sites of a run in one plane; `views` are those of the level and of the three below. */
+  start(run, views, plane) {
     this.#run = run;
-    this.#planes = planes;
-    this.#offsets = run.near.map(([y, x]) => run.stride * (y * planes[0].stride + x));
+    this.#views = views;
+    this.#origins = views.map((view) => view.originOf(plane));
+    this.#offsets = run.near.map(([y, x]) => run.stride * (y * views[0].stride + x));
   }
 
   /** The model of the latent at y, x; its centre is `centre` then. */
@@ -164,20 +177,21 @@ class ContextNetwork {
 
   /** Adds up what comes of the inputs; whether one is not zero. */
   #gather(y, x) {
-    const [own, parent, second, third] = this.#planes;
+    const [own, parent, second, third] = this.#views;
+    const [ownOrigin, parentOrigin, secondOrigin, thirdOrigin] = this.#origins;
     const inputs = this.#inputs;
     const sy = (y & 1 ? 1 : -1) * parent.stride;
     const sx = x & 1 ? 1 : -1;
-    const middle = parent.origin + (y >> 1) * parent.stride + (x >> 1);
+    const middle = parentOrigin + (y >> 1) * parent.stride + (x >> 1);
     const { values } = parent;
     for (let j = 0, at = middle - sy; j < 9; j += 3, at += sy) {
       inputs[j] = values[at - sx];
       inputs[j + 1] = values[at];
       inputs[j + 2] = values[at + sx];
     }
-    inputs[9] = second.values[second.origin + (y >> 2) * second.stride + (x >> 2)];
-    inputs[10] = third.values[third.origin + (y >> 3) * third.stride + (x >> 3)];
-    const here = own.origin + y * own.stride + x;
+    inputs[9] = second.values[secondOrigin + (y >> 2) * second.stride + (x >> 2)];
+    inputs[10] = third.values[thirdOrigin + (y >> 3) * third.stride + (x >> 3)];
+    const here = ownOrigin + y * own.stride + x;
     const offsets = this.#offsets;
     for (let i = 0; i < offsets.length; i++) inputs[N_COARSE + i] = own.values[here + offsets[i]];
     const isCoarse = addColumns(this.fromCoarse, this.coarse, 0, inputs, 0, N_COARSE);
@@ -216,7 +230,8 @@ class ContextNetwork {
     let a = 0;
     for (let j = 0; j < width; j++) a += Math.imul(output.acc[k * width + j], h[j]);
     a >>= output.q;
-    a += scaled(this.fromCoarse[width + k] + this.fromNear[width + k], linear) + scaled(offset.acc[2 * this.level + k], offset);
+    a += scaled(this.fromCoarse[width + k] + this.fromNear[width + k], linear);
+    a += scaled(offset.acc[2 * this.level + k], offset);
     if (this.phaseOffset === null) return a;
     return a + scaled(offset.acc[2 * (this.phaseOffset + Math.floor((phase + 2) / 3)) + k], offset);
   }
@@ -239,8 +254,8 @@ const terms = new Int32Array(MOST_COLUMNS); // values that are not zero
 const starts = new Int32Array(MOST_COLUMNS); // of their columns
 
 /**
- * Makes sums the columns from `first` on times n values from `from` on; whether one of the values is not zero. Values that
- * are zero are left out, as they are many; four rows at a time stay in registers.
+ * Makes sums the columns from `first` on times n values from `from` on; whether one of the values is not zero. Values
+ * that are zero are left out, as they are many; four rows at a time stay in registers.
  */
 function addColumns(sums, matrix, first, values, from, n) {
   const { length } = sums;

@@ -18,10 +18,11 @@ const HASH_ENTRY = 33;
  *
  * Options: `passes` and `partial` as in DEC-5; `inflate(bytes, most)`, which gives the content of a zlib stream
  * (zlib_web.js, zlib_node.js); `loadBase()`, which gives the bytes of the base, or null; `onHead(head)`, called when
- * HEAD is read, before a base is. Functions may be async.
+ * HEAD is read, before a base is; `most_symbols`, above which a file is LIMIT_CALLER (LIM-3). Functions may be async.
  */
 export async function decode(bytes, options = {}) {
-  const { passes = Infinity, partial = false, inflate, loadBase = () => null, onHead = () => {} } = options;
+  const { passes = Infinity, partial = false, inflate, most_symbols } = options;
+  const { loadBase = () => null, onHead = () => {} } = options;
   const progress = newProgress();
   const hasHash = mayHaveHash(bytes); // the weights after each pass are digested only where they are compared
   const file = { state: null, acc_crc: [], digests: [], hashes: [] };
@@ -30,10 +31,10 @@ export async function decode(bytes, options = {}) {
     for (const chunk of chunks(bytes, progress)) {
       if (chunk.kind === CHUNK.HEAD) {
         const head = readHead(bytes, chunk.start, chunk.end);
-        file.state = newState(head);
+        file.state = newState(head, most_symbols);
         await onHead(head);
         check(passes === Infinity || passes <= head.n_passes, "USAGE", null, "passes above n_passes");
-        if (file.state.hasBase) adoptBase(head, await decodeBase(head, await loadBase(), inflate));
+        if (file.state.hasBase) adoptBase(head, await decodeBase(head, await loadBase(), inflate, most_symbols));
         Object.assign(progress, { file_bytes: head.level.file_bytes, n_passes: head.n_passes });
       }
       if (chunk.kind === CHUNK.PASS) {
@@ -66,11 +67,11 @@ export async function decode(bytes, options = {}) {
 const digestOf = ({ networks, n_done }) => hex(weightsDigest(networks, n_done));
 
 /** The base, decoded; null if it does not decode, for whatever reason. */
-async function decodeBase(head, bytes, inflate) {
+async function decodeBase(head, bytes, inflate, most_symbols) {
   check(bytes, "BASE_REQUIRED", head.at.base_digest);
   const isAlone = (base) => check(!base.has(FEATURE.SHARED_BASE), "BASE_MISMATCH", base.at.base_digest);
   try {
-    return await decode(bytes, { inflate, onHead: isAlone });
+    return await decode(bytes, { inflate, most_symbols, onHead: isAlone });
   } catch (error) {
     if (error instanceof SinrError) return null;
     throw error;

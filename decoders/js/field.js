@@ -10,12 +10,13 @@ import { FEATURE, VALUES } from "./registry.js";
 const MOST_VALUES = 2 ** 29; // LIM-3: of the output
 
 /**
- * The field on a grid of `sizes` (the native one without): { shape, values }, values as Float32Array in C order.
+ * The field on a grid of `sizes` (the native one without): { shape, values }, values as Float32Array in C order. More
+ * than `most_products` products of weights and values are LIMIT_CALLER.
  */
-export function evaluateGrid(file, sizes = file.head.grid) {
+export function evaluateGrid(file, sizes = file.head.grid, { most_products = Infinity } = {}) {
   const { head } = file;
   const n = product(sizes);
-  const values = outputFor(head, n);
+  const values = outputFor(head, n, most_products);
   const isNative = sizes.every((size, axis) => size === head.grid[axis]);
   if (head.has(FEATURE.PARTS)) addPartsOfGrid(file, sizes, isNative, values);
   else {
@@ -26,11 +27,11 @@ export function evaluateGrid(file, sizes = file.head.grid) {
 }
 
 /** The field at n points, `points` being (n, in_dims) as Float32Array. */
-export function evaluatePoints(file, points) {
+export function evaluatePoints(file, points, { most_products = Infinity } = {}) {
   const { head } = file;
   const { in_dims } = head;
   const n = points.length / in_dims;
-  const values = outputFor(head, n);
+  const values = outputFor(head, n, most_products);
   const fill = (first, count, coordinates) => {
     for (let i = 0; i < count; i++) {
       for (let axis = 0; axis < in_dims; axis++) coordinates[axis * count + i] = points[(first + i) * in_dims + axis];
@@ -53,8 +54,12 @@ export function samplesOf({ head }, values) {
   return samples;
 }
 
-function outputFor({ out_channels }, n) {
+/** Room for n samples, within the limits of LIM-3. */
+function outputFor({ out_channels, steps, grid }, n, most_products) {
   check(n * out_channels <= MOST_VALUES, "LIMIT_CALLER", null, "too many output samples");
+  const ofSample = steps.reduce((sum, { rows = 0, columns = 0 }) => sum + rows * columns, 0);
+  const ofLattice = steps.some(({ op }) => op === "lattice") ? product(grid) : 0;
+  check((n + ofLattice) * ofSample <= most_products, "LIMIT_CALLER", null, "too many products");
   return new Float32Array(n * out_channels);
 }
 
@@ -67,36 +72,35 @@ const interleaver = ({ out_channels }, values) => (rows, first, n) => {
 
 // --- parts (clause 13.1) ---------------------------------------------------------------------------
 
-/** What adds rows of values times weights to samples; `placeOf` and `weightOf` are asked for each sample of the rows. */
-const adder = ({ out_channels }, values, placeOf, weightOf) => (rows, first, n) => {
-  for (let i = 0; i < n; i++) {
-    const at = placeOf(first + i) * out_channels;
-    const weight = weightOf(first + i);
-    for (let channel = 0; channel < out_channels; channel++) values[at + channel] += weight * rows[channel * n + i];
-  }
-};
+/** Evaluates a part at samples and adds its values times `weights` to the samples of the whole at `places`. */
+function addPart({ head, passes }, part, { places, weights, fill, isNative }, values) {
+  if (places.length === 0) return;
+  const { out_channels } = head;
+  evaluate(part, passes, { n: places.length, fill, isNative }, (rows, first, n) => {
+    for (let i = 0; i < n; i++) {
+      const at = places[first + i] * out_channels;
+      const weight = weights[first + i];
+      for (let channel = 0; channel < out_channels; channel++) values[at + channel] += weight * rows[channel * n + i];
+    }
+  });
+}
 
 /** The coordinate in a part of a position on an axis of the whole grid. */
-const coordinateIn = ({ first, grid }, axis, p) => (2 * (p - first[axis]) + 1) / grid[axis] - 1;
+const coordinateIn = ({ first, grid }, axis, p) => Math.fround((2 * (p - first[axis]) + 1) / grid[axis] - 1);
 
-function addPartsOfGrid({ head, parts, passes }, sizes, isNative, values) {
+function addPartsOfGrid(file, sizes, isNative, values) {
+  const { head, parts } = file;
   const axes = sizes.map((n, axis) => shareAxis(head, n, axis));
   parts.forEach((part, number) => {
     const along = placesOf(number, head.split).map((k, axis) => axes[axis][k]);
-    const counts = along.map(({ positions }) => positions.length);
-    const coordinates = along.map(({ positions }, axis) => {
-      return Float32Array.from(positions, (p) => coordinateIn(part, axis, p));
+    const fill = fillFromGrid(
+      along.map(({ positions }, axis) => Float32Array.from(positions, (p) => coordinateIn(part, axis, p))),
+    );
+    const { places, weights } = along.reduce((lines, one, axis) => crossed(lines, one, sizes[axis]), {
+      places: [0],
+      weights: [1],
     });
-    const fold = (name, start, step) => (i) => {
-      let result = start;
-      const index = placesOf(i, counts);
-      for (let axis = 0; axis < along.length; axis++) result = step(result, along[axis][name][index[axis]], axis);
-      return result;
-    };
-    const placeOf = fold("indices", 0, (place, i, axis) => place * sizes[axis] + i);
-    const weightOf = fold("weights", 1, (weight, one) => weight * one);
-    const samples = { n: product(counts), fill: fillFromGrid(coordinates), isNative };
-    evaluate(part, passes, samples, adder(head, values, placeOf, weightOf));
+    addPart(file, part, { places, weights, fill, isNative }, values);
   });
 }
 
@@ -115,7 +119,22 @@ function shareAxis(head, n, axis) {
   return parts;
 }
 
-function addPartsOfPoints({ head, parts, passes }, points, values) {
+/** Places and weights of samples on one axis more, which has `size` samples in the whole. */
+function crossed(lines, along, size) {
+  const n = along.indices.length;
+  const places = new Float64Array(lines.places.length * n);
+  const weights = new Float64Array(places.length);
+  for (let line = 0, at = 0; line < lines.places.length; line++) {
+    for (let i = 0; i < n; i++, at++) {
+      places[at] = lines.places[line] * size + along.indices[i];
+      weights[at] = lines.weights[line] * along.weights[i];
+    }
+  }
+  return { places, weights };
+}
+
+function addPartsOfPoints(file, points, values) {
+  const { head, parts } = file;
   const { in_dims } = head;
   const taken = parts.map(() => ({ places: [], weights: [] }));
   const positions = Float64Array.from(points, (x, i) => positionOf(head, x, i % in_dims));
@@ -132,12 +151,11 @@ function addPartsOfPoints({ head, parts, passes }, points, values) {
       for (let i = 0; i < count; i++) {
         for (let axis = 0; axis < in_dims; axis++) {
           const p = positions[places[first + i] * in_dims + axis];
-          coordinates[axis * count + i] = Math.fround(coordinateIn(part, axis, p));
+          coordinates[axis * count + i] = coordinateIn(part, axis, p);
         }
       }
     };
-    const add = adder(head, values, (i) => places[i], (i) => weights[i]);
-    evaluate(part, passes, { n: places.length, fill, isNative: false }, add);
+    addPart(file, part, { places, weights, fill, isNative: false }, values);
   });
 }
 

@@ -12,7 +12,7 @@ export function placesOf(place, sizes) {
   return index;
 }
 
-/** What fills in rows of coordinates of samples first … first + count - 1 of a grid, whose axes have the coordinates given. */
+/** What fills in rows of coordinates of samples first … first + count - 1 of a grid whose axes have those given. */
 export const fillFromGrid = (axes) => (first, count, coordinates) => {
   for (let i = 0; i < count; i++) {
     let rest = first + i;

@@ -130,7 +130,7 @@ function makeLinear({ network }, step) {
   };
 }
 
-/** The matrix of a complex layer, W' over W'' of m rows and n columns each, as the real one that maps (z', z'') to (t', t''). */
+/** The matrix of a complex layer, W' over W'' (m, n each), as the real one that maps (z', z'') to (t', t''). */
 function realMatrix(W, m, n) {
   const all = new Float32Array(4 * m * n);
   for (let o = 0; o < m; o++) {

@@ -23,9 +23,7 @@ export function* lattices(head) {
   }
 }
 
-/**
- * The function that gives the parts along an axis that have a weight at position p, as [k, weight] (one or two of them).
- */
+/** The function that gives the parts along an axis with a weight at position p, one or two of them, as [k, weight]. */
 export function partsAlong({ grid, split, overlap }, axis) {
   const S = split[axis];
   const o = overlap[axis];

@@ -5,10 +5,10 @@ import { decodeContextLevel } from "./context.js";
 import { bytesOf, crc32 } from "./digests.js";
 import { Fields } from "./fields.js";
 import { priorOf } from "./generator.js";
-import { openPackedBody } from "./packed.js";
-import { RansBody } from "./rans.js";
 import { listNetwork, listSharedNetwork } from "./network.js";
+import { openPackedBody } from "./packed.js";
 import { lattices } from "./parts.js";
+import { RansBody } from "./rans.js";
 import { CODING, FEATURE, FORM, PROFILE, SHARED_PART } from "./registry.js";
 import { expand, isWithinSum, readSparse } from "./sparse.js";
 import { readTable } from "./table.js";
@@ -21,8 +21,9 @@ const MOST_STEP = 1023;
  * What passes build on: the HEAD, the networks of its chunks (one a pass, or one for each part), and how far they are:
  * `n_done` passes and `n_chunks` chunks of the next one. Networks of parts are listed when their first chunk comes.
  */
-export function newState(head) {
-  const state = { head, hasBase: head.has(FEATURE.SHARED_BASE), n_symbols: 0, n_done: 0, n_chunks: 0, undo: [] };
+export function newState(head, most_symbols = Infinity) {
+  const hasBase = head.has(FEATURE.SHARED_BASE);
+  const state = { head, hasBase, most_symbols, n_symbols: 0, n_done: 0, n_chunks: 0, undo: [] };
   if (!head.has(FEATURE.PARTS)) return { ...state, networks: [head.network], parts: [head] };
   const shared = listSharedNetwork(head);
   return { ...state, networks: shared ? [shared] : [], parts: [], shared, lattices: lattices(head) };

@@ -20,6 +20,7 @@ export function readTable(state, network, chunk, coding, log2_lanes) {
   const end = table.bits.finish();
   state.n_symbols += network.n_parameters + table.n_symbols;
   check(state.n_symbols <= state.head.level.symbols, "LIMIT_SYMBOLS", chunk.start);
+  check(state.n_symbols <= state.most_symbols, "LIMIT_CALLER", null, "too many symbols");
   return { entries, n_bits: table.n_bits, end };
 }
 

@@ -1,5 +1,6 @@
 """The decoder in JavaScript (decoders/js) answers the suite as its manifest says, and needs no Node for its core."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -106,6 +107,55 @@ def test_coding_2_decodes_with_the_streams_of_a_browser() -> None:
     script = ["node", "--input-type=module", "--eval", WITH_WEB_STREAMS, "--", f"{JS.as_uri()}/"]
     done = subprocess.run([*script, str(ROOT / vector["file"]["path"])], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == vector["cases"][0]["expect"]["weights_sha256"]
+
+
+ROUND_ONCE = """
+import { readFileSync } from "node:fs";
+const { readNpyMatrix } = await import(process.argv[1] + "npy.js");
+process.stdout.write(Buffer.from(readNpyMatrix(new Uint8Array(readFileSync(process.argv[2]))).values.buffer));
+"""
+
+
+@needs_node
+@pytest.mark.parametrize("code", ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_coordinates_of_all_types_are_rounded_to_binary32_once(tmp_path: Path, code: str, order: str) -> None:
+    dtype = np.dtype(order + code)
+    if dtype.kind == "f":
+        values = np.array([0.1, -2.5, 1 + 2**-24 + 2**-40, np.inf], dtype)
+    else:
+        top = int(np.iinfo(dtype).max)
+        above_tie = top // 2 + 1 + (top // 2**24) // 2 + 2  # of binary32; binary64 would round 64 bits to the tie
+        values = np.array([0, top, above_tie, top // 3], dtype)
+    coords = tmp_path / "coords.npy"
+    np.save(coords, values.reshape(2, 2))
+    script = ["node", "--input-type=module", "--eval", ROUND_ONCE, "--", f"{JS.as_uri()}/", str(coords)]
+    done = subprocess.run(script, capture_output=True, check=True)
+    np.testing.assert_array_equal(np.frombuffer(done.stdout, "<f4"), values.astype("<f4"))
+
+
+LIMITED = """
+import { readFileSync } from "node:fs";
+const { decode } = await import(process.argv[1] + "decoder.js");
+const { evaluateGrid } = await import(process.argv[1] + "field.js");
+const bytes = new Uint8Array(readFileSync(process.argv[2]));
+const nameOf = (work) => Promise.resolve().then(work).then(() => "", ({ name, offset }) => `${name} ${offset}`);
+const file = await decode(bytes);
+const most = Number(process.argv[3]);
+console.log(JSON.stringify([
+  await nameOf(() => decode(bytes, { most_symbols: most })),
+  await nameOf(() => evaluateGrid(file, [3], { most_products: most })),
+]));
+"""
+
+
+@needs_node
+@pytest.mark.parametrize(("most", "answer"), [(30, ""), (1, "LIMIT_CALLER null")])
+def test_callers_may_limit_symbols_and_products(most: int, answer: str) -> None:
+    wave = ROOT.parent / "spec" / "examples" / "wave.sinr"
+    script = ["node", "--input-type=module", "--eval", LIMITED, "--", f"{JS.as_uri()}/", str(wave), str(most)]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [answer, answer]
 
 
 def test_core_modules_use_nothing_of_node() -> None:

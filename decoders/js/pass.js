@@ -29,7 +29,8 @@ export function newState(head, most_symbols = Infinity) {
   return { ...state, networks: shared ? [shared] : [], parts: [], shared, lattices: lattices(head) };
 }
 
-const isWhole = ({ n_chunks, head: { n_parts = 1 }, shared }) => n_chunks === n_parts + (shared ? 1 : 0);
+/** Whether one chunk more makes the pass whole. */
+const isLastNext = ({ n_chunks, head: { n_parts = 1 }, shared }) => n_chunks + 1 === n_parts + (shared ? 1 : 0);
 
 /** Decodes the PASS chunk with its payload at start … end into the tensors of its network; gives acc_crc. */
 export async function decodePass(state, bytes, { start, end }, inflate) {
@@ -56,9 +57,8 @@ export async function decodePass(state, bytes, { start, end }, inflate) {
 }
 
 function advance(state) {
-  state.n_chunks++;
-  if (!isWhole(state)) return;
-  Object.assign(state, { n_done: state.n_done + 1, n_chunks: 0, undo: [] });
+  if (isLastNext(state)) Object.assign(state, { n_done: state.n_done + 1, n_chunks: 0, undo: [] });
+  else state.n_chunks++;
 }
 
 /** The network of the next chunk. */
@@ -108,9 +108,9 @@ function readSubHeader(state, bytes, start, end, inflate) {
 }
 
 /** PAS-3, PAS-4 and PAS-6. */
-function checkPlace({ head, n_done, n_chunks, shared }, { flags, pass, part, at }) {
-  const isLast = part === undefined || part === head.n_parts - 1;
-  check(((flags & 8) !== 0) === isLast, "PASS_ORDER", at.flags);
+function checkPlace(state, { flags, pass, part, at }) {
+  const { n_done, n_chunks, shared } = state;
+  check(((flags & 8) !== 0) === isLastNext(state), "PASS_ORDER", at.flags);
   check(pass === n_done, "PASS_ORDER", at.pass);
   if (part === undefined) return;
   const next = shared && n_chunks === 0 ? SHARED_PART : n_chunks - (shared ? 1 : 0);

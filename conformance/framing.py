@@ -22,8 +22,12 @@ class Chunk:
     end: int
 
     @property
+    def is_head(self) -> bool:
+        return self.type & ~LAST == HEAD
+
+    @property
     def is_pass(self) -> bool:
-        return self.type & ~(LAST | KIND) == 0 and self.type & KIND == PASS
+        return self.type & ~LAST == PASS
 
 
 def whole_chunks(data: bytes) -> list[Chunk]:

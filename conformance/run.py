@@ -84,6 +84,7 @@ __all__ = [
     "Settings",
     "SuiteError",
     "Worker",
+    "bounded",
     "calling",
     "damaged_files",
     "grade_of",
@@ -353,7 +354,7 @@ def program_memory(call: Call, root: Path, vectors: Sequence[Json], settings: Se
     return enough
 
 
-def _bounded(settings: Settings, program: int, root: Path, vector: Json, case: Json) -> Settings:
+def bounded(settings: Settings, program: int, root: Path, vector: Json, case: Json) -> Settings:
     """The settings with the limit of LIM-2 for this file over the program's own memory."""
     data = (root / vector["file"]["path"]).read_bytes()
     largest = max((chunk.end - chunk.offset for chunk in whole_chunks(data)), default=len(data))
@@ -392,7 +393,7 @@ def _run_vectors(call: Call, vectors: Sequence[Json], root: Path, settings: Sett
         if damaged[vector["name"]]:
             detail = f"missing or damaged: {', '.join(damaged[vector['name']])}"
             return _result(vector, b"", case["name"], (NOT_RUN, detail), 0.0)
-        limits = _bounded(settings, program, root, vector, case) if settings.is_bounded else settings
+        limits = bounded(settings, program, root, vector, case) if settings.is_bounded else settings
         return run_case(call, root, vector, case, limits)
 
     jobs = [(vector, case) for vector in vectors for case in vector["cases"]]

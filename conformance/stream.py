@@ -87,7 +87,7 @@ def run_session(exchange: Exchange, data: bytes, ends: list[int], options: list[
 
 def judge_vector(exchange: Exchange, data: bytes, expect: Json, options: list[str]) -> Iterator[tuple[str, str, str]]:
     """Name, verdict and detail for each partition."""
-    measure = _expected_events(data, expect) if "exit" not in expect else None
+    measure = expected_events(data, expect) if "exit" not in expect else None
     for name, cut in PARTITIONS.items():
         if name == "bytes" and len(data) > BYTEWISE_LIMIT:
             continue
@@ -101,7 +101,7 @@ def judge_vector(exchange: Exchange, data: bytes, expect: Json, options: list[st
         yield name, *_judge(session, measure, expect, ends)
 
 
-def _expected_events(data: bytes, expect: Json) -> list[tuple[int, Json]]:
+def expected_events(data: bytes, expect: Json) -> list[tuple[int, Json]]:
     """A valid file's events: HEAD and the passes, at the ends of their chunks."""
     head, *rest = whole_chunks(data)
     ends = [chunk.end for chunk in rest if chunk.is_pass]

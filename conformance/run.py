@@ -8,7 +8,7 @@ The command is called as `COMMAND IN.sinr OUT.npy [--coords C.npy] [--size WxH] 
 With `--worker` it is started once and gets the arguments of each call as a line of JSON (level B, see worker.py). With
 `--http` IN.sinr is the address of a server on loopback that gives ranges (level C, see remote.py). Needs the standard
 library and NumPy; imports no decoder. Standard error is kept for the report and never judged.
-Exit status: 0 when every claim holds, 1 otherwise.
+Exit status: 0 when every claim holds, 1 when not, 2 for wrong arguments.
 """
 
 import argparse
@@ -464,7 +464,9 @@ def _grade(text: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="run.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="run.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--profile", choices=PROFILES, default="CORE", help="profile that the decoder claims")
     parser.add_argument("--level", type=int, choices=LEVELS, default=LEVELS[-1], help="highest level that it claims")
     parser.add_argument(

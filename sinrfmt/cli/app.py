@@ -27,8 +27,10 @@ def main() -> NoReturn:
         sys.exit(EXIT_STATUS["usage"])
     from sinrfmt.cli.batch import batch
     from sinrfmt.cli.commands import app
+    from sinrfmt.cli.conform import ARGUMENTS, conform
 
     app.command()(batch)
+    app.command(context_settings=ARGUMENTS)(conform)
     command = typer.main.get_command(app)
     try:
         status = command.main(prog_name="sinrfmt", standalone_mode=False)

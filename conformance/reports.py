@@ -66,8 +66,9 @@ def junit(report: Json) -> bytes:
 
 
 def claim_text(report: Json) -> str:
-    """The claim as it is quoted: profile@level and grade."""
-    return f"{report['profile']}@{report['level']} {report['grade'] if report['passed'] else 'failed'}"
+    """The claim as it is quoted: profile@level and grade, and whether only a part of the suite was run."""
+    grade = report["grade"] if report["passed"] else "failed"
+    return f"{report['profile']}@{report['level']} {grade}" + (" (part)" if report["filter"] else "")
 
 
 def badge(report: Json) -> bytes:
@@ -136,12 +137,12 @@ def _by_clause(report: Json) -> dict[str, dict[str, list[Json]]]:
     return found
 
 
-def _clause_order(clause: str) -> tuple[int, list[int], str]:
+def _clause_order(clause: str) -> tuple[str, list[int]]:
     """Numbers of clauses first, then requirements by their letters and number."""
     if clause[0].isdigit():
-        return 0, [int(part) for part in clause.split(".")], ""
+        return "", [int(part) for part in clause.split(".")]
     letters, _, number = clause.partition("-")
-    return 1, [int(number)], letters
+    return letters, [int(number)]
 
 
 def _cell(vectors: dict[str, list[Json]]) -> str:

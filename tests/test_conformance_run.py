@@ -370,9 +370,11 @@ def test_streams_of_mutants_answer_rightly_for_the_whole_file():
 
 # --- from a server (level C) --------------------------------------------------------------------------
 
-EAGER = (
-    "import sys; from conformance import fetch; fetch.asked_passes = lambda _: None; sys.exit(fetch.main(sys.argv[1:]))"
-)
+EAGER = """import sys
+from conformance import fetch
+fetch.asked_passes = lambda _: None
+sys.exit(fetch.main(sys.argv[1:]))
+"""
 
 
 @pytest.mark.parametrize(

@@ -420,7 +420,7 @@ def run_fresh(
 
 
 def _read(root: Path, vector: Json) -> bytes:
-    return (root / vector["file"]["path"]).read_bytes()
+    return Path(root / vector["file"]["path"]).read_bytes()
 
 
 def run_streams(

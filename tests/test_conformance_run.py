@@ -316,9 +316,22 @@ def test_a_cache_of_digests_fails_the_suite(capsys):
     assert "fresh-0-insert" in capsys.readouterr().out
 
 
-def test_a_decoder_that_reseals_fails_the_suite(capsys):
-    reseals = [sys.executable, str(SUITE / "mutants.py"), "reseals-before-reading"]
-    assert run.main(["--filter", "invalid-crc-pass", "--fresh", "0", "--", *reseals]) == 1
+RESEALING = """import runpy, sys
+from pathlib import Path
+from conformance.framing import resealed
+source = Path(sys.argv[1])
+copy = Path(sys.argv[2]).with_name("resealed.sinr")
+copy.write_bytes(resealed(source.read_bytes()))
+sys.argv[1] = str(copy)
+runpy.run_module("reference_decoder", run_name="__main__")
+"""
+
+
+def test_a_right_decoder_that_reseals_before_it_reads_fails_the_suite(monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", str(SUITE.parent))
+    command = [sys.executable, "-c", RESEALING]
+    assert run.main(["--filter", "valid-min", "--fresh", "0", "--", *command]) == 0
+    assert run.main(["--filter", "invalid-crc-head", "--fresh", "0", "--", *command]) == 1
     assert run.ACCEPTED_INVALID in capsys.readouterr().out
 
 

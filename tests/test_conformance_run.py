@@ -350,7 +350,7 @@ def test_a_partition_is_the_whole_file(name):
     "command",
     [
         ["reference_decoder"],
-        ["--stream", "conformance.push:Push", "sinrfmt", "decode", "--json", "--force"],
+        ["--stream", "conformance.adapters.push:Push", "sinrfmt", "decode", "--json", "--force"],
     ],
     ids=["reference_decoder", "sinrfmt"],
 )

@@ -1,5 +1,6 @@
-"""The push parser of sinrfmt as a stream of the worker: `python -m conformance.worker --stream conformance.push:Push
-sinrfmt decode --json --force`.
+"""The push parser of sinrfmt as a stream of the worker.
+
+Usage: `python -m conformance.worker --stream conformance.adapters.push:Push sinrfmt decode --json --force`.
 """
 
 import json

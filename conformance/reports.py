@@ -96,7 +96,7 @@ thead th{position:sticky;top:0;background:#f4f5f7}
 .c{line-height:0;max-width:46em}
 .n{display:block;line-height:1.4;font-size:12px;color:#555}
 i{display:inline-block;width:8px;height:8px;margin:1px;border-radius:1px}
-.key i{margin-right:4px}.key span{margin-right:14px}
+.key i{margin-right:4px}.key span{margin-right:14px;white-space:nowrap}
 code{font-size:12px}
 """ + "".join(f".{verdict}{{background:{COLOURS.get(verdict, WRONG)}}}\n" for verdict in VERDICTS)
 

@@ -1,7 +1,7 @@
 """Sabotaged decoders, on which the harness is tried (`python -m conformance.self_test`).
 
-`python mutants.py NAME IN.sinr OUT.npy …` looks the right answer up in the manifest and then spoils it in one way.
-The mutant `oracle` spoils nothing: a suite that it does not pass contradicts itself.
+`python -m conformance.mutants NAME IN.sinr OUT.npy …` looks the right answer up in the manifest and then spoils it in
+one way. The mutant `oracle` spoils nothing: a suite that it does not pass contradicts itself.
 """
 
 import hashlib
@@ -13,6 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds its own folder alone
+
+from conformance.framing import resealed
 
 ROOT = Path(__file__).resolve().parent
 NPY_START = 10  # bytes before the header of an .npy file of version 1.0
@@ -28,9 +32,13 @@ class Reply:
     copies: int = 1
 
 
-def right_answer(source: Path, rest: list[str]) -> Reply:
+class UnknownCaseError(Exception):
+    """The manifest has no such file with such arguments."""
+
+
+def right_answer(data: bytes, rest: list[str]) -> Reply:
     """The answer that the manifest expects of this file with these arguments."""
-    _, _, expect = find_case(source, rest)
+    _, _, expect = find_case(data, rest)
     if "exit" in expect:
         return Reply(expect["exit"], {key: expect[key] for key in ("code", "name", "class", "offset")}, None)
     line = {key: expect[key] for key in ("weights_sha256", "acc_crc", "passes")}
@@ -38,22 +46,22 @@ def right_answer(source: Path, rest: list[str]) -> Reply:
     return Reply(0, line, (ROOT / output["file"]["path"]).read_bytes() if output else _one_value())
 
 
-def find_case(source: Path, rest: list[str]) -> tuple[str, str, dict[str, Any]]:
-    """Vector, case and expected answer of this file with these arguments."""
-    data = source.read_bytes()
+def find_case(data: bytes, rest: list[str]) -> tuple[str, str, dict[str, Any]]:
+    """Vector, case and expected answer of this file with these arguments. Raises UnknownCaseError."""
     args, given = _split_files(rest)
     manifest = json.loads((ROOT / "manifest.json").read_text("utf-8"))
     for vector in manifest["vectors"]:
         for case in vector["cases"]:
-            files = {option: case[option]["sha256"] if option in case else None for option in given}
+            files = {option: (case.get(option) or {}).get("sha256") for option in given}
             if case.get("args", []) != args or files != given:
                 continue
-            whole = (ROOT / vector["file"]["path"]).read_bytes() if "cut" in case else None
-            same = data == whole[: case["cut"]] if whole is not None else _digest(data) == vector["file"]["sha256"]
+            cut = case.get("cut")
+            whole = (ROOT / vector["file"]["path"]).read_bytes() if cut is not None else None
+            same = data == whole[:cut] if whole is not None else _digest(data) == vector["file"]["sha256"]
             if same:
                 expect = case["expect"]
                 return vector["name"], case["name"], manifest["errors"].get(expect.get("name"), {}) | expect
-    raise SystemExit(f"no case for {args}")
+    raise UnknownCaseError(f"no case for {args}")
 
 
 def _split_files(rest: list[str]) -> tuple[list[str], dict[str, str | None]]:
@@ -167,10 +175,38 @@ MUTANTS: dict[str, Callable[[Reply], Reply]] = {
 }
 
 
+def _cached(data: bytes, rest: list[str]) -> Reply:
+    """Answers from a cache of digests; what is not in it is refused."""
+    try:
+        return right_answer(data, rest)
+    except UnknownCaseError:
+        return REFUSAL
+
+
+def _resealed(data: bytes, rest: list[str]) -> Reply:
+    """Makes every check value right before it reads."""
+    return _cached(resealed(data), rest)
+
+
+def _greedy(data: bytes, rest: list[str]) -> Reply:
+    """Takes a quarter of a MiB for each byte of the file."""
+    taken = bytearray(len(data) << 18)
+    return _cached(data, rest) if taken else REFUSAL
+
+
+READERS: dict[str, Callable[[bytes, list[str]], Reply]] = {
+    "cache-of-digests": _cached,
+    "reseals-before-reading": _resealed,
+    "greedy": _greedy,
+}
+"""Mutants that are wrong in how they come to their answer."""
+
+
 def main(argv: list[str]) -> int:
     """Answer as one mutant."""
     name, source, out, *rest = argv
-    reply = MUTANTS[name](right_answer(Path(source), rest))
+    data = Path(source).read_bytes()
+    reply = READERS[name](data, rest) if name in READERS else MUTANTS[name](right_answer(data, rest))
     if reply.out is not None:
         Path(out).write_bytes(reply.out)
     for _ in range(reply.copies if reply.line is not None else 0):

@@ -332,7 +332,7 @@ def answering(name: str) -> Call:
 
     def call(arguments: Sequence[str], settings: Settings) -> Answer:
         source, out, *rest = arguments
-        vector, _, expect = find_case(Path(source), rest)
+        vector, _, expect = find_case(Path(source).read_bytes(), rest)
         recipe = _recipes()[vector]
         with _sabotaged(RULES[name]):
             built = build(recipe.file)

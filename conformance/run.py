@@ -1,55 +1,118 @@
 """Runs any SINR decoder on the conformance vectors and judges what it answers (clause 15).
 
 Usage: python conformance/run.py [options] -- COMMAND...
+       python conformance/run.py --self-test
 
 The command is called as `COMMAND IN.sinr OUT.npy [--coords C.npy] [--size WxH] [--passes N] [--partial]
 [--base BASE.sinr]` (level A).
-With `--worker` it is started once and gets the arguments of each call as a line of JSON (level B, see worker.py). Needs
-the standard library and NumPy; imports no decoder. Standard error is kept for the report and never judged.
-Exit status: 0 when every claim holds, 1 otherwise.
+With `--worker` it is started once and gets the arguments of each call as a line of JSON (level B, see worker.py). With
+`--http` IN.sinr is the address of a server on loopback that gives ranges (level C, see remote.py). Needs the standard
+library and NumPy; imports no decoder. Standard error is kept for the report and never judged.
+Exit status: 0 when every claim holds, 1 when not, 2 for wrong arguments.
 """
 
 import argparse
 import hashlib
 import json
-import subprocess
+import re
+import secrets
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds its own folder alone
+
+from conformance import reports
+from conformance.calls import Answer, Call, Worker, borrowing, calling, process_for_each
+from conformance.claims import (
+    ACCEPTED_INVALID,
+    CRASH,
+    GRADES,
+    LEVELS,
+    NOT_INCREMENTAL,
+    NOT_RUN,
+    OVER_MEMORY,
+    PASS,
+    PROFILES,
+    REJECTED_VALID,
+    TIMEOUT,
+    UNSUPPORTED,
+    WRONG_CLASS,
+    WRONG_CODE,
+    WRONG_OFFSET,
+    WRONG_OUTPUT,
+    Json,
+    Result,
+    Settings,
+    grade_of,
+    grades_by_claim,
+    is_claimed,
+    is_passed,
+)
+from conformance.framing import level_of, pass_ends, whole_chunks
+from conformance.fresh import fresh_vectors, padded_vectors
+from conformance.stream import judge_vector
+
+__all__ = [
+    "ACCEPTED_INVALID",
+    "CRASH",
+    "GRADES",
+    "HARNESS_VERSION",
+    "NOT_INCREMENTAL",
+    "NOT_RUN",
+    "OVER_MEMORY",
+    "PASS",
+    "REJECTED_VALID",
+    "ROOT",
+    "TIMEOUT",
+    "UNSUPPORTED",
+    "WRONG_CLASS",
+    "WRONG_CODE",
+    "WRONG_OFFSET",
+    "WRONG_OUTPUT",
+    "Answer",
+    "Call",
+    "Json",
+    "Result",
+    "Settings",
+    "SuiteError",
+    "Worker",
+    "bounded",
+    "calling",
+    "damaged_files",
+    "grade_of",
+    "is_passed",
+    "load_manifest",
+    "main",
+    "process_for_each",
+    "program_memory",
+    "run_case",
+    "run_fresh",
+    "run_streams",
+    "run_suite",
+]
 
 ROOT = Path(__file__).resolve().parent
 HARNESS_VERSION = 3
 CONTRACT_EXITS = {0, 2, 3, 4, 5}
-UNSUPPORTED_EXIT = 4
-CRASHED = 1  # an exit status outside the contract
-PROFILES = ("CORE", "MAIN")
-STDERR_KEPT = 2000
-KIBIBYTES = 1 << 10  # of a MiB
+UNSUPPORTED_EXIT, LIMIT_EXIT = 4, 5
+N_FRESH = 30  # files made for this run alone
 
-PASS, NOT_RUN, CRASH, TIMEOUT, OVER_MEMORY = "pass", "not_run", "crash", "timeout", "over_memory"
-WRONG_OUTPUT, ACCEPTED_INVALID, REJECTED_VALID = "wrong_output", "accepted_invalid", "rejected_valid"
-WRONG_CLASS, WRONG_CODE, WRONG_OFFSET, UNSUPPORTED = "wrong_class", "wrong_code", "wrong_offset", "unsupported"
+# LIM-2, level by level: 16 bytes a parameter + 4 times the largest chunk + 4 MiB. Evaluation and a library for
+# decompression are apart from it: an allowance.
+PARAMETERS = dict(zip(LEVELS, (16_384, 131_072, 1_048_576, 16_777_216, 268_435_456), strict=True))
+MIB = 1 << 20
+FIXED_BYTES, ALLOWANCE_BYTES = 4 * MIB, 32 * MIB
+SMALLEST_PROGRAM, LARGEST_PROGRAM, PROGRAM_STEP = 8, 65_536, 8  # MiB
 
-# What each grade forgives. R: rejects every invalid file. C: with the right class. X: with the right code and offset.
-GRADES = {
-    "R": frozenset({PASS, WRONG_CLASS, WRONG_CODE, WRONG_OFFSET}),
-    "C": frozenset({PASS, WRONG_CODE, WRONG_OFFSET}),
-    "X": frozenset({PASS}),
-}
-
-Json = dict[str, Any]
+FIRST_REQUEST = 16_384  # bytes that a reader of a remote file may always fetch (CON-9)
 
 # Keys of each object of the manifest; an unknown or missing one is refused, for it might change what a case means. The
 # members with a default may be left out.
@@ -65,41 +128,6 @@ FAILURE_KEYS = {"exit", "code", "name", "class", "offset"}
 
 class SuiteError(Exception):
     """The suite itself is not as its manifest says."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """The verdict of one case."""
-
-    vector: str
-    case: str
-    kind: str
-    profile: str
-    verdict: str
-    detail: str
-    seconds: float
-    stderr: str = ""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to run: claimed profile, seconds a case, address space in MiB (0: no limit), processes at a time, level B."""
-
-    profile: str = "CORE"
-    grade: str = "X"
-    timeout: float = 60.0
-    memory: int = 0
-    jobs: int = 1
-    worker: bool = False
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the command did: exit status (None: it was stopped), its JSON line, its standard error."""
-
-    status: int | None
-    reply: Json | None
-    stderr: str
 
 
 # --- the suite -------------------------------------------------------------------------------------
@@ -158,176 +186,64 @@ def _is_intact(root: Path, record: Json) -> bool:
     return bool(len(data) == record["bytes"] and hashlib.sha256(data).hexdigest() == record["sha256"])
 
 
-# --- calls -----------------------------------------------------------------------------------------
-
-Call = Callable[[Sequence[str], Settings], Answer]  # of a decoder with the arguments of a case
-
-
-def process_for_each(command: Sequence[str]) -> Call:
-    """Level A: every call starts the command."""
-
-    def call(arguments: Sequence[str], settings: Settings) -> Answer:
-        try:
-            done = subprocess.run(
-                _limited([*command, *arguments], settings.memory),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=settings.timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Answer(None, None, "")
-        return Answer(done.returncode, _json_line(done.stdout), done.stderr[-STDERR_KEPT:].decode("utf-8", "replace"))
-
-    return call
-
-
-def _limited(command: Sequence[str], memory: int) -> list[str]:
-    """The command under a limit of its address space in MiB; as it is without one."""
-    if not memory:
-        return list(command)
-    return ["/bin/sh", "-c", f'ulimit -v {memory * KIBIBYTES} && exec "$0" "$@"', *command]
-
-
-def _json_line(stdout: bytes) -> Json | None:
-    """The reply, if standard output is exactly one line that holds one JSON object."""
-    lines = stdout.splitlines()
-    if len(lines) != 1:
-        return None
-    try:
-        reply = json.loads(lines[0])
-    except ValueError:
-        return None
-    return reply if isinstance(reply, dict) else None
-
-
-class Worker:
-    """Level B: a process that answers call after call; started again after it crashed or hung."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = list(command)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._memory = 0
-        self._n_calls = 0
-
-    def __call__(self, arguments: Sequence[str], settings: Settings) -> Answer:
-        """One answer. Where a worker breaks off, an earlier call may be to blame: a new one is asked once more."""
-        was_running = self._process is not None
-        answer = self._ask(arguments, settings)
-        if answer is None and was_running:
-            answer = self._ask(arguments, settings)
-        return answer or Answer(CRASHED, None, "the worker gave no answer")
-
-    def stop(self) -> None:
-        """End the process, if there is one."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
-    def _ask(self, arguments: Sequence[str], settings: Settings) -> Answer | None:
-        """The answer, or None if the worker gave none that is one."""
-        process = self._running(settings)
-        self._n_calls += 1
-        request = json.dumps({"id": self._n_calls, "args": list(arguments)}).encode() + b"\n"
-        is_late = threading.Event()
-
-        def give_up() -> None:
-            is_late.set()
-            process.kill()
-
-        timer = threading.Timer(settings.timeout, give_up)
-        timer.start()
-        reply = _exchange(process, request) or {}
-        timer.cancel()
-        if reply.get("id") == self._n_calls and isinstance(reply.get("status"), int):
-            stderr = str(reply.get("stderr", ""))[-STDERR_KEPT:]
-            return Answer(reply["status"], _json_line(str(reply.get("stdout", "")).encode()), stderr)
-        self.stop()
-        return Answer(None, None, "") if is_late.is_set() else None
-
-    def _running(self, settings: Settings) -> subprocess.Popen[bytes]:
-        """The process, started if there is none under this limit of memory."""
-        if self._process is None or self._memory != settings.memory:
-            self.stop()
-            self._memory = settings.memory
-            self._process = subprocess.Popen(
-                _limited(self._command, settings.memory),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-        return self._process
-
-
-def _exchange(process: subprocess.Popen[bytes], request: bytes) -> Json | None:
-    """Write a line, read a line; None if the other side has gone."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(request)
-        process.stdin.flush()
-    except BrokenPipeError:
-        return None
-    return _json_line(process.stdout.readline())
-
-
-@contextmanager
-def calling(command: Sequence[str], settings: Settings) -> Iterator[Call]:
-    """How to call a decoder; the workers of level B, one for each job, end with the context."""
-    if not settings.worker:
-        yield process_for_each(command)
-        return
-    workers = [Worker(command) for _ in range(settings.jobs)]
-    idle: SimpleQueue[Worker] = SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
-
-    def call(arguments: Sequence[str], settings: Settings) -> Answer:
-        worker = idle.get()
-        try:
-            return worker(arguments, settings)
-        finally:
-            idle.put(worker)
-
-    try:
-        yield call
-    finally:
-        for worker in workers:
-            worker.stop()
-
-
 # --- one case --------------------------------------------------------------------------------------
 
 
 def run_case(call: Call, root: Path, vector: Json, case: Json, settings: Settings) -> Result:
     """Call the decoder once and judge its answer."""
     start = time.monotonic()
+    case = CASE_DEFAULTS | case
+    data = (root / vector["file"]["path"]).read_bytes()[: case["cut"]]
     with tempfile.TemporaryDirectory() as folder:
         source = root / vector["file"]["path"]
         if case["cut"] is not None:
-            cut = Path(folder) / "in.sinr"
-            cut.write_bytes(source.read_bytes()[: case["cut"]])
-            source = cut
+            source = Path(folder) / "in.sinr"
+            source.write_bytes(data)
         out = Path(folder) / "out.npy"
-        arguments = [str(source), str(out), *case["args"]]
-        for option in FILE_OPTIONS:
-            if case[option]:
-                arguments += [f"--{option}", str(root / case[option]["path"])]
+        arguments = [str(source), str(out), *case["args"], *_file_options(case, root)]
         answer = call(arguments, settings)
         verdict, detail = _judge(answer, case["expect"], out, root)
         if settings.memory and verdict == CRASH:
             verdict, detail = _crash_or_memory(call, arguments, settings, detail)
-    if answer.status == UNSUPPORTED_EXIT and verdict != PASS and not _is_claimed(vector, settings):
+        if verdict == PASS:
+            verdict, detail = _judge_fetched(answer, case, data)
+    if _refuses_as_unsupported(answer) and verdict != PASS and not is_claimed(*_claim_of(vector, data), settings):
         verdict = UNSUPPORTED
-    seconds = round(time.monotonic() - start, 3)
+    return _result(vector, data, case["name"], (verdict, detail), time.monotonic() - start, answer.stderr)
+
+
+def _file_options(case: Json, root: Path) -> list[str]:
+    return [
+        word for option in FILE_OPTIONS if case[option] for word in (f"--{option}", str(root / case[option]["path"]))
+    ]
+
+
+def _claim_of(vector: Json, data: bytes) -> tuple[str, int]:
+    return vector["profile"], level_of(data)
+
+
+def _refuses_as_unsupported(answer: Answer) -> bool:
+    """Exit status 4, or LIMIT_CALLER: what a decoder answers to a file outside its profile and level."""
+    is_limit = answer.status == LIMIT_EXIT and (answer.reply or {}).get("name") == "LIMIT_CALLER"
+    return answer.status == UNSUPPORTED_EXIT or is_limit
+
+
+def _result(
+    vector: Json,
+    data: bytes,
+    case: str,
+    verdict: tuple[str, str],
+    seconds: float,
+    stderr: str = "",
+    operation: str = "",
+) -> Result:
+    operation = operation or ("fresh" if vector["name"].startswith("fresh-") else "call")
     return Result(
-        vector["name"], case["name"], vector["kind"], vector["profile"], verdict, detail, seconds, answer.stderr
+        *(vector["name"], case, vector["kind"], vector["profile"], *verdict, round(seconds, 3), stderr),
+        level=level_of(data),
+        clauses=tuple(vector["clauses"]),
+        operation=operation,
     )
-
-
-def _is_claimed(vector: Json, settings: Settings) -> bool:
-    return PROFILES.index(vector["profile"]) <= PROFILES.index(settings.profile)
 
 
 def _crash_or_memory(call: Call, arguments: Sequence[str], settings: Settings, detail: str) -> tuple[str, str]:
@@ -336,6 +252,16 @@ def _crash_or_memory(call: Call, arguments: Sequence[str], settings: Settings, d
     if free.status in CONTRACT_EXITS:
         return OVER_MEMORY, f"needs more than {settings.memory} MiB"
     return CRASH, detail
+
+
+def _judge_fetched(answer: Answer, case: Json, data: bytes) -> tuple[str, str]:
+    """Level C: with `--passes N` no more is fetched than the first request and as much again behind pass N-1."""
+    if answer.fetched is None or "--passes" not in case["args"] or "exit" in case["expect"]:
+        return PASS, ""
+    need = max(FIRST_REQUEST, pass_ends(data)[case["expect"]["passes"] - 1])
+    if answer.fetched > need + FIRST_REQUEST:
+        return NOT_INCREMENTAL, f"fetched {answer.fetched} bytes, {need} are needed"
+    return PASS, ""
 
 
 # --- verdicts --------------------------------------------------------------------------------------
@@ -408,6 +334,42 @@ def _judge_values(values: Any, output: Json, root: Path) -> tuple[str, str]:
     return PASS, ""
 
 
+# --- memory (grade M) ------------------------------------------------------------------------------
+
+
+def program_memory(call: Call, root: Path, vectors: Sequence[Json], settings: Settings) -> int:
+    """MiB of address space that the program itself needs, to PROGRAM_STEP: the least in which the first valid vector
+    passes. Raises SuiteError if it passes in none.
+    """
+    vector = next((vector for vector in vectors if vector["kind"] == "valid"), None)
+    if vector is None:
+        raise SuiteError("grade M needs a valid vector to measure the program by")
+
+    def passes(memory: int) -> bool:
+        return run_case(call, root, vector, vector["cases"][0], replace(settings, memory=memory)).verdict == PASS
+
+    enough = SMALLEST_PROGRAM
+    while not passes(enough):
+        enough *= 2
+        if enough > LARGEST_PROGRAM:
+            raise SuiteError(f"{vector['name']} does not pass in any memory")
+    little = enough // 2
+    while enough - little > PROGRAM_STEP:
+        middle = (enough + little) // 2
+        little, enough = (little, middle) if passes(middle) else (middle, enough)
+    return enough
+
+
+def bounded(settings: Settings, program: int, root: Path, vector: Json, case: Json) -> Settings:
+    """The settings with the limit of LIM-2 for this file over the program's own memory."""
+    data = (root / vector["file"]["path"]).read_bytes()
+    largest = max((chunk.end - chunk.offset for chunk in whole_chunks(data)), default=len(data))
+    n_parameters = PARAMETERS[level_of(data) or LEVELS[0]]
+    output = (case["expect"].get("output") or {}).get("file", {}).get("bytes", 0)
+    n_bytes = 16 * n_parameters + 4 * largest + FIXED_BYTES + len(data) + output + ALLOWANCE_BYTES
+    return replace(settings, memory=program + -(-n_bytes // MIB))
+
+
 # --- the whole suite -------------------------------------------------------------------------------
 
 
@@ -415,110 +377,182 @@ def run_suite(
     command: Sequence[str], settings: Settings, *, root: Path = ROOT, name_filter: str = ""
 ) -> tuple[Json, list[Result]]:
     """Run every case whose vector's name contains `name_filter`; raises SuiteError if there is none."""
+    manifest, vectors = _chosen(root, name_filter)
+    with calling(command, settings) as call:
+        return manifest, _run_vectors(call, vectors, root, settings)
+
+
+def _chosen(root: Path, name_filter: str) -> tuple[Json, list[Json]]:
     manifest = load_manifest(root)
     vectors = [vector for vector in manifest["vectors"] if name_filter in vector["name"]]
     if not vectors:
         raise SuiteError(f"no vector's name contains {name_filter!r}")
+    return manifest, vectors
+
+
+def _run_vectors(call: Call, vectors: Sequence[Json], root: Path, settings: Settings) -> list[Result]:
     damaged = {vector["name"]: damaged_files(root, vector) for vector in vectors}
+    program = program_memory(call, root, vectors, settings) if settings.is_bounded else 0
 
     def run(job: tuple[Json, Json]) -> Result:
         vector, case = job
         if damaged[vector["name"]]:
             detail = f"missing or damaged: {', '.join(damaged[vector['name']])}"
-            return Result(vector["name"], case["name"], vector["kind"], vector["profile"], NOT_RUN, detail, 0.0)
-        return run_case(call, root, vector, case, settings)
+            return _result(vector, b"", case["name"], (NOT_RUN, detail), 0.0)
+        limits = bounded(settings, program, root, vector, case) if settings.is_bounded else settings
+        return run_case(call, root, vector, case, limits)
 
     jobs = [(vector, case) for vector in vectors for case in vector["cases"]]
-    with calling(command, settings) as call, ThreadPoolExecutor(settings.jobs) as pool:
-        return manifest, list(pool.map(run, jobs))
+    with ThreadPoolExecutor(settings.jobs) as pool:
+        return list(pool.map(run, jobs))
 
 
-def is_passed(results: Sequence[Result], settings: Settings) -> bool:
-    """Whether the claim (profile and grade) holds: something ran, and nothing outside what the grade forgives."""
-    allowed = GRADES[settings.grade]
-    return bool(results) and all(
-        result.verdict in allowed
-        or (result.verdict == UNSUPPORTED and PROFILES.index(result.profile) > PROFILES.index(settings.profile))
-        for result in results
+def run_fresh(
+    command: Sequence[str], settings: Settings, *, seed: int, count: int, root: Path = ROOT, name_filter: str = ""
+) -> list[Result]:
+    """Run files made for this run from the vectors that are claimed; level C adds files with more than is asked for."""
+    _, vectors = _chosen(root, name_filter)
+    vectors = [
+        vector
+        for vector in vectors
+        if not damaged_files(root, vector) and is_claimed(*_claim_of(vector, _read(root, vector)), settings)
+    ]
+    with tempfile.TemporaryDirectory() as folder, calling(command, settings) as call:
+        made = list(fresh_vectors(vectors, root, Path(folder), seed, count))
+        if settings.http:
+            made += padded_vectors(vectors, root, Path(folder))
+        with ThreadPoolExecutor(settings.jobs) as pool:
+            return list(pool.map(lambda vector: run_case(call, root, vector, vector["cases"][0], settings), made))
+
+
+def _read(root: Path, vector: Json) -> bytes:
+    return Path(root / vector["file"]["path"]).read_bytes()
+
+
+def run_streams(
+    command: Sequence[str], settings: Settings, *, root: Path = ROOT, name_filter: str = ""
+) -> list[Result]:
+    """Feed every file in pieces (grade P); the vectors of wrong calls have no file of their own to feed."""
+    _, vectors = _chosen(root, name_filter)
+    jobs = [vector for vector in vectors if vector["kind"] != "call" and not damaged_files(root, vector)]
+    with borrowing(command, settings.jobs) as borrow:
+
+        def run(vector: Json) -> list[Result]:
+            with borrow() as worker:
+                return list(_stream_results(lambda message: worker.request(message, settings), root, vector, settings))
+
+        with ThreadPoolExecutor(settings.jobs) as pool:
+            return [result for results in pool.map(run, jobs) for result in results]
+
+
+def _stream_results(
+    exchange: Callable[[Json], Json | None], root: Path, vector: Json, settings: Settings
+) -> Iterator[Result]:
+    data, start = _read(root, vector), time.monotonic()
+    case = next((case for case in vector["cases"] if case["args"] == [] and case["cut"] is None), None)
+    if case is None:
+        return
+    options = ["--base", str(root / case["base"]["path"])] if case["base"] else []
+    for partition, verdict, detail in judge_vector(exchange, data, case["expect"], options):
+        claimed = is_claimed(*_claim_of(vector, data), settings)
+        held = verdict if claimed or verdict in (PASS, CRASH) else UNSUPPORTED
+        yield _result(vector, data, f"stream-{partition}", (held, detail), time.monotonic() - start, operation="stream")
+        start = time.monotonic()
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+def _grade(text: str) -> str:
+    if not re.fullmatch(r"[RCX]P?M?", text):
+        raise argparse.ArgumentTypeError("R, C or X, then P and M where they are claimed: XPM")
+    return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False
     )
-
-
-def grade_of(results: Sequence[Result], settings: Settings) -> str:
-    """The best grade that holds, or an empty string."""
-    claims = (Settings(profile=settings.profile, grade=grade) for grade in ("X", "C", "R"))
-    return next((claim.grade for claim in claims if is_passed(results, claim)), "")
-
-
-def report(manifest: Json, results: Sequence[Result], settings: Settings, command: Sequence[str], root: Path) -> Json:
-    """The report as JSON."""
-    return {
-        "suite_version": manifest["suite_version"],
-        "harness_version": HARNESS_VERSION,
-        "manifest_sha256": hashlib.sha256((root / "manifest.json").read_bytes()).hexdigest(),
-        "command": list(command),
-        "profile": settings.profile,
-        "claimed_grade": settings.grade,
-        "passed": is_passed(results, settings),
-        "grade": grade_of(results, settings),
-        "verdicts": dict(Counter(result.verdict for result in results)),
-        "results": [asdict(result) for result in results],
-    }
-
-
-def junit(results: Sequence[Result], settings: Settings) -> bytes:
-    """The report as JUnit XML."""
-    bad = [result for result in results if not is_passed([result], settings)]
-    suite = ElementTree.Element("testsuite", name="sinr-conformance", tests=str(len(results)), failures=str(len(bad)))
-    for result in results:
-        item = ElementTree.SubElement(
-            suite, "testcase", classname=result.vector, name=result.case, time=str(result.seconds)
-        )
-        if result in bad:
-            ElementTree.SubElement(item, "failure", type=result.verdict, message=result.detail).text = result.stderr
-    return bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
-
-
-def print_summary(results: Sequence[Result], settings: Settings) -> None:
-    """What a person reads: each case that did not pass, then the counts and the grade."""
-    for result in results:
-        if result.verdict != PASS:
-            print(f"{result.verdict:16} {result.vector} [{result.case}]  {result.detail}")
-    counts = Counter(result.verdict for result in results)
-    print("  ".join(f"{verdict} {count}" for verdict, count in counts.most_common()))
-    held = "holds" if is_passed(results, settings) else "DOES NOT HOLD"
-    best = grade_of(results, settings) or "none"
-    print(f"profile {settings.profile}, grade {settings.grade}: {held}; best grade: {best}; {len(results)} cases")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; see the module's text."""
-    parser = argparse.ArgumentParser(prog="run.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--profile", choices=PROFILES, default="CORE", help="profile that the decoder claims")
+    parser.add_argument("--level", type=int, choices=LEVELS, default=LEVELS[-1], help="highest level that it claims")
     parser.add_argument(
-        "--grade", choices=GRADES, default="X", help="R rejects, C right class, X right code and offset"
+        *("--grade",),
+        type=_grade,
+        default="X",
+        help="R rejects, C right class, X right code and offset;\nP behind it: files in pieces; M: memory within LIM-2",
     )
     parser.add_argument("--worker", action="store_true", help="the command is a worker, see worker.py")
+    parser.add_argument("--http", action="store_true", help="the command reads from an address, see remote.py")
     parser.add_argument("--filter", default="", help="only vectors whose name contains this")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds a case")
     parser.add_argument("--memory", type=int, default=0, help="MiB of address space a process; 0: no limit")
-    parser.add_argument("--json", type=Path, help="write the report as JSON")
-    parser.add_argument("--junit", type=Path, help="write the report as JUnit XML")
-    parser.add_argument("command", nargs="+", help="the decoder, behind --")
+    parser.add_argument("--fresh", type=int, default=N_FRESH, help="files made for this run alone")
+    parser.add_argument("--seed", type=int, help="of those files; drawn when not given")
+    parser.add_argument("--name", default="", help="of the decoder, in reports")
+    for kind in reports.WRITERS:
+        parser.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write the report as {kind}")
+    parser.add_argument("--self-test", action="store_true", help="run the sabotaged decoders: all must be caught")
+    parser.add_argument("command", nargs="*", help="the decoder, behind --")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; see the module's text."""
+    parser = _parser()
     given = parser.parse_args(argv)
-    settings = Settings(given.profile, given.grade, given.timeout, given.memory, given.jobs, given.worker)
+    if given.self_test:
+        from conformance import self_test
+
+        return self_test.main([])
+    if not given.command:
+        parser.error("the decoder is missing: run.py [options] -- COMMAND...")
+    settings = Settings(
+        *(given.profile, given.grade, given.timeout, given.memory, given.jobs),
+        worker=given.worker,
+        level=given.level,
+        http=given.http,
+    )
+    if settings.is_progressive and not settings.worker:
+        parser.error("grade P is tried on a worker: --worker")
+    seed = secrets.randbits(32) if given.seed is None else given.seed
     try:
-        manifest, results = run_suite(given.command, settings, name_filter=given.filter)
+        content = _run_all(given, settings, seed)
     except (SuiteError, OSError) as error:
         print(f"harness: {error}", file=sys.stderr)
         return 1
-    print_summary(results, settings)
-    if given.json:
-        content = report(manifest, results, settings, given.command, ROOT)
-        given.json.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    if given.junit:
-        given.junit.write_bytes(junit(results, settings))
-    return 0 if is_passed(results, settings) else 1
+    reports.print_summary(content)
+    for kind, write in reports.WRITERS.items():
+        if getattr(given, kind):
+            getattr(given, kind).write_bytes(write(content))
+    return 0 if content["passed"] else 1
+
+
+def _run_all(given: argparse.Namespace, settings: Settings, seed: int) -> Json:
+    """The report of everything that the claim asks for."""
+    manifest, results = run_suite(given.command, settings, name_filter=given.filter)
+    if settings.is_progressive:
+        results += run_streams(given.command, settings, name_filter=given.filter)
+    results += run_fresh(given.command, settings, seed=seed, count=given.fresh, name_filter=given.filter)
+    streams = [result for result in results if result.operation == "stream"]
+    passed = is_passed(results, settings) and (not settings.is_progressive or is_passed(streams, settings))
+    return {
+        "suite_version": manifest["suite_version"],
+        "harness_version": HARNESS_VERSION,
+        "manifest_sha256": hashlib.sha256((ROOT / "manifest.json").read_bytes()).hexdigest(),
+        "decoder": given.name or Path(given.command[-1]).name,
+        "command": list(given.command),
+        "filter": given.filter,
+        "seed": seed,
+        "profile": settings.profile,
+        "level": settings.level,
+        "claimed_grade": settings.grade,
+        "passed": passed,
+        "grade": grade_of(results, settings),
+        "grades": grades_by_claim(results, settings),
+        "verdicts": reports.counts(results),
+        "results": [reports.result_object(result, settings) for result in results],
+    }
 
 
 if __name__ == "__main__":

@@ -1,24 +1,43 @@
 """The harness judges rightly: it fails what it must fail, and never passes by accident."""
 
 import json
+import re
 import shutil
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 
-from conformance import run, self_test
-from conformance.mutants import MUTANTS
-from conformance.rule_mutants import RULES
+from conformance import framing, fresh, reports, run, self_test, stream
+from conformance.stream_mutants import STREAMS
 
 SUITE = Path(run.__file__).parent
 ORACLE = [sys.executable, str(SUITE / "mutants.py"), "oracle"]
 
 
-@pytest.mark.parametrize("name", sorted([*MUTANTS, *RULES]))
-def test_exactly_the_harmless_survive(name):
-    assert self_test.survives(name) == (name in self_test.HARMLESS)
+TABLE = (SUITE / "mutants.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(self_test.TRIALS))
+def test_exactly_the_mutants_are_caught_as_the_table_says(name):
+    caught = self_test.caught_by(name)
+    assert bool(caught) == (name not in self_test.HARMLESS)
+    assert self_test.row(name, caught) in TABLE
+
+
+def test_the_table_has_no_other_mutants():
+    assert re.findall(r"^\| `(.+?)`", TABLE, re.MULTILINE) == list(self_test.TRIALS)
+
+
+def test_the_self_test_fails_when_a_mutant_survives(monkeypatch, capsys):
+    few = {"oracle": self_test.TRIALS["oracle"], "wrong-code": ("an answer", lambda name: [])}
+    monkeypatch.setattr(self_test, "TRIALS", few)
+    assert run.main(["--self-test"]) == 1
+    assert "wrong-code: survives" in capsys.readouterr().out
 
 
 def test_a_base_is_passed_to_the_decoder():
@@ -62,13 +81,35 @@ def test_exit_status_is_one_for_a_wrong_decoder(command, capsys):
 
 
 def test_exit_status_is_zero_and_reports_are_written(tmp_path):
-    as_json, as_xml = tmp_path / "report.json", tmp_path / "report.xml"
-    arguments = ["--filter", "call-", "--json", str(as_json), "--junit", str(as_xml), "--", *ORACLE]
-    assert run.main(arguments) == 0
-    report = json.loads(as_json.read_text("utf-8"))
+    files = {kind: tmp_path / f"report.{kind}" for kind in reports.WRITERS}
+    asked = [word for kind, path in files.items() for word in (f"--{kind}", str(path))]
+    assert run.main(["--filter", "call-coords", "--fresh", "0", *asked, "--", *ORACLE]) == 0
+    report = json.loads(files["json"].read_text("utf-8"))
     assert report["passed"] is True
-    assert report["grade"] == "X"
-    assert ElementTree.parse(as_xml).getroot().get("failures") == "0"
+    assert report["grade"] == report["grades"]["CORE"]["1"] == "X"
+    assert ElementTree.parse(files["junit"]).getroot().get("failures") == "0"
+    assert "CORE@5 X (part)" in "".join(ElementTree.parse(files["badge"]).getroot().itertext())
+    jsonschema.validate(report, json.loads((SUITE / "report.schema.json").read_text("utf-8")))
+
+
+def test_the_matrix_has_a_square_for_every_vector_clause_and_decoder():
+    vectors = [vector for vector in run.load_manifest()["vectors"] if vector["name"].startswith("valid-min")]
+    results = [replace(result(run.PASS), vector=vector["name"], clauses=tuple(vector["clauses"])) for vector in vectors]
+    wrong = [replace(one, verdict=run.CRASH, detail="<b>") for one in results]
+    page = reports.matrix(made_report("right", results), made_report("wrong", wrong)).decode()
+    n_cited = sum(len(vector["clauses"]) for vector in vectors)
+    assert page.count('<i class="pass" title') == page.count('<i class="crash" title') == n_cited
+    assert "<b>" not in page.split("what did not pass")[1]
+
+
+def made_report(name: str, results: list[run.Result]) -> run.Json:
+    settings = run.Settings()
+    return {
+        **{"decoder": name, "command": [name], "filter": "", "suite_version": "0", "manifest_sha256": "0" * 64},
+        **{"profile": "CORE", "level": 5, "claimed_grade": "X", "grade": "X", "grades": {"CORE": {"1": "X"}}},
+        **{"passed": run.is_passed(results, settings), "verdicts": reports.counts(results)},
+        "results": [reports.result_object(one, settings) for one in results],
+    }
 
 
 def test_an_empty_choice_is_a_failure():
@@ -147,6 +188,7 @@ def result(verdict: str, profile: str = "CORE") -> run.Result:
         (run.TIMEOUT, ""),
         (run.OVER_MEMORY, ""),
         (run.NOT_RUN, ""),
+        (run.NOT_INCREMENTAL, ""),
         (run.UNSUPPORTED, ""),
     ],
 )
@@ -158,6 +200,31 @@ def test_what_each_grade_forgives(verdict, grades):
 @pytest.mark.parametrize(("claimed", "holds"), [("CORE", True), ("MAIN", False)])
 def test_unsupported_is_allowed_outside_the_claimed_profile(claimed, holds):
     assert run.is_passed([result(run.UNSUPPORTED, "MAIN")], run.Settings(profile=claimed)) is holds
+
+
+@pytest.mark.parametrize(("level", "holds"), [(2, True), (3, False)])
+def test_unsupported_is_allowed_above_the_claimed_level(level, holds):
+    one = replace(result(run.UNSUPPORTED), level=3)
+    assert run.is_passed([one], run.Settings(level=level)) is holds
+
+
+def test_limits_of_the_caller_are_unsupported_above_the_claimed_level():
+    vector = next(v for v in run.load_manifest()["vectors"] if v["name"] == "valid-real-image")
+    data = (SUITE / vector["file"]["path"]).read_bytes()
+    answer = run.Answer(5, {"code": 407, "name": "LIMIT_CALLER", "class": "limit", "offset": None}, "")
+    found = run.run_case(lambda *_: answer, SUITE, vector, vector["cases"][0], run.Settings(level=1))
+    assert (framing.level_of(data), found.verdict) in {(1, run.REJECTED_VALID), (2, run.UNSUPPORTED)}
+
+
+@pytest.mark.parametrize(
+    ("stream_verdict", "grade", "best"),
+    [(run.PASS, "XPM", "XPM"), (run.PASS, "X", "XP"), (run.NOT_INCREMENTAL, "XPM", "XM"), (None, "XM", "XM")],
+)
+def test_letters_behind_the_grade(stream_verdict, grade, best):
+    results = [result(run.PASS)]
+    if stream_verdict:
+        results.append(replace(result(stream_verdict), operation="stream"))
+    assert run.grade_of(results, run.Settings(grade=grade)) == best
 
 
 def test_too_little_memory_is_told_from_a_crash():
@@ -223,3 +290,156 @@ def test_what_a_library_prints_does_not_come_between_the_replies(tmp_path, monke
     found = answer([], run.Settings())
     answer.stop()
     assert found.status == 5 and found.reply == {}
+
+
+# --- files made for the run --------------------------------------------------------------------------
+
+
+def made_files(tmp_path: Path, seed: int = 1) -> list[bytes]:
+    vectors = [vector for vector in run.load_manifest()["vectors"] if "real" in vector["name"]]
+    made = fresh.fresh_vectors(vectors, SUITE, tmp_path, seed, 12)
+    return [Path(vector["file"]["path"]).read_bytes() for vector in made]
+
+
+def test_fresh_files_are_in_no_list_and_follow_from_the_seed(tmp_path):
+    known = {hash(path.read_bytes()) for path in SUITE.glob("vectors/*.sinr")}
+    files = made_files(tmp_path)
+    assert files == made_files(tmp_path)
+    assert files != made_files(tmp_path, seed=2)
+    assert not known & {hash(data) for data in files}
+
+
+def test_a_cache_of_digests_fails_the_suite(capsys):
+    cache = [sys.executable, str(SUITE / "mutants.py"), "cache-of-digests"]
+    assert run.main(["--filter", "valid-min", "--fresh", "0", "--", *cache]) == 0
+    assert run.main(["--filter", "valid-min", "--fresh", "3", "--seed", "1", "--", *cache]) == 1
+    assert "fresh-0-insert" in capsys.readouterr().out
+
+
+RESEALING = """import runpy, sys
+from pathlib import Path
+from conformance.framing import resealed
+source = Path(sys.argv[1])
+copy = Path(sys.argv[2]).with_name("resealed.sinr")
+copy.write_bytes(resealed(source.read_bytes()))
+sys.argv[1] = str(copy)
+runpy.run_module("reference_decoder", run_name="__main__")
+"""
+
+
+def test_a_right_decoder_that_reseals_before_it_reads_fails_the_suite(monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", str(SUITE.parent))
+    command = [sys.executable, "-c", RESEALING]
+    assert run.main(["--filter", "valid-min", "--fresh", "0", "--", *command]) == 0
+    assert run.main(["--filter", "invalid-crc-head", "--fresh", "0", "--", *command]) == 1
+    assert run.ACCEPTED_INVALID in capsys.readouterr().out
+
+
+# --- files in pieces (grade P) -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", stream.PARTITIONS)
+def test_a_partition_is_the_whole_file(name):
+    data = (SUITE / "vectors" / "valid-pass-ancillary.sinr").read_bytes()
+    ends = stream.PARTITIONS[name](data)
+    assert ends[-1] == len(data)
+    assert all(a < b for a, b in zip([0, *ends], ends, strict=False))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["reference_decoder"],
+        ["--stream", "conformance.adapters.push:Push", "sinrfmt", "decode", "--json", "--force"],
+    ],
+    ids=["reference_decoder", "sinrfmt"],
+)
+@pytest.mark.parametrize(
+    "name", ["valid-pass-some", "valid-hash-two", "invalid-crc-second-pass", "valid-shared-scalar"]
+)
+def test_both_decoders_read_files_in_pieces(command, name):
+    worker = [sys.executable, "-m", "conformance.worker", *command]
+    results = run.run_streams(worker, run.Settings(worker=True, grade="XP"), name_filter=name)
+    assert {one.verdict for one in results} == {run.PASS}
+    assert {one.case for one in results} == {f"stream-{name}" for name in stream.PARTITIONS}
+
+
+def test_a_worker_that_cannot_be_fed_has_not_grade_p():
+    echo = "import json, sys\nfor line in sys.stdin: print(json.dumps({'id': json.loads(line)['id']}), flush=True)"
+    results = run.run_streams([sys.executable, "-c", echo], run.Settings(worker=True), name_filter="valid-min")
+    assert {one.verdict for one in results} == {run.CRASH}
+    assert run.grade_of([result(run.PASS), *results], run.Settings(grade="XP")) == "X"
+
+
+def test_streams_of_mutants_answer_rightly_for_the_whole_file():
+    """They are wrong in their events alone: the verdict is about these."""
+    vector = next(v for v in run.load_manifest()["vectors"] if v["name"] == "valid-hash-two")
+    data, expect = (SUITE / vector["file"]["path"]).read_bytes(), vector["cases"][0]["expect"]
+    late = STREAMS["stream-needs-whole-file"](data, expect)
+    found = {name: verdict for name, verdict, _ in stream.judge_vector(late, data, expect, [])}
+    assert found == dict.fromkeys(stream.PARTITIONS, run.NOT_INCREMENTAL) | {"whole": run.PASS}
+
+
+# --- from a server (level C) --------------------------------------------------------------------------
+
+EAGER = """import sys
+from conformance import fetch
+fetch.asked_passes = lambda _: None
+sys.exit(fetch.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("reader", "worst"), [(["-m", "conformance.fetch"], run.PASS), (["-c", EAGER], run.NOT_INCREMENTAL)]
+)
+def test_a_reader_of_ranges_fetches_what_a_prefix_needs(reader, worst, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(SUITE.parent))
+    command = [sys.executable, *reader, sys.executable, "-m", "reference_decoder", "--"]
+    settings = run.Settings(http=True)
+    results = run.run_fresh(command, settings, seed=0, count=0, name_filter="valid-pass-2")
+    results += run.run_fresh(command, settings, seed=0, count=0, name_filter="valid-real-image")
+    assert len(results) >= 2
+    assert worst in {one.verdict for one in results} <= {run.PASS, worst}
+
+
+# --- memory (grade M) ---------------------------------------------------------------------------------
+
+
+def test_the_bound_grows_with_level_and_chunk():
+    vectors = {vector["name"]: vector for vector in run.load_manifest()["vectors"]}
+    small, large = (
+        run.bounded(run.Settings(), 100, SUITE, vector, vector["cases"][0]).memory
+        for vector in (vectors["valid-min-raw"], vectors["invalid-record-limit-parameters-most"])
+    )
+    assert 100 + 36 < small < 100 + 40
+    assert large > 4096
+
+
+# --- the first step ----------------------------------------------------------------------------------
+
+TEMPLATES = SUITE / "templates"
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+
+
+def template_command(language: str, folder: Path) -> list[str]:
+    if language == "python":
+        return [sys.executable, str(TEMPLATES / "python" / "decoder.py")]
+    if language == "javascript":
+        return [shutil.which("node") or "", str(TEMPLATES / "javascript" / "decoder.mjs")]
+    built = folder / "decoder"
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-o", str(built)]
+    subprocess.run([COMPILER, *flags, str(TEMPLATES / "c" / "decoder.c"), "-lm"], check=True, capture_output=True)
+    return [str(built)]
+
+
+@pytest.mark.parametrize(
+    "language",
+    [
+        "python",
+        pytest.param("javascript", marks=pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")),
+        pytest.param("c", marks=pytest.mark.skipif(not COMPILER, reason="no C compiler is installed")),
+    ],
+)
+def test_a_template_passes_the_first_vectors(language, tmp_path):
+    command = template_command(language, tmp_path)
+    assert run.main(["--filter", "valid-min", "--fresh", "9", "--seed", "4", "--", *command]) == 0

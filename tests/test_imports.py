@@ -67,7 +67,7 @@ def imported_packages(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "own"), [("reference_decoder/*.py", "reference_decoder"), ("conformance/run.py", "")]
+    ("pattern", "own"), [("reference_decoder/*.py", "reference_decoder"), ("conformance/*.py", "conformance")]
 )
 def test_only_numpy_and_the_standard_library_are_imported(pattern: str, own: str) -> None:
     paths = sorted(ROOT.glob(pattern))

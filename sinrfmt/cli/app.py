@@ -53,8 +53,10 @@ def _command() -> Any:
 
     from sinrfmt.cli.batch import batch
     from sinrfmt.cli.commands import app
+    from sinrfmt.cli.conform import ARGUMENTS, conform
 
     app.command()(batch)
+    app.command(context_settings=ARGUMENTS)(conform)
     return typer.main.get_command(app)
 
 

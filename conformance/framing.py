@@ -1,0 +1,79 @@
+"""Chunks of a file from their headers alone (clause 5.2): where they end, and how to put one between two others."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from conformance.generate.primitives import crc8
+
+SIGNATURE_BYTES, HEADER_BYTES, TRAILER_BYTES = 4, 5, 4
+KIND, LAST = 0x0F, 0x10
+HEAD, PASS, INDX = 1, 2, 3
+LEVEL_OFFSET = 10  # of the byte profile_level, in the file
+LEVEL_BITS = 0x0F
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Type and place of a chunk: from its first byte to the one after its crc32."""
+
+    type: int
+    offset: int
+    end: int
+
+    @property
+    def is_head(self) -> bool:
+        return self.type & ~LAST == HEAD
+
+    @property
+    def is_pass(self) -> bool:
+        return self.type & ~LAST == PASS
+
+
+def whole_chunks(data: bytes) -> list[Chunk]:
+    """The chunks that are whole, up to the last of the file. Check values are not looked at."""
+    found: list[Chunk] = []
+    at = SIGNATURE_BYTES
+    while at + HEADER_BYTES <= len(data):
+        end = at + HEADER_BYTES + int.from_bytes(data[at + 1 : at + 4], "little") + TRAILER_BYTES
+        if end > len(data):
+            break
+        found.append(Chunk(data[at], at, end))
+        if data[at] & LAST:
+            break
+        at = end
+    return found
+
+
+def pass_ends(data: bytes) -> list[int]:
+    """The end of each whole PASS chunk."""
+    return [chunk.end for chunk in whole_chunks(data) if chunk.is_pass]
+
+
+def level_of(data: bytes) -> int:
+    """The level that the file names; 0 where it names none of the registry's."""
+    level = data[LEVEL_OFFSET] & LEVEL_BITS if len(data) > LEVEL_OFFSET else 0
+    return level if 1 <= level <= 5 else 0
+
+
+def inserted(data: bytes, before: Chunk, chunk_type: int, payload: bytes) -> bytes:
+    """The file with one more chunk, sealed, before another one that is not HEAD."""
+    start = int.from_bytes(data[whole_chunks(data)[0].end - TRAILER_BYTES :][:TRAILER_BYTES], "little")
+    return data[: before.offset] + sealed(chunk_type, payload, start) + data[before.offset :]
+
+
+def sealed(chunk_type: int, payload: bytes, start: int) -> bytes:
+    """A chunk with its check values (CON-2, CON-3)."""
+    header = bytes([chunk_type]) + len(payload).to_bytes(3, "little")
+    header += bytes([crc8(header)])
+    return header + payload + struct.pack("<I", zlib.crc32(header + payload, start))
+
+
+def resealed(data: bytes) -> bytes:
+    """The file with every check value of its framing made right."""
+    out, start = bytearray(data), 0
+    for chunk in whole_chunks(data):
+        payload = data[chunk.offset + HEADER_BYTES : chunk.end - TRAILER_BYTES]
+        out[chunk.offset : chunk.end] = sealed(chunk.type, payload, start)
+        start = start or int.from_bytes(out[chunk.end - TRAILER_BYTES : chunk.end], "little")
+    return bytes(out)

@@ -177,7 +177,7 @@ def process_for_each(command: Sequence[str]) -> Call:
             )
         except subprocess.TimeoutExpired:
             return Answer(None, None, "")
-        return Answer(done.returncode, _json_line(done.stdout), done.stderr[-STDERR_KEPT:].decode("utf-8", "replace"))
+        return Answer(done.returncode, json_line(done.stdout), done.stderr[-STDERR_KEPT:].decode("utf-8", "replace"))
 
     return call
 
@@ -189,7 +189,7 @@ def _limited(command: Sequence[str], memory: int) -> list[str]:
     return ["/bin/sh", "-c", f'ulimit -v {memory * KIBIBYTES} && exec "$0" "$@"', *command]
 
 
-def _json_line(stdout: bytes) -> Json | None:
+def json_line(stdout: bytes) -> Json | None:
     """The reply, if standard output is exactly one line that holds one JSON object."""
     lines = stdout.splitlines()
     if len(lines) != 1:
@@ -242,7 +242,7 @@ class Worker:
         timer.cancel()
         if reply.get("id") == self._n_calls and isinstance(reply.get("status"), int):
             stderr = str(reply.get("stderr", ""))[-STDERR_KEPT:]
-            return Answer(reply["status"], _json_line(str(reply.get("stdout", "")).encode()), stderr)
+            return Answer(reply["status"], json_line(str(reply.get("stdout", "")).encode()), stderr)
         self.stop()
         return Answer(None, None, "") if is_late.is_set() else None
 
@@ -269,7 +269,7 @@ def _exchange(process: subprocess.Popen[bytes], request: bytes) -> Json | None:
         process.stdin.flush()
     except BrokenPipeError:
         return None
-    return _json_line(process.stdout.readline())
+    return json_line(process.stdout.readline())
 
 
 @contextmanager

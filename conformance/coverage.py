@@ -1,7 +1,7 @@
 """Which lines and branches of the reference decoder the vectors reach by themselves.
 
-A rule of the text that no vector reaches is one that a decoder may break unseen. Usage: `python -m conformance.coverage`.
-Exit status 0 when every line and branch is reached or stands in `unreached.toml` with its reason, and nothing stands
+A rule of the text that no vector reaches is one that a decoder may break unseen. `python -m conformance.coverage` has
+exit status 0 when every line and branch is reached or stands in `unreached.toml` with its reason, and nothing stands
 there in vain.
 """
 

@@ -1,9 +1,9 @@
 """Every single-bit error of every small vector: detected, or harmless by the text.
 
-`python -m conformance.flips [--below BYTES]`. CRC-8 and CRC-32 find every error of one bit in a chunk, and the signature
-has none that is another one, so a whole valid file with one wrong bit must be refused, by both decoders alike. Of a file
-that is invalid already, the same answer as before is harmless: the bit stands behind the fault. Exit status 0 when no
-flip is accepted and the decoders agree on each.
+`python -m conformance.flips [--below BYTES]`. CRC-8 and CRC-32 find every error of one bit in a chunk, and the
+signature allows none, so a valid file with one wrong bit must be refused, by both decoders alike. For a file that is
+invalid already, the same answer as before is harmless: the bit stands behind the fault. Exit status 0 when no flip is
+accepted and the decoders agree on each.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Chunks of a file as bytes, for programs that change files: nothing is checked, the checks can be made anew (clause 5)."""
+"""Chunks as bytes, for programs that change files: nothing is checked, all checks can be made anew (clause 5)."""
 
 import struct
 import zlib

@@ -1,8 +1,8 @@
-"""Differential fuzzing: changed vectors through both decoders, which must give the same verdict, code, offset and digests.
+"""Differential fuzzing: changed vectors, and what both decoders say of them (verdict, code, offset, digests).
 
 `python -m conformance.fuzz [--kind KIND] [--inputs N] [--seconds S] [--seed K] [--findings FOLDER]`. Structure-aware
-changes work on chunks and are sealed again, `acc_crc` too, so that they come to the content; raw ones work on the bytes of
-the file. A disagreement, any exception but a coded error, more than `CPU_SECONDS` or more than `ADDRESS_SPACE` is a
+changes work on chunks, which are sealed again, `acc_crc` too, so that they come to the content; raw ones work on the
+bytes of the file. A disagreement, any exception but a coded error, more than `CPU_SECONDS` or more than `ADDRESS_SPACE` is a
 finding: a file in the folder, named after what happened and its SHA-256. Exit status 0 when there is none.
 """
 
@@ -37,7 +37,7 @@ Chunks = list[Chunk]
 Mutation = Callable[[random.Random, Chunks, "Corpus"], None]
 
 
-class TooSlow(Exception):
+class TooSlowError(Exception):
     """The CPU time for one input is over."""
 
 
@@ -177,7 +177,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def structured(rng: random.Random, source: Corpus) -> Given:
-    """A file whose chunks are right and whose content is not; from a valid one mostly, for others end at their fault."""
+    """A file of right chunks with wrong content; made of a valid one mostly, for the others end at their fault."""
     seed = rng.choice(source.valid if rng.random() < 3 / 4 else source.seeds)
     chunks = seed.chunks() or [Chunk(HEAD | LAST, b"")]
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5))):
@@ -248,7 +248,7 @@ def judge(given: Given) -> tuple[str, Answers | None]:
     try:
         with cpu_limit(CPU_SECONDS):
             found = ask_both(given)
-    except TooSlow:
+    except TooSlowError:
         return "hang", None
     except MemoryError:
         return "memory", None
@@ -259,10 +259,10 @@ def judge(given: Given) -> tuple[str, Answers | None]:
 
 @contextmanager
 def cpu_limit(seconds: float) -> Iterator[None]:
-    """Raises TooSlow after so much CPU time of this process."""
+    """Raises TooSlowError after so much CPU time of this process."""
 
     def give_up(_number: int, _frame: object) -> None:
-        raise TooSlow
+        raise TooSlowError
 
     before = signal.signal(signal.SIGPROF, give_up)
     signal.setitimer(signal.ITIMER_PROF, seconds)

@@ -2,7 +2,7 @@
 
 `python -m conformance.fuzz [--kind KIND] [--inputs N] [--seconds S] [--seed K] [--findings FOLDER]`. Structure-aware
 changes work on chunks, which are sealed again, `acc_crc` too, so that they come to the content; raw ones work on the
-bytes of the file. A disagreement, any exception but a coded error, more than `CPU_SECONDS` or more than `ADDRESS_SPACE` is a
+bytes of the file. A disagreement, any exception but a coded error, more than `CPU_SECONDS` or `ADDRESS_SPACE` is a
 finding: a file in the folder, named after what happened and its SHA-256. Exit status 0 when there is none.
 """
 

@@ -12,8 +12,6 @@ import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 from conformance.framing import HASH, HEAD, INDX, LAST, META, PASS, Chunk, split
 from conformance.generate.build import build
@@ -69,7 +67,7 @@ IDS: dict[str, tuple[tuple[str, Reader], ...]] = {
     "law": (("law", low(2)),),
 }
 
-# --- fields with their least and greatest value by the text ------------------------------------------------------------
+# --- fields with their least and greatest value by the text ------------------------------------------------
 
 EXTREMES: dict[str, tuple[int, int]] = {
     "HEAD.in_dims": (1, 8),
@@ -117,7 +115,7 @@ FULL = {
 }  # fmt: skip
 EXTREMES |= {name: (0, (1 << n) - 1) for name, n in FULL.items()}
 
-# --- chunks ------------------------------------------------------------------------------------------------------------
+# --- chunks -------------------------------------------------------------------------------------------------------
 
 
 def _kinds(chunks: Sequence[Chunk]) -> list[int]:

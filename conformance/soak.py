@@ -185,13 +185,12 @@ def random_ancillary(rng: random.Random, head: Head, n_chunks: int) -> tuple[tup
 
 @dataclass(frozen=True)
 class Fault:
-    """An error `plus` bytes behind a mark of the changed file, its edits, and the checks made right after them."""
+    """An error at a mark of the file before the edits that make it, and the checks made right after them."""
 
     error: str
     at: str
     edits: tuple[Change, ...]
     reseal: tuple[str, ...] = EVERY_CHECK
-    plus: int = 0
 
 
 def random_fault(rng: random.Random, file: File, built: Built) -> Fault:
@@ -221,7 +220,7 @@ def random_fault(rng: random.Random, file: File, built: Built) -> Fault:
             edit("BAD_DIMENSIONS", "HEAD.in_dims", rng.choice((0, 9, 255))),
             edit("BAD_DIMENSIONS", "HEAD.out_channels", 0),
             edit("UNKNOWN_ID", "HEAD.record0.kind", rng.choice((0, 10, 67, 255))),
-            Fault("SURPLUS_BYTES", "HEAD.crc32", (Edit("HEAD.crc32", b"\0", 0, 0),), plus=-1),
+            Fault("SURPLUS_BYTES", "HEAD.crc32", (Edit("HEAD.crc32", b"\0", 0, 0),)),
             edit("PASS_ORDER", f"{one_pass}.pass", wrong_pass),
             Fault("ACC_CRC_MISMATCH", f"{one_pass}.acc_crc", (Flip(f"{one_pass}.acc_crc", 1, rng.randrange(4)),)),
         )
@@ -232,16 +231,16 @@ def random_fault(rng: random.Random, file: File, built: Built) -> Fault:
 
 
 def valid_case(name: str, file: File, built: Built, folder: Path) -> Json:
-    """A vector of the harness for a valid file; its expected values lie in the folder."""
+    """What is expected of a valid file; its values lie in the folder."""
     n = file.n_passes
-    found = samples(Valid(name, "", (), file), built, n)
+    crcs = [f"{crc:08x}" for crc in built.acc_crcs]
+    expect: Json = {"passes": n, "weights_sha256": built.weights_sha256[n - 1], "acc_crc": crcs, "output": None}
+    try:
+        found = samples(Valid(name, "", (), file), built, n)
+    except OverflowError:  # of weights that no fit has: the writer's formulas do not reach so far
+        return expect
     (folder / f"{name}.npy").write_bytes(npy_bytes(found.values, found.shape))
-    return {
-        "passes": n,
-        "weights_sha256": built.weights_sha256[n - 1],
-        "acc_crc": [f"{crc:08x}" for crc in built.acc_crcs],
-        "output": {"file": {"path": f"{name}.npy"}, "peak": found.peak, "rms": found.rms},
-    }
+    return expect | {"output": {"file": {"path": f"{name}.npy"}, "peak": found.peak, "rms": found.rms}}
 
 
 def failure(error: str, offset: int, errors: Json) -> Json:
@@ -264,8 +263,8 @@ def make(rng: random.Random, name: str, folder: Path, errors: Json) -> tuple[Jso
         expect = failure("TRUNCATED", cut, errors)
     else:
         fault = random_fault(rng, file, built)
+        expect = failure(fault.error, built.marks[fault.at].offset, errors)
         built = faults.apply(built, [faults.resolve(edit, built) for edit in fault.edits], fault.reseal)
-        expect = failure(fault.error, built.marks[fault.at].offset + fault.plus, errors)
     (folder / f"{name}.sinr").write_bytes(built.data)
     vector = {"name": name, "kind": kind, "profile": "CORE", "file": {"path": f"{name}.sinr"}}
     return vector, {"name": "whole", "args": [], "cut": None, "coords": None, "base": None, "expect": expect}

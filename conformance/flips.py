@@ -2,7 +2,8 @@
 
 `python -m conformance.flips [--below BYTES]`. CRC-8 and CRC-32 find every error of one bit in a chunk, and the
 signature allows none, so a valid file with one wrong bit must be refused, by both decoders alike. For a file that is
-invalid already, the same answer as before is harmless: the bit stands behind the fault. Exit status 0 when no flip is
+invalid already, the same answer as before is harmless: the bit stands behind the fault; and one bit may be the fault
+itself, so that the file is its valid parent again. Exit status 0 when no flip is
 accepted and the decoders agree on each.
 """
 
@@ -33,13 +34,21 @@ def flipped(data: bytes, bit: int) -> bytes:
     return bytes(out)
 
 
-def judge(whole: Answers, found: Answers) -> str:
-    """`detected`, `harmless`, `accepted` or `disagreement`."""
+def judge(whole: Answers, found: Answers, *, is_parent: bool) -> str:
+    """`detected`, `harmless`, `repaired`, `accepted` or `disagreement`."""
     if not found.agree:
         return "disagreement"
     if found.reference == whole.reference and whole.reference.name:
         return "harmless"
-    return "detected" if found.reference.name else "accepted"
+    if found.reference.name:
+        return "detected"
+    return "repaired" if is_parent else "accepted"
+
+
+def parent_of(vector: Json) -> bytes:
+    """The valid file that an invalid one was made of; nothing for a valid one."""
+    name = vector.get("derivation", {}).get("parent")
+    return (ROOT / f"vectors/{name}.sinr").read_bytes() if name else b""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,10 +60,10 @@ def main(argv: list[str] | None = None) -> int:
     counts: Counter[str] = Counter()
     n_files = 0
     for vector, file in small_vectors(given.below, given.filter):
-        whole, n_files = ask_both(file), n_files + 1
+        whole, parent, n_files = ask_both(file), parent_of(vector), n_files + 1
         for bit in range(8 * len(file.data)):
             changed = Given(flipped(file.data, bit), base=file.base)
-            verdict = judge(whole, found := ask_both(changed))
+            verdict = judge(whole, found := ask_both(changed), is_parent=changed.data == parent)
             counts[verdict] += 1
             if verdict in ("accepted", "disagreement"):
                 print(f"{vector['name']} bit {bit}: {verdict}: {found}")

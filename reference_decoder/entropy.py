@@ -343,9 +343,10 @@ class Lanes:
         found = np.empty(n, np.int16)
         for part, x in self.rows(n):
             state = states[self.lane : self.lane + x.size]
-            slot = (x & 16383) + 16384 * (state & 1).astype(np.int64)
+            odd = (state & 1).astype(np.int64)
+            slot = (x & 16383) + 16384 * odd
             place = np.searchsorted(c, slot, "right") - 1
-            found[part] = symbol = place - len(first.f) * (state & 1)
+            found[part] = symbol = place - len(first.f) * odd
             x[:] = f[place] * (x >> 14) + slot - c[place]
             state[:] = transitions[state, (symbol - model.R) & 1]
         return found

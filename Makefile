@@ -10,7 +10,7 @@ STAMP := $(VENV)/.stamp
 # Two workers fill two cores: a second torch thread in each would only make both wait.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 
-.PHONY: demo test check fuzz bench vectors clean
+.PHONY: demo test check fuzz bench vectors coverage-by-vectors clean
 .DEFAULT_GOAL := test
 
 demo: $(STAMP)
@@ -35,6 +35,9 @@ bench: $(STAMP)
 
 vectors: $(STAMP)
 	$(PY) -m conformance.generate
+
+coverage-by-vectors: $(STAMP)
+	$(PY) -m conformance.coverage
 
 clean:
 	rm -rf $(VENV) build dist out .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

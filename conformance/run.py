@@ -30,7 +30,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script finds its own folder alone
 
 from conformance import reports
-from conformance.calls import Answer, Call, Worker, borrowing, calling, process_for_each
+from conformance.calls import Answer, Call, Worker, borrowing, calling, json_line, process_for_each
 from conformance.claims import (
     ACCEPTED_INVALID,
     CRASH,
@@ -89,6 +89,7 @@ __all__ = [
     "damaged_files",
     "grade_of",
     "is_passed",
+    "json_line",
     "load_manifest",
     "main",
     "process_for_each",

@@ -35,9 +35,7 @@ def decode(
 
     Raises DecodeError, and no other exception, whatever the bytes are.
     """
-    # DEC-5: "N below 1: `USAGE` before anything is read"
-    if passes is not None and passes < 1:
-        raise DecodeError("USAGE", None, "passes is at least 1")
+    check_passes(passes)
     file = File(memoryview(data), passes, base)
     try:
         file.read()
@@ -52,6 +50,12 @@ def decode(
         file = File(memoryview(data), passes, base)
         file.read()
     return file.field()
+
+
+def check_passes(passes: int | None) -> None:
+    """DEC-5 §15: "N below 1: `USAGE` before anything is read"."""
+    if passes is not None and passes < 1:
+        raise DecodeError("USAGE", None, "passes is at least 1")
 
 
 def head_of(data: bytes | memoryview) -> Head:

@@ -11,9 +11,9 @@ from typing import BinaryIO, NoReturn
 
 import numpy as np
 
-from reference_decoder import DecodeError, Field, decode, head_of
+from reference_decoder import DecodeError, Field, check_passes, decode, head_of
 from reference_decoder.errors import EXIT_STATUS
-from reference_decoder.field import Floats
+from reference_decoder.field import Floats, output_shape
 from reference_decoder.head import SHARED_BASE, Head
 from reference_decoder.png import COLOUR_TYPE, encode_png
 
@@ -77,9 +77,7 @@ def run(options: argparse.Namespace) -> Field:
     if options.coords and (options.size or suffix == ".png"):
         raise DecodeError("USAGE", None, "coordinates have no size and no picture")
     coords = None if options.coords is None else read_coords(options.coords)
-    # DEC-5 §15: "N below 1: `USAGE` before anything is read"
-    if options.passes is not None and options.passes < 1:
-        raise DecodeError("USAGE", None, "passes is at least 1")
+    check_passes(options.passes)
     data, base = read_file(options.input), None
     head = head_of(data)
     check_request(head, suffix, options.size, coords)
@@ -90,21 +88,18 @@ def run(options: argparse.Namespace) -> Field:
     if suffix == ".png":
         content = encode_png(field.samples_8bit(options.size))
         write_file(options.output, lambda file: file.write(content))
-        return field
-    values = field.grid(options.size) if coords is None else field.sample(coords)
-    write_file(options.output, lambda file: np.save(file, values))
+    else:
+        values = field.grid(options.size) if coords is None else field.sample(coords)
+        write_file(options.output, lambda file: np.save(file, values))
     return field
 
 
 def check_request(head: Head, suffix: str, size: tuple[int, ...] | None, coords: Floats | None) -> None:
     """DEC-4 §15: "before the file is read where the arguments and the array alone say so, else when HEAD is read"."""
-    if size is not None and len(size) != head.in_dims:
-        raise DecodeError("USAGE", None, f"the field has {head.in_dims} axes")
-    if coords is not None and coords.shape[1] != head.in_dims:
+    if coords is None:
+        output_shape(head, size)
+    elif coords.shape[1] != head.in_dims:
         raise DecodeError("USAGE", None, f"the field has {head.in_dims} coordinates")
-    # "Without `--size` and `--coords` and without a native grid: `USAGE`."
-    if size is None and coords is None and not any(head.grid):
-        raise DecodeError("USAGE", None, "the field has no native grid")
     # DEC-3 §15: "OUT.png (optional for a decoder) needs in_dims = 2, 1 to 4 channels and values 0 or 1"
     if suffix == ".png" and (head.in_dims != 2 or head.out_channels not in COLOUR_TYPE or head.values not in (0, 1)):
         raise DecodeError("USAGE", None, "the field is not a picture of 8-bit samples")

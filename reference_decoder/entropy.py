@@ -343,9 +343,10 @@ class Lanes:
         found = np.empty(n, np.int16)
         for part, x in self.rows(n):
             state = states[self.lane : self.lane + x.size]
-            slot = (x & 16383) + 16384 * (state & 1).astype(np.int64)
+            odd = (state & 1).astype(np.int64)
+            slot = (x & 16383) + 16384 * odd
             place = np.searchsorted(c, slot, "right") - 1
-            found[part] = symbol = place - len(first.f) * (state & 1)
+            found[part] = symbol = place - len(first.f) * odd
             x[:] = f[place] * (x >> 14) + slot - c[place]
             state[:] = transitions[state, (symbol - model.R) & 1]
         return found
@@ -507,11 +508,8 @@ def decode_table_values(coder: Coder, model: TableModel, n: int) -> Integers:
         edge = is_top | (v[block] == lowest)
         count = int(np.count_nonzero(edge))
         e = escape_values(prefixes_and_fields[used : used + count])
-        new = v[block][edge] + np.where(is_top[edge], e, -e)
-        # ENT-1: "|v| MUST be below 2^31"
-        if count and np.abs(new).max() >= 1 << 31:
-            raise DecodeError("ACC_OVERFLOW", coder.at)
-        v[block][edge] = new
+        # ENT-1, "|v| MUST be below 2^31", cannot be broken: u is one of 511 symbols and e below 2^21
+        v[block][edge] += np.where(is_top[edge], e, -e).astype(np.int32)
         used += count
     return v
 

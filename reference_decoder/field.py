@@ -115,7 +115,7 @@ class Field:
 
         §16.1: "The same rule with another size gives the field at that size."
         """
-        shape = self.shape(size)
+        shape = output_shape(self.head, size)
         n = math.prod(shape)
         check_output(n, self.head)
         if self.head.split:
@@ -138,13 +138,14 @@ class Field:
         v += 0.5
         return v.astype(np.uint8)
 
-    def shape(self, size: Sequence[int] | None) -> tuple[int, ...]:
-        """DEC-4 §15: "Without `--size` and `--coords` and without a native grid: `USAGE`." """
-        if size is not None and (len(size) != self.head.in_dims or min(size) < 1):
-            raise DecodeError("USAGE", None, f"a size has {self.head.in_dims} positive numbers")
-        if size is None and not any(self.head.grid):
-            raise DecodeError("USAGE", None, "the file has no native grid: a size or coordinates are needed")
-        return tuple(self.head.grid if size is None else size)
+
+def output_shape(head: Head, size: Sequence[int] | None) -> tuple[int, ...]:
+    """DEC-4 §15: "Without `--size` and `--coords` and without a native grid: `USAGE`." """
+    if size is not None and (len(size) != head.in_dims or min(size) < 1):
+        raise DecodeError("USAGE", None, f"a size has {head.in_dims} positive numbers")
+    if size is None and not any(head.grid):
+        raise DecodeError("USAGE", None, "the file has no native grid: a size or coordinates are needed")
+    return tuple(head.grid if size is None else size)
 
 
 def check_output(n: int, head: Head) -> None:

@@ -1275,8 +1275,8 @@ def bodies() -> list[Invalid]:
     )
     edit("zlib-twice", "two zlib streams", "CMP-1", Z, bad, body, Edit(end, zlib_body, 0, 0))
     edit("zlib-raw", "a raw deflate stream", "CMP-1", Z, bad, body, Edit(body, zlib_body[2:-4]))
-    bomb = with_pass(parent(Z), 0, body_hex=zlib_fixed(bytes(1 << 23)).hex())
-    title = "8 MiB of zeros in 52 kB"
+    bomb = with_pass(parent(Z), 0, body_hex=zlib_fixed(bytes(1 << 20)).hex())
+    title = "1 MiB of zeros in 7 kB"
     out.append(Invalid("invalid-body-zlib-bomb", title, ("CMP-1", "LIM-2"), Z, bad, body, (), bomb))
     preset = b"\x78\x20" + struct.pack(">I", zlib_adler(b"sinr")) + zlib_body[2:]
     edit("zlib-dictionary", "a preset dictionary is named", "CMP-1", Z, bad, body, Edit(body, preset))
@@ -1438,6 +1438,25 @@ def zstandard() -> list[Invalid]:
             (Edit("PASS0.body", body),),
         )
         for name, (body, title) in wrong.items()
+    ]
+    of_nothing = {
+        "empty-more": (zstandard_raw(b"x"), "a byte where the table says that there is none"),
+        "empty-more-bytes": (zstandard_raw(bytes(1000)), "a thousand bytes where the table says that there is none"),
+        "empty-two-frames": (zstandard_raw(b"") * 2, "two frames of nothing"),
+        "empty-cut": (zstandard_raw(b"")[:-1], "a frame of nothing that ends early"),
+    }
+    out += [
+        Invalid(
+            f"invalid-body-zstandard-{name}",
+            title,
+            ("CMP-1",),
+            "valid-main-zstandard-empty",
+            "BAD_COMPRESSED_DATA",
+            "PASS1.body",
+            (Edit("PASS1.body", body),),
+            whole_passes=1,
+        )
+        for name, (body, title) in of_nothing.items()
     ]
     checksum = (Flip("PASS0.crc32", 1, -1),)
     title = "the checksum of the frame"

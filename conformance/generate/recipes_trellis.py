@@ -166,6 +166,7 @@ def layouts() -> list[Valid]:
     lane_models: dict[str, tuple[Model, int]] = {
         "escapes": (Long(2, 10, 150, 0, 0, 0, 1), 40),
         "low-bits": (Short("GAUSS", 60), 400),
+        "alphabet": (Long(1023, 10, 100, 0, 0, 0, 1), 300),
     }
     out += [
         Valid(

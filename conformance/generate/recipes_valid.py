@@ -412,10 +412,23 @@ def codings() -> list[Valid]:
     for name, (coding, body, title) in stored.items():
         file = File(replace(FROZEN, profile=2), (Pass(FROZEN_ENTRIES, coding, body_hex=body.hex()),))
         out.append(Valid(f"valid-main-{name}", f"profile MAIN: {title}", ("CMP-1",), file, optional=True))
+    for name, size_field, title in (
+        ("empty", None, "a Zstandard frame of nothing that does not say its size"),
+        ("empty-size", bytes(8), "a Zstandard frame of nothing that says its size"),
+    ):
+        file = nothing_in_zstandard(zstandard_raw(b"", size_field))
+        out.append(Valid(f"valid-main-zstandard-{name}", f"profile MAIN: {title}", ("CMP-1",), file, optional=True))
     out.append(
         Valid("valid-main-rans", "profile MAIN with a coding of CORE", ("PAS-1",), base(Head(profile=2)), optional=True)
     )
     return out
+
+
+def nothing_in_zstandard(body: bytes) -> File:
+    """A file whose second pass changes nothing, with this body."""
+    head = replace(TEXT_HEAD, profile=2, n_passes=2)
+    nothing = Pass(tuple(Entry() for _ in head.tensors()), ZSTANDARD, body_hex=body.hex())
+    return File(head, (*packed(head).passes, nothing))
 
 
 # One matrix of 2 x 96 values that compress well; the compressed bytes are frozen, for no encoder promises its bytes.

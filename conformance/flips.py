@@ -1,0 +1,76 @@
+"""Every single-bit error of every small vector: detected, or harmless by the text.
+
+`python -m conformance.flips [--below BYTES]`. CRC-8 and CRC-32 find every error of one bit in a chunk, and the
+signature allows none, so a valid file with one wrong bit must be refused, by both decoders alike. For a file that is
+invalid already, the same answer as before is harmless: the bit stands behind the fault; and one bit may be the fault
+itself, so that the file is its valid parent again. Exit status 0 when no flip is
+accepted and the decoders agree on each.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+from conformance.decoders import Answers, Given, ask_both
+from conformance.run import ROOT, Json, load_manifest
+
+BELOW = 200  # bytes of a small vector
+
+
+def small_vectors(below: int, name_filter: str = "") -> Iterator[tuple[Json, Given]]:
+    """The files of vectors below this size, with their base."""
+    for vector in load_manifest()["vectors"]:
+        case = vector["cases"][0]
+        if vector["kind"] != "call" and vector["file"]["bytes"] < below and name_filter in vector["name"]:
+            base = case["base"] and (ROOT / case["base"]["path"]).read_bytes()
+            yield vector, Given((ROOT / vector["file"]["path"]).read_bytes(), base=base)
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    """The same bytes with one bit inverted."""
+    out = bytearray(data)
+    out[bit >> 3] ^= 1 << (bit & 7)
+    return bytes(out)
+
+
+def judge(whole: Answers, found: Answers, *, is_parent: bool) -> str:
+    """`detected`, `harmless`, `repaired`, `accepted` or `disagreement`."""
+    if not found.agree:
+        return "disagreement"
+    if found.reference == whole.reference and whole.reference.name:
+        return "harmless"
+    if found.reference.name:
+        return "detected"
+    return "repaired" if is_parent else "accepted"
+
+
+def parent_of(vector: Json) -> bytes:
+    """The valid file that an invalid one was made of; nothing for a valid one."""
+    name = vector.get("derivation", {}).get("parent")
+    return (ROOT / f"vectors/{name}.sinr").read_bytes() if name else b""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; see the module's text."""
+    parser = argparse.ArgumentParser(prog="python -m conformance.flips", description=__doc__)
+    parser.add_argument("--below", type=int, default=BELOW, help="bytes of the vectors to try")
+    parser.add_argument("--filter", default="", help="only vectors whose name contains this")
+    given = parser.parse_args(argv)
+    counts: Counter[str] = Counter()
+    n_files = 0
+    for vector, file in small_vectors(given.below, given.filter):
+        whole, parent, n_files = ask_both(file), parent_of(vector), n_files + 1
+        for bit in range(8 * len(file.data)):
+            changed = Given(flipped(file.data, bit), base=file.base)
+            verdict = judge(whole, found := ask_both(changed), is_parent=changed.data == parent)
+            counts[verdict] += 1
+            if verdict in ("accepted", "disagreement"):
+                print(f"{vector['name']} bit {bit}: {verdict}: {found}")
+    wrong = counts["accepted"] + counts["disagreement"]
+    print(f"{n_files} files, {counts.total()} flips: {dict(counts)}")
+    return 1 if wrong or not n_files else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """A region of a field with parts, from the chunks that it needs and no others.
 
 Specification: clauses 12.1, 13.1 and 17. Works on bytes by offset and length, of a file or at a distance: HEAD and the
-index come first, and no more with them than need be, then each run of neighbouring chunks in one request. Every chunk that is used is
+index come first, with little else, then each run of neighbouring chunks in one request. Every chunk that is used is
 checked as in whole-file decoding; what is not read is not judged.
 """
 

@@ -2,8 +2,7 @@
 
 Specification: clause 13.1. The networks are trained on a mosaic of a few tiles from all over the picture; each tile is
 then a job of ``sinrfmt.batch`` that fits latents to its part lattice and writes them as a file of its own in a work
-folder. What is there is not made again, so that work which was cut short goes on. Nothing here is normative but the file
-that comes out.
+folder. What is there is not made again, so that work which was cut short goes on. Nothing here is normative.
 """
 
 import hashlib
@@ -12,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,11 +21,11 @@ from numpy.typing import NDArray
 
 import sinrfmt
 from sinrfmt import edit, joining
-from sinrfmt.batch import JOURNAL, CallerWorker, Job, Journal, Output, Result, Status, key_of, run_batch
+from sinrfmt.batch import JOURNAL, CallerWorker, Job, Journal, Output, Result, key_of, run_batch
 from sinrfmt.faults import error
 from sinrfmt.head import over_lattice
 from sinrfmt.metrics import Samples
-from sinrfmt.network import LEVEL_ORDINAL, Network, TensorRole
+from sinrfmt.network import LEVEL_ORDINAL, Network, PyramidEncoding, TensorRole
 from sinrfmt.parts import Parts, Range
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import EXTENSION, Coding, ContextId
@@ -46,7 +45,7 @@ from sinrfmt.torch.grid_files import (
     unit_values,
 )
 from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid
-from sinrfmt.torch.latent_fit import LatentFitOptions, fit_latents
+from sinrfmt.torch.latent_fit import LatentFitOptions, fit_latents, learn_start, start_latents
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.search import one_thread
 from sinrfmt.weights import TensorState
@@ -60,6 +59,21 @@ NETWORKS = "networks"
 """Stem of the mosaic's file in the work folder."""
 
 
+@dataclass(frozen=True)
+class TileWork:
+    """Where and by whom tiles are made. The networks are trained in the caller's thread in any case.
+
+    Attributes:
+        folder: where the files of the tiles go, and stay; made if need be.
+        executor: does the tiles.
+        n_pending: tiles that it has at a time, best as many as it has workers.
+    """
+
+    folder: Path
+    executor: Executor = field(default_factory=CallerWorker)
+    n_pending: int = 1
+
+
 def encode_tiles(
     picture: Samples,
     *,
@@ -67,9 +81,7 @@ def encode_tiles(
     overlap: int = OVERLAP,
     preset: str | GridPreset = "pyramid",
     context: ContextId = ContextId.INTERLACED,
-    folder: Path | None = None,
-    executor: Executor | None = None,
-    n_pending: int = 1,
+    work: TileWork | None = None,
     seed: int = 0,
     device: str = "auto",
     on_progress: StageProgress | None = None,
@@ -82,9 +94,7 @@ def encode_tiles(
         overlap: samples that a part has beyond its edges, where it is blended with its neighbours.
         preset: ``pyramid``, or such a recipe in figures. Its lambda is used as it is.
         context: what predicts the latents.
-        folder: where the files of the tiles go, and stay; made if need be. None for a temporary one.
-        executor: does the tiles; None for this thread. The networks are trained in this thread in any case.
-        n_pending: tiles that the executor has at a time, best as many as it has workers.
+        work: where and by whom; None for a temporary folder and this thread.
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda`` or any torch device.
         on_progress: called with (stage, done, in all, PSNR in dB), stages ``fit`` (networks) and ``tiles``.
@@ -101,12 +111,13 @@ def encode_tiles(
     samples = as_samples(picture)
     plan = _Plan(samples, parts_of(samples.shape[:2], tile, overlap), recipe, context, seed, device)
     with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory())) if folder is None else folder
-        results = _fit_all(plan, work, executor or CallerWorker(), n_pending, on_progress)
-        files = [_tile_path(work, part).read_bytes() for part in range(plan.parts.count)]
-        networks = _read_networks(_networks_path(work))
-    field = sinrfmt.loads(edit.reindex(joining.join(files, plan.parts)))
-    return Encoding(field, sample_psnr(samples, field.grid()), _psnr_of(results), networks.arrays())
+        if work is None:
+            work = TileWork(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        results = _fit_all(plan, work, on_progress)
+        files = [_tile_path(work.folder, part).read_bytes() for part in range(plan.parts.count)]
+        networks = _read_networks(_networks_path(work.folder), plan.mosaic())
+    whole = sinrfmt.loads(edit.reindex(joining.join(files, plan.parts)))
+    return Encoding(whole, sample_psnr(samples, whole.grid()), _psnr_of(results), networks.arrays())
 
 
 def parts_of(grid: Sequence[int], tile: int, overlap: int) -> Parts:
@@ -158,8 +169,9 @@ class _Plan:
         return np.block([[[self.tile(part)[:rows, :columns]] for part in row] for row in numbers])
 
     def options(self) -> dict[str, object]:
-        """What every file depends on beside its samples, as JSON."""
-        preset = {name: getattr(self.preset, name) for name in PyramidPreset.__dataclass_fields__}
+        """What the networks depend on beside the mosaic, as JSON."""
+        preset = asdict(self.preset)
+        del preset["tile_steps"]
         return {"preset": preset, "context": self.context.name, "seed": self.seed}
 
 
@@ -185,18 +197,18 @@ def _tile_path(folder: Path, part: int) -> Path:
     return folder / f"{part:05}{EXTENSION}"
 
 
-def _fit_all(
-    plan: _Plan, folder: Path, executor: Executor, n_pending: int, on_progress: StageProgress | None
-) -> list[Result]:
+def _fit_all(plan: _Plan, work: TileWork, on_progress: StageProgress | None) -> list[Result]:
     """Make what is not there yet: the networks, then the tiles; results of the tiles."""
+    folder = work.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
         raise error("USAGE", f"{folder}: {failure.strerror}") from failure
     journal = Journal(folder / JOURNAL)
     progress = partial(on_progress, "fit") if on_progress else None
-    _checked(run_batch([_networks_job(plan, folder, progress)], CallerWorker(), journal, n_pending=1))
-    networks = _read_networks(_networks_path(folder))
+    mosaic = plan.mosaic()
+    _checked(run_batch([_networks_job(plan, mosaic, folder, progress)], CallerWorker(), journal, n_pending=1))
+    networks = _read_networks(_networks_path(folder), mosaic)
     jobs = [_tile_job(plan, folder, networks, part) for part in range(plan.parts.count)]
     done: list[Result] = []
 
@@ -205,7 +217,7 @@ def _fit_all(
         if on_progress and result.error is None:
             on_progress("tiles", len(done), len(jobs), _psnr_of(done))
 
-    return _checked(run_batch(jobs, executor, journal, n_pending=n_pending, on_result=on_result))
+    return _checked(run_batch(jobs, work.executor, journal, n_pending=work.n_pending, on_result=on_result))
 
 
 def _checked(results: list[Result]) -> list[Result]:
@@ -226,15 +238,14 @@ def _psnr_of(results: Sequence[Result]) -> float:
     return math.inf if mean == 0 else -10.0 * math.log10(mean)
 
 
-def _networks_job(plan: _Plan, folder: Path, on_progress: Progress | None) -> Job:
-    mosaic = plan.mosaic()
+def _networks_job(plan: _Plan, mosaic: Samples, folder: Path, on_progress: Progress | None) -> Job:
     key = key_of(_digest(mosaic), plan.options())
     return Job(NETWORKS, _networks_path(folder), key, partial(_fit_networks, plan, mosaic, on_progress))
 
 
 def _tile_job(plan: _Plan, folder: Path, networks: "_Networks", part: int) -> Job:
     tile = plan.tile(part)
-    key = key_of(_digest(tile), plan.options() | {"networks": networks.digest})
+    key = key_of(_digest(tile), plan.options() | {"networks": networks.digest, "tile_steps": plan.preset.tile_steps})
     call: Callable[[], Output] = partial(
         _fit_tile, tile, networks, preset=plan.preset, seed=plan.seed + part, device=plan.device
     )
@@ -254,11 +265,13 @@ class _Networks:
     Attributes:
         network: over the mosaic.
         codes: tensors but the latents, as every file has them.
+        start: of every level, the linear estimate of latents that fits of tiles start from.
         digest: SHA-256 of the file that they come from, hex.
     """
 
     network: Network
     codes: tuple[TensorCode, ...]
+    start: tuple[NDArray[np.float32], ...]
     digest: str
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
@@ -267,11 +280,21 @@ class _Networks:
         return {state.tensor.name: state.weights() for state in states}
 
 
-def _read_networks(path: Path) -> _Networks:
-    field = sinrfmt.load(path)
-    shared = (state for state in field.states if state.tensor.ordinal < LEVEL_ORDINAL)
-    codes = tuple(TensorCode(state.tensor, state.acc, state.step) for state in shared)
-    return _Networks(field.header.network, codes, hashlib.sha256(field.data).hexdigest())
+def _read_networks(path: Path, mosaic: Samples) -> _Networks:
+    """From the file of the mosaic."""
+    trained = sinrfmt.load(path)
+    network = trained.header.network
+    codes = [TensorCode(state.tensor, state.acc, state.step) for state in trained.states]
+    shared = tuple(code for code in codes if code.tensor.ordinal < LEVEL_ORDINAL)
+    latents = [torch.from_numpy(code.values).float() for code in codes[len(shared) :]]
+    start = learn_start(_pyramid(network), torch.from_numpy(unit_values(mosaic)), latents)
+    coefficients = tuple(weights.numpy() for weights in start)
+    return _Networks(network, shared, coefficients, hashlib.sha256(trained.data).hexdigest())
+
+
+def _pyramid(network: Network) -> PyramidEncoding:
+    assert isinstance(network.input_encoding, PyramidEncoding)
+    return network.input_encoding
 
 
 # --- the jobs ---------------------------------------------------------------------------------------------------------
@@ -297,8 +320,11 @@ def _fit_tile(tile: Samples, networks: _Networks, *, preset: PyramidPreset, seed
     values = _values(tile, device_of(device))
     arrays = {name: torch.tensor(array, device=values.device) for name, array in networks.arrays().items()}
     module = PyramidModule(network).to(values.device)
+    start = [torch.tensor(weights, device=values.device) for weights in networks.start]
     options = LatentFitOptions(preset.tile_steps, preset.rate_weight)
     with one_thread(True):
+        with torch.no_grad():
+            module.latents.copy_(start_latents(module.encoding, values, start))
         fitted = fit_latents(module, values, arrays, options, seed=seed)
     latents = [tensor for tensor in network.tensors if tensor.role is TensorRole.LATENT]
     parts = np.split(fitted.latents.to(torch.int32).cpu().numpy(), module.level_starts[1:-1])

@@ -23,7 +23,7 @@ import sinrfmt
 from sinrfmt import edit, joining
 from sinrfmt.batch import JOURNAL, CallerWorker, Job, Journal, Output, Result, key_of, run_batch
 from sinrfmt.faults import error
-from sinrfmt.head import over_lattice
+from sinrfmt.head import lowest_level, over_lattice
 from sinrfmt.metrics import Samples
 from sinrfmt.network import LEVEL_ORDINAL, Network, PyramidEncoding, TensorRole
 from sinrfmt.parts import Parts, Range
@@ -104,18 +104,20 @@ def encode_tiles(
 
     Raises:
         UsageError: the arguments do not fit, or a tile failed.
+        LimitError: the picture is beyond the highest level, which has 2^28 latents.
     """
     recipe = grid_preset_of(preset) if isinstance(preset, str) else preset
     if not isinstance(recipe, PyramidPreset):
         raise error("USAGE", f"tiles are pyramids: found preset {recipe.name}")
     samples = as_samples(picture)
     plan = _Plan(samples, parts_of(samples.shape[:2], tile, overlap), recipe, context, seed, device)
+    lowest_level(over_lattice(plan.network, plan.parts.grid), plan.parts.grid, plan.parts)  # fails before the work
     with ExitStack() as stack:
         if work is None:
             work = TileWork(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         results = _fit_all(plan, work, on_progress)
         files = [_tile_path(work.folder, part).read_bytes() for part in range(plan.parts.count)]
-        networks = _read_networks(_networks_path(work.folder), plan.mosaic())
+        networks = read_networks(networks_path(work.folder), mosaic_of(plan.samples, plan.parts))
     whole = sinrfmt.loads(edit.reindex(joining.join(files, plan.parts)))
     return Encoding(whole, sample_psnr(samples, whole.grid()), _psnr_of(results), networks.arrays())
 
@@ -137,6 +139,45 @@ def parts_of(grid: Sequence[int], tile: int, overlap: int) -> Parts:
 
 
 @dataclass(frozen=True)
+class Networks:
+    """What all tiles share.
+
+    Attributes:
+        network: over the mosaic.
+        codes: tensors but the latents, as every file has them.
+        start: of every level, the linear estimate of latents that fits of tiles start from.
+        digest: SHA-256 of the file that they come from, hex.
+    """
+
+    network: Network
+    codes: tuple[TensorCode, ...]
+    start: tuple[NDArray[np.float32], ...]
+    digest: str
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Weights by name of the tensor."""
+        states = (TensorState(code.tensor, code.values, code.step) for code in self.codes)
+        return {state.tensor.name: state.weights() for state in states}
+
+
+def read_networks(path: Path, mosaic: Samples) -> Networks:
+    """From the file of the mosaic, and what they make of it."""
+    trained = sinrfmt.load(path)
+    network = trained.header.network
+    codes = [TensorCode(state.tensor, state.acc, state.step) for state in trained.states]
+    shared = tuple(code for code in codes if code.tensor.ordinal < LEVEL_ORDINAL)
+    latents = [torch.from_numpy(code.values).float() for code in codes[len(shared) :]]
+    start = learn_start(_pyramid(network), torch.from_numpy(unit_values(mosaic)), latents)
+    coefficients = tuple(weights.numpy() for weights in start)
+    return Networks(network, shared, coefficients, hashlib.sha256(trained.data).hexdigest())
+
+
+def _pyramid(network: Network) -> PyramidEncoding:
+    assert isinstance(network.input_encoding, PyramidEncoding)
+    return network.input_encoding
+
+
+@dataclass(frozen=True)
 class _Plan:
     """What is to be done. ``samples`` are uint8 or uint16 [rows, columns, channels]."""
 
@@ -148,31 +189,32 @@ class _Plan:
     device: str
 
     @property
-    def smallest(self) -> tuple[int, int]:
-        """Samples that every part lattice has."""
-        rows, columns = (min(axis.sizes()) for axis in self.parts.axes)
-        return rows, columns
-
-    @property
     def network(self) -> Network:
         """Over any one lattice; its number of levels is that of all."""
-        return pyramid_network(self.smallest, self.samples.shape[2], self.preset, self.context)
+        return pyramid_network(_smallest(self.parts), self.samples.shape[2], self.preset, self.context)
 
     def tile(self, part: int) -> Samples:
         return _cut(self.samples, self.parts.lattice(part))
-
-    def mosaic(self) -> Samples:
-        """Tiles from all over the picture as one, each cut to the size that all have."""
-        along = [_spread(n) for n in self.parts.split]
-        numbers = [[self.parts.number((row, column)) for column in along[1]] for row in along[0]]
-        rows, columns = self.smallest
-        return np.block([[[self.tile(part)[:rows, :columns]] for part in row] for row in numbers])
 
     def options(self) -> dict[str, object]:
         """What the networks depend on beside the mosaic, as JSON."""
         preset = asdict(self.preset)
         del preset["tile_steps"]
         return {"preset": preset, "context": self.context.name, "seed": self.seed}
+
+
+def mosaic_of(samples: Samples, parts: Parts) -> Samples:
+    """Tiles from all over a picture as one, each cut to the size that all have."""
+    along = [_spread(n) for n in parts.split]
+    numbers = [[parts.number((row, column)) for column in along[1]] for row in along[0]]
+    rows, columns = _smallest(parts)
+    return np.block([[[_cut(samples, parts.lattice(part))[:rows, :columns]] for part in row] for row in numbers])
+
+
+def _smallest(parts: Parts) -> tuple[int, int]:
+    """Samples that every part lattice has."""
+    rows, columns = (min(axis.sizes()) for axis in parts.axes)
+    return rows, columns
 
 
 def _spread(n: int) -> list[int]:
@@ -189,7 +231,8 @@ def _cut(samples: Samples, ranges: Sequence[Range]) -> Samples:
 # --- the work folder --------------------------------------------------------------------------------------------------
 
 
-def _networks_path(folder: Path) -> Path:
+def networks_path(folder: Path) -> Path:
+    """The mosaic's file in a work folder."""
     return folder / f"{NETWORKS}{EXTENSION}"
 
 
@@ -206,9 +249,9 @@ def _fit_all(plan: _Plan, work: TileWork, on_progress: StageProgress | None) -> 
         raise error("USAGE", f"{folder}: {failure.strerror}") from failure
     journal = Journal(folder / JOURNAL)
     progress = partial(on_progress, "fit") if on_progress else None
-    mosaic = plan.mosaic()
+    mosaic = mosaic_of(plan.samples, plan.parts)
     _checked(run_batch([_networks_job(plan, mosaic, folder, progress)], CallerWorker(), journal, n_pending=1))
-    networks = _read_networks(_networks_path(folder), mosaic)
+    networks = read_networks(networks_path(folder), mosaic)
     jobs = [_tile_job(plan, folder, networks, part) for part in range(plan.parts.count)]
     done: list[Result] = []
 
@@ -240,14 +283,14 @@ def _psnr_of(results: Sequence[Result]) -> float:
 
 def _networks_job(plan: _Plan, mosaic: Samples, folder: Path, on_progress: Progress | None) -> Job:
     key = key_of(_digest(mosaic), plan.options())
-    return Job(NETWORKS, _networks_path(folder), key, partial(_fit_networks, plan, mosaic, on_progress))
+    return Job(NETWORKS, networks_path(folder), key, partial(_fit_networks, plan, mosaic, on_progress))
 
 
-def _tile_job(plan: _Plan, folder: Path, networks: "_Networks", part: int) -> Job:
+def _tile_job(plan: _Plan, folder: Path, networks: Networks, part: int) -> Job:
     tile = plan.tile(part)
     key = key_of(_digest(tile), plan.options() | {"networks": networks.digest, "tile_steps": plan.preset.tile_steps})
     call: Callable[[], Output] = partial(
-        _fit_tile, tile, networks, preset=plan.preset, seed=plan.seed + part, device=plan.device
+        _fit_tile, tile, networks, preset=plan.preset, seed=plan.seed, device=plan.device
     )
     return Job(f"tile {part}", _tile_path(folder, part), key, call)
 
@@ -256,45 +299,6 @@ def _digest(samples: Samples) -> str:
     """Of samples and their shape, hex."""
     described = f"{samples.dtype} {samples.shape} ".encode()
     return hashlib.sha256(described + samples.tobytes()).hexdigest()
-
-
-@dataclass(frozen=True)
-class _Networks:
-    """What all tiles share.
-
-    Attributes:
-        network: over the mosaic.
-        codes: tensors but the latents, as every file has them.
-        start: of every level, the linear estimate of latents that fits of tiles start from.
-        digest: SHA-256 of the file that they come from, hex.
-    """
-
-    network: Network
-    codes: tuple[TensorCode, ...]
-    start: tuple[NDArray[np.float32], ...]
-    digest: str
-
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Weights by name of the tensor."""
-        states = (TensorState(code.tensor, code.values, code.step) for code in self.codes)
-        return {state.tensor.name: state.weights() for state in states}
-
-
-def _read_networks(path: Path, mosaic: Samples) -> _Networks:
-    """From the file of the mosaic."""
-    trained = sinrfmt.load(path)
-    network = trained.header.network
-    codes = [TensorCode(state.tensor, state.acc, state.step) for state in trained.states]
-    shared = tuple(code for code in codes if code.tensor.ordinal < LEVEL_ORDINAL)
-    latents = [torch.from_numpy(code.values).float() for code in codes[len(shared) :]]
-    start = learn_start(_pyramid(network), torch.from_numpy(unit_values(mosaic)), latents)
-    coefficients = tuple(weights.numpy() for weights in start)
-    return _Networks(network, shared, coefficients, hashlib.sha256(trained.data).hexdigest())
-
-
-def _pyramid(network: Network) -> PyramidEncoding:
-    assert isinstance(network.input_encoding, PyramidEncoding)
-    return network.input_encoding
 
 
 # --- the jobs ---------------------------------------------------------------------------------------------------------
@@ -313,7 +317,7 @@ def _fit_networks(plan: _Plan, mosaic: Samples, on_progress: Progress | None) ->
     return Output(build_passes(header, [latent_codes(module, fitted)], Coding.RANS), {"mse": fitted.mse})
 
 
-def _fit_tile(tile: Samples, networks: _Networks, *, preset: PyramidPreset, seed: int, device: str) -> Output:
+def _fit_tile(tile: Samples, networks: Networks, *, preset: PyramidPreset, seed: int, device: str) -> Output:
     """The file of a tile: runs in a worker."""
     rows, columns = tile.shape[:2]
     network = over_lattice(networks.network, (rows, columns))

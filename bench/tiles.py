@@ -56,10 +56,10 @@ N_FETCHED = 3
 """Regions along an axis that are fetched over HTTP."""
 AWAY = 12
 """Samples from a border from which on an error counts as one of elsewhere."""
-STEPS = ((0, True), (25, True), (50, True), (100, True), (200, True), (100, False), (200, False), (400, False))
+STEPS = ((0, True), (25, True), (50, True), (100, True), (200, True), (100, False), (200, False))
 """Steps of a tile, and whether they start from the linear estimate."""
 SMALL_TILE, SMALL_OVERLAPS = 48, (0, 4)
-SMALL_PRESET: dict[str, Any] = {"n_steps": 1000, "tile_steps": 200, "rate_weight": 2e-3}
+SMALL_PRESET: dict[str, Any] = {"n_steps": 500, "tile_steps": 100, "rate_weight": 2e-3}
 CROP = ((16, 80), (0, 112))
 """Rows and columns of the photograph that are shown."""
 GAIN = 4
@@ -291,81 +291,110 @@ def encoded(samples: Samples, preset: PyramidPreset, folder: Path, n_workers: in
         executor.shutdown()
 
 
-def write_report(arguments: argparse.Namespace) -> None:
-    preset = replace(
-        pyramid_preset(),
-        n_steps=arguments.steps,
-        tile_steps=arguments.tile_steps,
-        rate_weight=arguments.rate_weight,
-    )
-    samples = read_image(arguments.picture)
-    folder = arguments.out / "tiles"
-    field = encoded(samples, preset, folder, arguments.workers)
-    (arguments.out / "tiles.sinr").write_bytes(field.data)
+@dataclass(frozen=True)
+class Large:
+    """What was measured of the large picture; ``shares`` as :func:`all_shares` gives them."""
+
+    parts: Parts
+    n_bytes: int
+    psnr: float
+    seams: float
+    seconds: float
+    fetched: list[Fetched]
+    shares: NDArray[np.float64]
+
+
+def measure_large(samples: Samples, preset: PyramidPreset, out: Path, n_workers: int) -> Large:
+    """Encode the picture, and read regions of it."""
+    field = encoded(samples, preset, out / "tiles", n_workers)
+    sinrfmt.save(field, out / "tiles.sinr")
     parts = field.header.parts
     assert parts is not None
     values = field.grid()
     decoded = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-    n_bytes = len(field.data)
-    rows, columns = parts.grid
-    print(n_bytes, psnr(samples, decoded), flush=True)
     with served(field.data) as url:
         fetched = [fetch(url, place, values) for place in spread_places(parts.grid)]
-    shares = 100 * all_shares(field)
-    seams = seam_ratio(samples, decoded, parts)
-    pictures = small_pictures(arguments.out)
-    draw(pictures, RESULTS / "tiles.png")
-    fits = [(steps, start, fit_some(samples, parts, folder, preset, steps, start)) for steps, start in STEPS]
-    text = [
-        "<!-- made by bench/tiles.py -->\n# A large picture as tiles\n\n",
-        f"Made by `python -m bench.tiles OUT {arguments.picture.name} --steps {preset.n_steps} --tile-steps ",
-        f"{preset.tile_steps} --rate-weight {preset.rate_weight:g} --workers {arguments.workers}` on ",
-        f"{machine_name('cpu')}, one thread a process;\nother work ran beside it.\n\n",
-        table(
-            ("picture", "tiles", "bytes", "bits per pixel", "dB", "seconds of tiles", "seams"),
-            [
-                (
-                    f"{arguments.picture.name}, {columns} x {rows}",
-                    f"{parts.split[1]} x {parts.split[0]}, overlap {parts.overlap[0]}",
-                    n_bytes,
-                    f"{8 * n_bytes / rows / columns:.3f}",
-                    f"{psnr(samples, decoded):.2f}",
-                    f"{tile_seconds(folder):.0f}",
-                    f"{seams:.3f}",
-                )
-            ],
-        ),
+    return Large(
+        parts,
+        len(field.data),
+        psnr(samples, decoded),
+        seam_ratio(samples, decoded, parts),
+        tile_seconds(out / "tiles"),
+        fetched,
+        all_shares(field),
+    )
+
+
+def large_text(name: str, large: Large) -> str:
+    rows, columns = large.parts.grid
+    head = ("picture", "tiles", "bytes", "bits per pixel", "dB", "seconds of tiles", "seams")
+    row = (
+        f"{name}, {columns} x {rows}",
+        f"{large.parts.split[1]} x {large.parts.split[0]}, overlap {large.parts.overlap[0]}",
+        large.n_bytes,
+        f"{8 * large.n_bytes / rows / columns:.3f}",
+        f"{large.psnr:.2f}",
+        f"{large.seconds:.0f}",
+        f"{large.seams:.3f}",
+    )
+    note = (
         "\nSeconds are those of all tiles together, with what the workers waited for the machine. Seams: step of the\n"
         "error from sample to sample across borders of tiles against that elsewhere, root mean squares; 1 where there\n"
-        "is none.\n\n",
-        f"## Regions of {SIDE} x {SIDE} over HTTP\n\n",
-        table(
-            ("first row, column", "parts", "requests", "bytes fetched", "% of the file"),
-            [
-                (f"{f.place[0]}, {f.place[1]}", f.n_parts, f.n_requests, f.n_bytes, f"{100 * f.n_bytes / n_bytes:.2f}")
-                for f in fetched
-            ],
-        ),
-        f"\nAt every {STRIDE}th row and column, by the lengths of the chunks ({shares.size} regions): mean "
-        f"{shares.mean():.2f} %, median {np.median(shares):.2f} %, largest {shares.max():.2f} %;\n"
-        f"{100 * (shares < 3).mean():.1f} % of them are below 3 %.\n\n",
-        "## Seams\n\n",
-        f"The photograph of `examples` in tiles of {SMALL_TILE}: {preset_text()}.\n\n",
-        "![Crops and their errors](tiles.png)\n\n",
-        table(
-            ("", "bytes", "dB", "seams"),
-            [(p.name, p.n_bytes, f"{p.psnr:.2f}", "" if p.ratio is None else f"{p.ratio:.3f}") for p in pictures],
-        ),
-        "\n## What steps are worth\n\nFour tiles of the large picture, none of them one of the mosaic, "
-        "with its networks. The cost is squared error + lambda * bits per pixel.\n\n",
-        table(
-            ("steps", "from", "dB", "bits per pixel", "cost"),
-            [
-                (steps, "the linear estimate" if start else "zeros", f"{f.psnr:.2f}", f"{f.bpp:.4f}", f"{f.cost:.3e}")
-                for steps, start, f in fits
-            ],
-        ),
+        "is none.\n\n"
+    )
+    return table(head, [row]) + note
+
+
+def regions_text(large: Large) -> str:
+    rows = [
+        (f"{f.place[0]}, {f.place[1]}", f.n_parts, f.n_requests, f.n_bytes, f"{100 * f.n_bytes / large.n_bytes:.2f}")
+        for f in large.fetched
     ]
+    shares = 100 * large.shares
+    return (
+        f"## Regions of {SIDE} x {SIDE} over HTTP\n\n"
+        + table(("first row, column", "parts", "requests", "bytes fetched", "% of the file"), rows)
+        + f"\nAt every {STRIDE}th row and column, by the lengths of the chunks ({shares.size} regions): mean "
+        f"{shares.mean():.2f} %, median {np.median(shares):.2f} %,\nlargest {shares.max():.2f} %; "
+        f"{100 * (shares < 3).mean():.1f} % of them take less than 3 % of the file.\n\n"
+    )
+
+
+def seams_text(pictures: Sequence[Small]) -> str:
+    rows = [(p.name, p.n_bytes, f"{p.psnr:.2f}", "" if p.ratio is None else f"{p.ratio:.3f}") for p in pictures]
+    return (
+        f"## Seams\n\nThe photograph of `examples` in tiles of {SMALL_TILE}: {preset_text()}.\n\n"
+        f"![Crops and their errors](tiles.png)\n\n{table(('', 'bytes', 'dB', 'seams'), rows)}"
+    )
+
+
+def steps_text(fits: Sequence[tuple[int, bool, Fit]]) -> str:
+    rows = [
+        (steps, "the linear estimate" if start else "zeros", f"{f.psnr:.2f}", f"{f.bpp:.4f}", f"{f.cost:.3e}")
+        for steps, start, f in fits
+    ]
+    return (
+        "\n## What steps are worth\n\nFour tiles of the large picture, none of them in the mosaic, with its networks.\n"
+        "The cost is squared error + lambda * bits per pixel.\n\n"
+        + table(("steps", "from", "dB", "bits per pixel", "cost"), rows)
+    )
+
+
+def write_report(
+    arguments: argparse.Namespace, large: Large, pictures: Sequence[Small], fits: Sequence[tuple[int, bool, Fit]]
+) -> None:
+    name = arguments.picture.name
+    options = f"--steps {arguments.steps} --tile-steps {arguments.tile_steps} --rate-weight {arguments.rate_weight:g}"
+    text = [
+        "<!-- made by bench/tiles.py -->\n# A large picture as tiles\n\n",
+        f"Made by `python -m bench.tiles OUT {name} {options} --workers {arguments.workers}`\n",
+        f"on {machine_name('cpu')}, one thread a process; other work ran beside it.\n\n",
+        large_text(name, large),
+        regions_text(large),
+        seams_text(pictures),
+        steps_text(fits),
+    ]
+    draw(pictures, RESULTS / "tiles.png")
     (RESULTS / "tiles.md").write_text("".join(text), encoding="utf-8")
 
 
@@ -389,7 +418,20 @@ def main() -> None:
     torch.set_num_threads(1)
     for variable in THREAD_VARIABLES:
         os.environ[variable] = "1"
-    write_report(arguments)
+    preset = replace(
+        pyramid_preset(),
+        n_steps=arguments.steps,
+        tile_steps=arguments.tile_steps,
+        rate_weight=arguments.rate_weight,
+    )
+    samples = read_image(arguments.picture)
+    large = measure_large(samples, preset, arguments.out, arguments.workers)
+    pictures = small_pictures(arguments.out)
+    fits = [
+        (steps, start, fit_some(samples, large.parts, arguments.out / "tiles", preset, steps, start))
+        for steps, start in STEPS
+    ]
+    write_report(arguments, large, pictures, fits)
 
 
 if __name__ == "__main__":

@@ -388,7 +388,19 @@ class _Run:
             self.on_result(result)
 
 
-# --- processes of this machine ---------------------------------------------------------------------------------------
+# --- workers of this machine ------------------------------------------------------------------------------------------
+
+
+class CallerWorker(Executor):
+    """No worker: each call runs at once in the caller's thread, which so keeps its progress and its Ctrl-C."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as failure:  # noqa: BLE001 - an executor hands over whatever the call raises
+            future.set_exception(failure)
+        return future
 
 
 class ProcessWorkers(Executor):

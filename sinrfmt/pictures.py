@@ -35,6 +35,10 @@ class PictureOptions:
         passes: how many, or the bytes up to the end of each, None for as many as it takes.
         field: what holds the signal; ``auto`` goes by the preset.
         context: what predicts a pyramid's latents.
+        rate_weight: of latents, lambda: what a bit per pixel adds to the mean squared error of values in [0, 1]; None
+            for that of the preset, or for the one that a size or quality takes.
+        tiles: samples on an axis that a part of a pyramid owns at most; None for a file without parts.
+        overlap: samples of a part beyond its edges; None for 4 where there are tiles.
         weight_coding: ``scalar``, ``sparse`` or ``sinr-paper``.
         coding: payload coding; None for that of the weight coding.
         base: the bytes of a file of which only the biases are shifted.
@@ -53,6 +57,9 @@ class PictureOptions:
     passes: int | tuple[int | None, ...] = 1
     field: FieldKind = FieldKind.AUTO
     context: ContextId = ContextId.INTERLACED
+    rate_weight: float | None = None
+    tiles: int | None = None
+    overlap: int | None = None
     weight_coding: str = "scalar"
     coding: Coding | None = None
     base: bytes | None = None
@@ -61,8 +68,8 @@ class PictureOptions:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if sum(target is not None for target in (self.max_bytes, self.max_bpp, self.min_psnr)) > 1:
-            raise error("USAGE", "--bytes, --bpp and --psnr exclude each other")
+        if sum(target is not None for target in self._targets) > 1:
+            raise error("USAGE", "--bytes, --bpp, --psnr and --rate-weight exclude each other")
         if (
             self.preset is not None
             and self.field is not FieldKind.AUTO
@@ -78,6 +85,23 @@ class PictureOptions:
         is_plain = self.base is None and self.coding is None and self.weight_coding == "scalar"
         if self.passes != 1 and not is_plain:
             raise error("USAGE", "--passes goes without --base, --coding and --payload")
+        if self.rate_weight is not None and not self.is_grid:
+            raise error("USAGE", "--rate-weight goes with --field grid")
+        self._check_tiles()
+
+    def _check_tiles(self) -> None:
+        if self.tiles is None:
+            if self.overlap is not None:
+                raise error("USAGE", "--overlap goes with --tiles")
+            return
+        if self.chosen_preset != "pyramid":
+            raise error("USAGE", "--tiles goes with --field grid and the preset pyramid")
+        if self.passes != 1 or any(target is not None for target in self._targets[:3]):
+            raise error("USAGE", "--tiles goes with --rate-weight, and without --bytes, --bpp, --psnr and --passes")
+
+    @property
+    def _targets(self) -> tuple[float | None, ...]:
+        return self.max_bytes, self.max_bpp, self.min_psnr, self.rate_weight
 
     @property
     def chosen_preset(self) -> str:

@@ -1,7 +1,7 @@
 """A region of a field with parts, from the chunks that it needs and no others.
 
 Specification: clauses 12.1, 13.1 and 17. Works on bytes by offset and length, of a file or at a distance: HEAD and the
-index come with the first 16384 bytes, then each run of neighbouring chunks in one request. Every chunk that is used is
+index come first, with little else, then each run of neighbouring chunks in one request. Every chunk that is used is
 checked as in whole-file decoding; what is not read is not judged.
 """
 
@@ -29,10 +29,14 @@ from sinrfmt.index import Directory, Places, parse_index
 from sinrfmt.parts import SHARED_PART, Range, grid_positions, stretches
 from sinrfmt.passes import apply_chunk
 from sinrfmt.payload import States
-from sinrfmt.registry import ChunkKind
+from sinrfmt.registry import SIGNATURE, ChunkKind
 from sinrfmt.remote import Source
 from sinrfmt.wire import Fault
 
+FIRST_BYTES = 2048
+"""Of the first request: HEAD and an index of about 600 chunks. What is longer is asked for when its length is known."""
+KIND_AND_PROPERTIES = 0xEF
+"""Of a chunk's type: all but whether it is the last."""
 GAP_BYTES = 1024
 """Bytes between two chunks that are rather fetched than asked for around."""
 
@@ -145,20 +149,43 @@ class _Chunks:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._prefix = source.get_bytes(0, PREFIX_BYTES)
+        self._prefix = bytearray()
         self._reader = ChunkReader()
-        self._reader.feed(self._prefix)
         self._index: Places | Directory | None = None
-        self._behind = 0  # offset behind the last chunk of the prefix before any PASS
-        while (chunk := self._reader.next_chunk(passes_complete=False)) is not None:
-            if chunk.kind is ChunkKind.PASS:
-                break
+        self._behind = 0  # offset behind the last chunk that was read here
+        self._places: dict[int, Places] = {}
+        self._fill(FIRST_BYTES)
+        while self._index is None and (chunk := self._next_in_front()) is not None:
             self._behind = self._reader.offset
-            if chunk.kind is ChunkKind.INDX and self._index is None:
+            if chunk.kind is ChunkKind.INDX:
                 self._index = parse_index(chunk.payload)
         if not self._behind:
             raise error("TRUNCATED", "the file ends before HEAD does", offset=len(self._prefix))
-        self._places: dict[int, Places] = {}
+        if self._index is None:
+            self._fill(PREFIX_BYTES)  # a reader that has to walk rather takes a small file at once
+
+    def _fill(self, end: int) -> None:
+        """The file up to an offset, or to its end."""
+        if end > len(self._prefix):
+            data = self._source.get_bytes(len(self._prefix), end - len(self._prefix))
+            self._prefix += data
+            self._reader.feed(data)
+
+    def _next_in_front(self) -> Chunk | None:
+        """The next chunk if it stands before the first PASS chunk and, but for HEAD, in the first 16384 bytes."""
+        at = self._behind
+        if at:
+            self._fill(at + HEADER_BYTES)
+            if self._prefix[at : at + 1] and self._prefix[at] & KIND_AND_PROPERTIES == ChunkKind.PASS:
+                return None
+        chunk = self._reader.next_chunk(passes_complete=False)  # checks the header before its length is believed
+        if chunk is None:
+            start = at or len(SIGNATURE)
+            end = start + FRAMING_BYTES + int.from_bytes(self._prefix[start + 1 : start + 4], "little")
+            if not at or end <= PREFIX_BYTES:
+                self._fill(end)
+                chunk = self._reader.next_chunk(passes_complete=False)
+        return chunk
 
     @property
     def header(self) -> Header:
@@ -188,9 +215,9 @@ class _Chunks:
         return chunk
 
     def _get(self, start: int, end: int) -> bytes:
-        if end <= len(self._prefix):
-            return self._prefix[start:end]
-        return self._source.get_bytes(start, end - start)
+        known = bytes(self._prefix[start:end])
+        missing = end - start - len(known)
+        return known + self._source.get_bytes(start + len(known), missing) if missing else known
 
     def _by_index(self, numbers: Sequence[int]) -> list[Range] | None:
         """Where the chunks stand by INDX; None where that does not say."""
@@ -225,7 +252,7 @@ class _Chunks:
             if len(header) < HEADER_BYTES:
                 raise error("TRUNCATED", "the file ends before its last chunk does", offset=at + len(header))
             end = at + FRAMING_BYTES + int.from_bytes(header[1:4], "little")
-            if header[0] & 0xEF == ChunkKind.PASS:
+            if header[0] & KIND_AND_PROPERTIES == ChunkKind.PASS:
                 if number in wanted:
                     yield at, end
                 number += 1

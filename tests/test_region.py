@@ -62,10 +62,27 @@ def test_only_what_a_region_needs_is_fetched(n: int) -> None:
     source = source_of(data)
     found = read_region(source, lambda _: [(64, 72), (64, 72)])
     assert len(found.parts) == 9
-    index_bytes = 0 if n == 16 else 3 * 4096 + 32
-    part_bytes = (len(data) - 16384) // n**2 + 60
-    assert source.n_fetched <= 16384 + index_bytes + 9 * part_bytes + 6 * region.GAP_BYTES
+    index_bytes = 3 * min(n**2, 4096) + 32
+    part_bytes = (len(data) - index_bytes) // n**2 + 60
+    assert source.n_fetched <= region.FIRST_BYTES + index_bytes + 9 * part_bytes + 6 * region.GAP_BYTES
     assert source.n_requests <= 5
+
+
+def test_an_index_longer_than_the_first_request_is_read_to_its_end() -> None:
+    data = reindex(mosaic(30, 10))
+    source = source_of(data)
+    found = read_region(source, lambda _: [(203, 205), (203, 205)])
+    assert np.array_equal(found.values, sinrfmt.loads(data).region([(203, 205), (203, 205)]))
+    assert source.n_requests == 3
+    assert source.n_fetched < len(data) // 10
+
+
+def test_a_chunk_that_is_partly_known_is_not_asked_for_again() -> None:
+    data = reindex(mosaic(4))
+    source = source_of(data)
+    found = read_region(source, lambda _: [(0, 32), (0, 32)])
+    assert len(found.parts) == 16
+    assert source.n_fetched == len(data)
 
 
 def test_without_an_index_only_headers_are_read_beside() -> None:

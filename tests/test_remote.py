@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 import sinrfmt
-from sinrfmt import edit, remote
+from sinrfmt import edit, region, remote
 from sinrfmt.errors import UsageError
 from sinrfmt.registry import Coding
 from sinrfmt.remote import HttpSource, RemoteFile
 from sinrfmt.stream import Parser
 from tests.strategies import INDX, assert_error, header_of, make_file, seal, siren, split
+from tests.test_region import mosaic
 
 ROOT = Path(__file__).parents[1]
 REAL = (ROOT / "tests" / "files" / "kodim23_48x32_4_passes.sinr").read_bytes()
@@ -139,6 +140,17 @@ def test_a_whole_file_takes_two_requests_and_no_byte_twice(site: Site) -> None:
     assert (n_bytes, n_requests) == (len(BIG), 2)
     assert [asked.if_range for asked in site.asked] == [None, '"one"']
     assert site.asked[0].end == 16384
+
+
+def test_a_region_takes_less_than_three_per_cent_of_a_file_of_many_parts(site: Site) -> None:
+    site.data = edit.reindex(mosaic(24, 120))
+    source = HttpSource(site.url)  # type: ignore[attr-defined]
+    found = region.read_region(source, lambda _: [(64, 72), (64, 72)])
+    source.close()
+    assert len(found.parts) == 9
+    assert np.array_equal(found.values, sinrfmt.loads(site.data).region([(64, 72), (64, 72)]))
+    assert source.n_requests == 4  # what comes first, and three rows of three parts
+    assert source.n_fetched < 0.03 * len(site.data)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

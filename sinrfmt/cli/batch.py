@@ -17,17 +17,20 @@ import typer
 
 from sinrfmt import image
 from sinrfmt.batch import JOURNAL, Journal, Output, ProcessWorkers, Result, Status, file_jobs, n_cores, run_batch
-from sinrfmt.cli.options import Atoms, Budget, Device, Force, PassSizes, Quality, Where, torch_api
+from sinrfmt.cli.options import Atoms, Budget, Device, Force, PassSizes, Quality, Where, Workers, torch_api
 from sinrfmt.cli.pictures import (
     BitsPerPixel,
     CodingTool,
     Context,
     ContextName,
     FieldOption,
+    Overlap,
     Payload,
     Preset,
+    RateWeight,
     Seed,
     ShiftedBase,
+    Tiles,
     Tool,
     picture_line,
     picture_options,
@@ -45,9 +48,7 @@ DASK_TIMEOUT_SECONDS = 10
 def batch(
     sources: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="The pictures.")],
     out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write to; made if need be.")],
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of this machine; one for each core when not given.")
-    ] = None,
+    workers: Workers = None,
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Work on this dask cluster, such as tcp://host:8786.")
     ] = None,
@@ -58,6 +59,9 @@ def batch(
     passes: PassSizes = None,
     field: FieldOption = FieldKind.AUTO,
     context: Context = ContextName.INTERLACED,
+    rate_weight: RateWeight = None,
+    tiles: Tiles = None,
+    overlap: Overlap = None,
     coding: Tool = CodingTool.SCALAR,
     payload: Payload = None,
     seed: Seed = 0,
@@ -78,6 +82,9 @@ def batch(
         passes=passes,
         field=field,
         context=context,
+        rate_weight=rate_weight,
+        tiles=tiles,
+        overlap=overlap,
         coding=coding,
         payload=payload,
         seed=seed,
@@ -92,7 +99,7 @@ def batch(
     jobs = file_jobs(sources, out_dir, partial(encode_file, options=options), options.identity)
     journal = Journal(out_dir / JOURNAL)
     with (
-        _engine(workers, dask) as (executor, n_pending),
+        engine(workers, dask) as (executor, n_pending),
         _interruptible() as stop,
         batch_progress(len(jobs), quiet=not sys.stderr.isatty()) as on_progress,
     ):
@@ -132,7 +139,7 @@ def _print(result: Result, json_output: bool) -> None:
 
 
 @contextlib.contextmanager
-def _engine(workers: int | None, dask: str | None) -> Iterator[tuple[Executor, int]]:
+def engine(workers: int | None, dask: str | None = None) -> Iterator[tuple[Executor, int]]:
     """An executor, and how many jobs it takes at a time."""
     if dask is not None:
         with _dask_engine(dask) as engine:

@@ -1,6 +1,7 @@
 """The verbs. Each one reads, calls the library, and prints either a few lines or one JSON object."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import sinrfmt
 from sinrfmt import evaluate, image, plot, report
 from sinrfmt.api import write_atomically, writing
 from sinrfmt.cli import exchange, parts, streams
+from sinrfmt.cli.batch import engine
 from sinrfmt.cli.options import (
     Atoms,
     BasePath,
@@ -31,6 +33,7 @@ from sinrfmt.cli.options import (
     PresetName,
     Quality,
     Where,
+    Workers,
     check_output,
     print_result,
     sizes_of,
@@ -42,19 +45,23 @@ from sinrfmt.cli.pictures import (
     Context,
     ContextName,
     FieldOption,
+    Overlap,
     Payload,
     Preset,
+    RateWeight,
     Seed,
     ShiftedBase,
+    Tiles,
     Tool,
     picture_line,
     picture_options,
     picture_summary,
 )
-from sinrfmt.cli.progress import encoder_progress
+from sinrfmt.cli.progress import OnProgress, encoder_progress
 from sinrfmt.faults import error
+from sinrfmt.metrics import Samples
 from sinrfmt.parts import Range
-from sinrfmt.pictures import FieldKind
+from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.region import RegionOf
 from sinrfmt.registry import Values
 
@@ -94,12 +101,16 @@ def encode(
     passes: PassSizes = None,
     field: FieldOption = FieldKind.AUTO,
     context: Context = ContextName.INTERLACED,
+    rate_weight: RateWeight = None,
+    tiles: Tiles = None,
+    overlap: Overlap = None,
     coding: Tool = CodingTool.SCALAR,
     payload: Payload = None,
     seed: Seed = 0,
     device: Where = Device.AUTO,
     base: ShiftedBase = None,
     atoms: Atoms = None,
+    workers: Workers = None,
     keep_network: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Also write the float32 network before quantisation.")
     ] = None,
@@ -115,6 +126,9 @@ def encode(
         passes=passes,
         field=field,
         context=context,
+        rate_weight=rate_weight,
+        tiles=tiles,
+        overlap=overlap,
         coding=coding,
         payload=payload,
         seed=seed,
@@ -122,6 +136,10 @@ def encode(
         base=base,
         atoms=atoms,
     )
+    if options.tiles is None and workers is not None:
+        raise error("USAGE", "--workers goes with --tiles")
+    if options.tiles is not None and keep_network is not None:
+        raise error("USAGE", "--keep-network goes without --tiles")
     for path in (output, keep_network):
         if path is not None:
             check_output(path, force)
@@ -129,7 +147,10 @@ def encode(
     started = time.monotonic()
     library = torch_api()
     with encoder_progress(quiet=not sys.stderr.isatty()) as on_progress:
-        encoding = library.encode_picture(picture, options, on_progress=on_progress)
+        if options.tiles is None:
+            encoding = library.encode_picture(picture, options, on_progress=on_progress)
+        else:
+            encoding = _encode_tiles(picture, options, output, workers, on_progress)
     write_atomically(output, encoding.field.data)
     if keep_network is not None:
         with writing(keep_network) as temporary, temporary.open("wb") as file:
@@ -139,6 +160,19 @@ def encode(
         "seconds": round(time.monotonic() - started, 2),
     }
     print_result(f"{output}: {picture_line(summary)}", as_json=summary if json_output else None)
+
+
+def _encode_tiles(
+    picture: Samples, options: PictureOptions, output: Path, workers: int | None, on_progress: OnProgress | None
+) -> Any:
+    """Tiles by processes; their files stay beside the output until it is whole, so that work cut short goes on."""
+    library = torch_api()
+    folder = output.with_name(f"{output.name}.tiles")
+    with engine(workers) as (executor, n_pending):
+        work = library.TileWork(folder, executor, n_pending)
+        encoding = library.encode_picture(picture, options, work=work, on_progress=on_progress)
+    shutil.rmtree(folder)
+    return encoding
 
 
 @app.command()

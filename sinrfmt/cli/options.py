@@ -22,6 +22,10 @@ Atoms = Annotated[int | None, typer.Option(min=1, help="Numbers of a layer, with
 Budget = Annotated[int | None, typer.Option("--bytes", min=1, help="Size of the file at most.")]
 Quality = Annotated[float | None, typer.Option("--psnr", min=0, help="PSNR at least, in dB.")]
 
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes of this machine; one for each core when not given."),
+]
 PassSizes = Annotated[
     str | None, typer.Option("--passes", metavar="N|SIZE,…", help="Passes: how many, or sizes such as 2kB,8kB,full.")
 ]

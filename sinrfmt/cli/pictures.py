@@ -47,6 +47,14 @@ Preset = Annotated[
 BitsPerPixel = Annotated[float | None, typer.Option("--bpp", min=0, help="Bits per pixel at most.")]
 FieldOption = Annotated[FieldKind, typer.Option(help="What holds the signal.")]
 Context = Annotated[ContextName, typer.Option(help="What predicts a pyramid's latents.")]
+RateWeight = Annotated[
+    float | None,
+    typer.Option("--rate-weight", min=1e-6, max=1, help="Of grids: price of a bit per pixel, in squared error."),
+]
+Tiles = Annotated[int | None, typer.Option("--tiles", min=8, help="Parts of at most so many rows and columns.")]
+Overlap = Annotated[
+    int | None, typer.Option("--overlap", min=0, help="Samples of a tile beyond each of its edges; 4 when not given.")
+]
 Tool = Annotated[
     CodingTool, typer.Option(help="Way to code the weights; scalar takes the trellis where it is the better one.")
 ]
@@ -68,6 +76,9 @@ def picture_options(
     passes: str | None,
     field: FieldKind,
     context: ContextName,
+    rate_weight: float | None,
+    tiles: int | None,
+    overlap: int | None,
     coding: CodingTool,
     payload: PayloadCoding | None,
     seed: int,
@@ -92,6 +103,9 @@ def picture_options(
         passes=1 if passes is None else passes_of(passes),
         field=field,
         context=ContextId[context.name],
+        rate_weight=rate_weight,
+        tiles=tiles,
+        overlap=overlap,
         weight_coding=coding.value,
         coding=None if payload is None else Coding[payload.name],
         base=base_bytes,

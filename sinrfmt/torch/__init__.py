@@ -22,6 +22,7 @@ from sinrfmt.torch.pictures import encode_picture
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.progressive import encode_passes
 from sinrfmt.torch.signals import Signal, image_signal
+from sinrfmt.torch.tiles import TileWork, encode_tiles
 
 __all__ = [
     "EXPORT_SUFFIXES",
@@ -35,6 +36,7 @@ __all__ = [
     "Modulation",
     "Preset",
     "Signal",
+    "TileWork",
     "WeightTarget",
     "compress_weights",
     "encode",
@@ -43,6 +45,7 @@ __all__ = [
     "encode_passes",
     "encode_picture",
     "encode_set",
+    "encode_tiles",
     "export_field",
     "export_into",
     "from_module",

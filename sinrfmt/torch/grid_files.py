@@ -63,6 +63,7 @@ class PyramidPreset:
         n_lattice_filters: residual 3x3 filters behind it.
         context_width, context_hidden: of the context network.
         prefix_share: see ``GridFitOptions``; for files of several passes.
+        tile_steps: optimiser steps for the latents of a tile, where tiles share networks that have had ``n_steps``.
     """
 
     name: str
@@ -73,6 +74,7 @@ class PyramidPreset:
     context_width: int
     context_hidden: int
     prefix_share: float
+    tile_steps: int = 200
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def encode_grid(
         raise error("USAGE", "max_bytes, min_psnr and a size of the last pass exclude each other")
     budget = max_bytes if last_size is None else last_size
     recipe = grid_preset_of(preset) if isinstance(preset, str) else preset
-    job = _Job(_as_samples(picture), recipe, context, planned, seed, device_of(device), on_progress)
+    job = _Job(as_samples(picture), recipe, context, planned, seed, device_of(device), on_progress)
     check_passes(planned, job.n_levels)
     with one_thread_if_small(job.samples.shape[0] * job.samples.shape[1]):
         if budget is not None:
@@ -237,10 +239,7 @@ class _Job:
 
     def run(self, rate_weight: float) -> Encoding:
         """Train, round and write."""
-        top = float(np.iinfo(self.samples.dtype).max)
-        channels = self.samples.shape[2]
-        values = (self.samples.reshape(-1, channels).T / top).astype(np.float32)
-        target = torch.tensor(values, device=self.device)
+        target = torch.tensor(unit_values(self.samples), device=self.device)
         trained = _train_pyramid if isinstance(self.preset, PyramidPreset) else _train_shacira
         module, fitted = trained(self, target, rate_weight)
         header, codes = picture_header(module.network, self.grid), latent_codes(module, fitted)
@@ -273,10 +272,21 @@ def _train_shacira(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple
     return module, fit_shacira(module, values, options, seed=job.seed, on_progress=job.progress)
 
 
-def _as_samples(picture: Samples) -> Samples:
+def as_samples(picture: Samples) -> Samples:
+    """A picture as samples [rows, columns, channels].
+
+    Raises:
+        UsageError: it is none.
+    """
     if picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3) or picture.size == 0:
         raise error("USAGE", f"a picture is uint8 or uint16 (rows, columns[, channels]), found {picture.dtype}")
     return picture.reshape(*picture.shape[:2], -1)
+
+
+def unit_values(samples: Samples) -> NDArray[np.float32]:
+    """Values in [0, 1] of samples [rows, columns, channels]: float32 (channels, rows * columns)."""
+    top = float(np.iinfo(samples.dtype).max)
+    return (samples.reshape(-1, samples.shape[2]).T / top).astype(np.float32)
 
 
 def sample_psnr(samples: Samples, values: NDArray[np.float32]) -> float:

@@ -228,16 +228,9 @@ class _Run:
     def latent_bits(self, latents: Values, arrays: Mapping[str, Values], *, is_warm: bool) -> Values:
         """Bits of every latent."""
         if is_warm or self.module.sites is None:
-            return laplace_bits(latents, 0.0, self._level_scales(latents))
+            return laplace_bits(latents, 0.0, level_scales(self.module, latents))
         mean, log_scale = self.module.laws(latents, arrays)
         return laplace_bits(latents.index_select(0, self.module.get_buffer("order")), mean, log_scale)
-
-    @torch.no_grad()
-    def _level_scales(self, latents: Values) -> Values:
-        """Log scale of each level's best Laplace law, at every latent."""
-        starts = self.module.level_starts
-        parts = [latents[start:stop] for start, stop in pairwise(starts)]
-        return torch.cat([part.abs().mean().clamp_min(LEAST_SCALE).log().expand(part.numel()) for part in parts])
 
     def _price(self, steps: Steps) -> Values:
         """What stands for the bits of the networks: log likelihoods of Laplace laws over their integers."""
@@ -263,3 +256,10 @@ class _Run:
             error = (self.module(latents, arrays) - self.values).square().mean()
             bits = self.latent_bits(latents, arrays, is_warm=False).sum()
         return GridFit(steps, arrays, latents, float(error), float(bits))
+
+
+@torch.no_grad()
+def level_scales(module: PyramidModule, latents: Values) -> Values:
+    """Log scale of each level's best Laplace law, at every latent."""
+    parts = [latents[start:stop] for start, stop in pairwise(module.level_starts)]
+    return torch.cat([part.abs().mean().clamp_min(LEAST_SCALE).log().expand(part.numel()) for part in parts])

@@ -1,5 +1,6 @@
 """A picture and a request to a file, by whichever of the encoders the request is for."""
 
+from dataclasses import replace
 from typing import Any
 
 import sinrfmt
@@ -7,17 +8,25 @@ from sinrfmt.metrics import Samples
 from sinrfmt.pictures import PictureOptions
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, encode
-from sinrfmt.torch.grid_files import encode_grid
+from sinrfmt.torch.grid_files import encode_grid, grid_preset_of
 from sinrfmt.torch.modulations import DEFAULT_ATOMS, Modulation, encode_on_base
 from sinrfmt.torch.progressive import encode_passes
+from sinrfmt.torch.tiles import OVERLAP, TileWork, encode_tiles
 
 
-def encode_picture(picture: Samples, options: PictureOptions, *, on_progress: StageProgress | None = None) -> Encoding:
-    """Encode a picture as a network, as latents, or on a base.
+def encode_picture(
+    picture: Samples,
+    options: PictureOptions,
+    *,
+    work: TileWork | None = None,
+    on_progress: StageProgress | None = None,
+) -> Encoding:
+    """Encode a picture as a network, as latents, in tiles, or on a base.
 
     Args:
         picture: uint8 or uint16 [rows, columns, channels], 1 to 4 channels.
         options: what the file is to be.
+        work: where and by whom tiles are made; None for a temporary folder and this thread.
         on_progress: called with (stage, done, in all, PSNR in dB).
 
     Raises:
@@ -31,7 +40,23 @@ def encode_picture(picture: Samples, options: PictureOptions, *, on_progress: St
         return encode_on_base(picture, sinrfmt.loads(options.base), way)
     common |= {"seed": options.seed, "on_progress": on_progress}
     if options.is_grid:
-        return encode_grid(picture, preset=preset, context=options.context, passes=options.passes, **common)
+        recipe = grid_preset_of(preset)
+        if options.rate_weight is not None:
+            recipe = replace(recipe, rate_weight=options.rate_weight)
+        if options.tiles is not None:
+            overlap = OVERLAP if options.overlap is None else options.overlap
+            return encode_tiles(
+                picture,
+                tile=options.tiles,
+                overlap=overlap,
+                preset=recipe,
+                context=options.context,
+                work=work,
+                seed=options.seed,
+                device=options.device,
+                on_progress=on_progress,
+            )
+        return encode_grid(picture, preset=recipe, context=options.context, passes=options.passes, **common)
     if options.passes != 1:
         return encode_passes(picture, options.passes, preset=preset, **common)
     return encode(picture, preset=preset, weight_coding=options.weight_coding, coding=options.coding, **common)

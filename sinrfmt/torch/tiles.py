@@ -1,0 +1,342 @@
+"""Large pictures as tiles: networks that all tiles share, fitted once, and the latents of every tile on its own.
+
+Specification: clause 13.1. The networks are trained on a mosaic of a few tiles from all over the picture; each tile is
+then a job of ``sinrfmt.batch`` that fits latents to its part lattice and writes them as a file of its own in a work
+folder. What is there is not made again, so that work which was cut short goes on. Nothing here is normative.
+"""
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import sinrfmt
+from sinrfmt import edit, joining
+from sinrfmt.batch import JOURNAL, CallerWorker, Job, Journal, Output, Result, key_of, run_batch
+from sinrfmt.faults import error
+from sinrfmt.head import lowest_level, over_lattice
+from sinrfmt.metrics import Samples
+from sinrfmt.network import LEVEL_ORDINAL, Network, PyramidEncoding, TensorRole
+from sinrfmt.parts import Parts, Range
+from sinrfmt.payload import TensorCode
+from sinrfmt.registry import EXTENSION, Coding, ContextId
+from sinrfmt.tables import UNIT_STEP
+from sinrfmt.torch.encoder import StageProgress
+from sinrfmt.torch.files import Encoding, build_passes, device_of, one_thread_if_small
+from sinrfmt.torch.fit import Progress
+from sinrfmt.torch.grid_files import (
+    GridPreset,
+    PyramidPreset,
+    as_samples,
+    grid_preset_of,
+    latent_codes,
+    picture_header,
+    pyramid_network,
+    sample_psnr,
+    unit_values,
+)
+from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid
+from sinrfmt.torch.latent_fit import LatentFitOptions, fit_latents, learn_start, start_latents
+from sinrfmt.torch.pyramid import PyramidModule
+from sinrfmt.torch.search import one_thread
+from sinrfmt.weights import TensorState
+
+TILE, OVERLAP = 136, 4
+"""Samples on an axis that a part owns at most, and samples on the other side of its edges."""
+LEAST_TILE = 8
+MOSAIC_SIDE = 3
+"""Tiles of the mosaic along each axis."""
+NETWORKS = "networks"
+"""Stem of the mosaic's file in the work folder."""
+
+
+@dataclass(frozen=True)
+class TileWork:
+    """Where and by whom tiles are made. The networks are trained in the caller's thread in any case.
+
+    Attributes:
+        folder: where the files of the tiles go, and stay; made if need be.
+        executor: does the tiles.
+        n_pending: tiles that it has at a time, best as many as it has workers.
+    """
+
+    folder: Path
+    executor: Executor = field(default_factory=CallerWorker)
+    n_pending: int = 1
+
+
+def encode_tiles(
+    picture: Samples,
+    *,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+    preset: str | GridPreset = "pyramid",
+    context: ContextId = ContextId.INTERLACED,
+    work: TileWork | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    on_progress: StageProgress | None = None,
+) -> Encoding:
+    """Fit latents to the tiles of a picture and write them as parts of one file, with an index.
+
+    Args:
+        picture: uint8 or uint16 [rows, columns] or [rows, columns, channels], 1 to 4 channels.
+        tile: samples on an axis that a part owns at most; parts are as equal as can be.
+        overlap: samples that a part has beyond its edges, where it is blended with its neighbours.
+        preset: ``pyramid``, or such a recipe in figures. Its lambda is used as it is.
+        context: what predicts the latents.
+        work: where and by whom; None for a temporary folder and this thread.
+        seed: of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` or any torch device.
+        on_progress: called with (stage, done, in all, PSNR in dB), stages ``fit`` (networks) and ``tiles``.
+
+    Returns:
+        The file; ``float_psnr`` is that of the tiles as torch has them, ``float_arrays`` the shared networks.
+
+    Raises:
+        UsageError: the arguments do not fit, or a tile failed.
+        LimitError: the picture is beyond the highest level, which has 2^28 latents.
+    """
+    recipe = grid_preset_of(preset) if isinstance(preset, str) else preset
+    if not isinstance(recipe, PyramidPreset):
+        raise error("USAGE", f"tiles are pyramids: found preset {recipe.name}")
+    samples = as_samples(picture)
+    plan = _Plan(samples, parts_of(samples.shape[:2], tile, overlap), recipe, context, seed, device)
+    lowest_level(over_lattice(plan.network, plan.parts.grid), plan.parts.grid, plan.parts)  # fails before the work
+    with ExitStack() as stack:
+        if work is None:
+            work = TileWork(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        results = _fit_all(plan, work, on_progress)
+        files = [_tile_path(work.folder, part).read_bytes() for part in range(plan.parts.count)]
+        networks = read_networks(networks_path(work.folder), mosaic_of(plan.samples, plan.parts))
+    whole = sinrfmt.loads(edit.reindex(joining.join(files, plan.parts)))
+    return Encoding(whole, sample_psnr(samples, whole.grid()), _psnr_of(results), networks.arrays())
+
+
+def parts_of(grid: Sequence[int], tile: int, overlap: int) -> Parts:
+    """The parts of a picture for tiles of at most so many samples on an axis.
+
+    Raises:
+        UsageError: there is one part only, or tiles are too small, alone or for the overlap.
+    """
+    if tile < LEAST_TILE:
+        raise error("USAGE", f"tiles of {tile} samples: expected at least {LEAST_TILE}")
+    split = tuple(-(-n // tile) for n in grid)
+    if math.prod(split) < 2:
+        raise error("USAGE", f"a picture of {tuple(grid)} is not larger than a tile of {tile}")
+    if any(n < 2 * overlap * s for n, s in zip(grid, split, strict=True) if s > 1):
+        raise error("USAGE", f"an overlap of {overlap} is more than half a tile of {tile}")
+    return Parts(tuple(grid), split, tuple(overlap if s > 1 else 0 for s in split), shared=True)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What all tiles share.
+
+    Attributes:
+        network: over the mosaic.
+        codes: tensors but the latents, as every file has them.
+        start: of every level, the linear estimate of latents that fits of tiles start from.
+        digest: SHA-256 of the file that they come from, hex.
+    """
+
+    network: Network
+    codes: tuple[TensorCode, ...]
+    start: tuple[NDArray[np.float32], ...]
+    digest: str
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Weights by name of the tensor."""
+        states = (TensorState(code.tensor, code.values, code.step) for code in self.codes)
+        return {state.tensor.name: state.weights() for state in states}
+
+
+def read_networks(path: Path, mosaic: Samples) -> Networks:
+    """From the file of the mosaic, and what they make of it."""
+    trained = sinrfmt.load(path)
+    network = trained.header.network
+    codes = [TensorCode(state.tensor, state.acc, state.step) for state in trained.states]
+    shared = tuple(code for code in codes if code.tensor.ordinal < LEVEL_ORDINAL)
+    latents = [torch.from_numpy(code.values).float() for code in codes[len(shared) :]]
+    start = learn_start(_pyramid(network), torch.from_numpy(unit_values(mosaic)), latents)
+    coefficients = tuple(weights.numpy() for weights in start)
+    return Networks(network, shared, coefficients, hashlib.sha256(trained.data).hexdigest())
+
+
+def _pyramid(network: Network) -> PyramidEncoding:
+    assert isinstance(network.input_encoding, PyramidEncoding)
+    return network.input_encoding
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done. ``samples`` are uint8 or uint16 [rows, columns, channels]."""
+
+    samples: Samples
+    parts: Parts
+    preset: PyramidPreset
+    context: ContextId
+    seed: int
+    device: str
+
+    @property
+    def network(self) -> Network:
+        """Over any one lattice; its number of levels is that of all."""
+        return pyramid_network(_smallest(self.parts), self.samples.shape[2], self.preset, self.context)
+
+    def tile(self, part: int) -> Samples:
+        return _cut(self.samples, self.parts.lattice(part))
+
+    def options(self) -> dict[str, object]:
+        """What the networks depend on beside the mosaic, as JSON."""
+        preset = asdict(self.preset)
+        del preset["tile_steps"]
+        return {"preset": preset, "context": self.context.name, "seed": self.seed}
+
+
+def mosaic_of(samples: Samples, parts: Parts) -> Samples:
+    """Tiles from all over a picture as one, each cut to the size that all have."""
+    along = [_spread(n) for n in parts.split]
+    numbers = [[parts.number((row, column)) for column in along[1]] for row in along[0]]
+    rows, columns = _smallest(parts)
+    return np.block([[[_cut(samples, parts.lattice(part))[:rows, :columns]] for part in row] for row in numbers])
+
+
+def _smallest(parts: Parts) -> tuple[int, int]:
+    """Samples that every part lattice has."""
+    rows, columns = (min(axis.sizes()) for axis in parts.axes)
+    return rows, columns
+
+
+def _spread(n: int) -> list[int]:
+    """A few of n places, evenly."""
+    chosen = min(n, MOSAIC_SIDE)
+    return [(2 * i + 1) * n // (2 * chosen) for i in range(chosen)]
+
+
+def _cut(samples: Samples, ranges: Sequence[Range]) -> Samples:
+    (top, bottom), (left, right) = ranges
+    return samples[top:bottom, left:right]
+
+
+# --- the work folder --------------------------------------------------------------------------------------------------
+
+
+def networks_path(folder: Path) -> Path:
+    """The mosaic's file in a work folder."""
+    return folder / f"{NETWORKS}{EXTENSION}"
+
+
+def _tile_path(folder: Path, part: int) -> Path:
+    return folder / f"{part:05}{EXTENSION}"
+
+
+def _fit_all(plan: _Plan, work: TileWork, on_progress: StageProgress | None) -> list[Result]:
+    """Make what is not there yet: the networks, then the tiles; results of the tiles."""
+    folder = work.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise error("USAGE", f"{folder}: {failure.strerror}") from failure
+    journal = Journal(folder / JOURNAL)
+    progress = partial(on_progress, "fit") if on_progress else None
+    mosaic = mosaic_of(plan.samples, plan.parts)
+    _checked(run_batch([_networks_job(plan, mosaic, folder, progress)], CallerWorker(), journal, n_pending=1))
+    networks = read_networks(networks_path(folder), mosaic)
+    jobs = [_tile_job(plan, folder, networks, part) for part in range(plan.parts.count)]
+    done: list[Result] = []
+
+    def on_result(result: Result) -> None:
+        done.append(result)
+        if on_progress and result.error is None:
+            on_progress("tiles", len(done), len(jobs), _psnr_of(done))
+
+    return _checked(run_batch(jobs, work.executor, journal, n_pending=work.n_pending, on_result=on_result))
+
+
+def _checked(results: list[Result]) -> list[Result]:
+    failed = [result for result in results if result.error is not None]
+    if failed:
+        first = failed[0]
+        assert first.error is not None
+        what = f"{len(failed)} of {len(results)} jobs failed, the first of them {first.job.name}"
+        raise error("USAGE", f"{what}: {first.error['message']}")
+    return results
+
+
+def _psnr_of(results: Sequence[Result]) -> float:
+    """Of the tiles so far, from their errors."""
+    reports = [result.report for result in results if result.error is None]
+    pairs = [(float(str(report["mse"])), int(str(report["n_samples"]))) for report in reports]
+    mean = sum(mse * n for mse, n in pairs) / sum(n for _, n in pairs)
+    return math.inf if mean == 0 else -10.0 * math.log10(mean)
+
+
+def _networks_job(plan: _Plan, mosaic: Samples, folder: Path, on_progress: Progress | None) -> Job:
+    key = key_of(_digest(mosaic), plan.options())
+    return Job(NETWORKS, networks_path(folder), key, partial(_fit_networks, plan, mosaic, on_progress))
+
+
+def _tile_job(plan: _Plan, folder: Path, networks: Networks, part: int) -> Job:
+    tile = plan.tile(part)
+    key = key_of(_digest(tile), plan.options() | {"networks": networks.digest, "tile_steps": plan.preset.tile_steps})
+    call: Callable[[], Output] = partial(
+        _fit_tile, tile, networks, preset=plan.preset, seed=plan.seed, device=plan.device
+    )
+    return Job(f"tile {part}", _tile_path(folder, part), key, call)
+
+
+def _digest(samples: Samples) -> str:
+    """Of samples and their shape, hex."""
+    described = f"{samples.dtype} {samples.shape} ".encode()
+    return hashlib.sha256(described + samples.tobytes()).hexdigest()
+
+
+# --- the jobs ---------------------------------------------------------------------------------------------------------
+
+
+def _fit_networks(plan: _Plan, mosaic: Samples, on_progress: Progress | None) -> Output:
+    """A file of the mosaic, of which the networks are taken."""
+    rows, columns = mosaic.shape[:2]
+    network = over_lattice(plan.network, (rows, columns))
+    values = _values(mosaic, device_of(plan.device))
+    module = PyramidModule(network, seed=plan.seed, mean=values.mean(dim=1).cpu().numpy()).to(values.device)
+    options = GridFitOptions(plan.preset.n_steps, plan.preset.rate_weight)
+    with one_thread_if_small(rows * columns):
+        fitted = fit_pyramid(module, values, options, seed=plan.seed, on_progress=on_progress)
+    header = picture_header(network, (rows, columns))
+    return Output(build_passes(header, [latent_codes(module, fitted)], Coding.RANS), {"mse": fitted.mse})
+
+
+def _fit_tile(tile: Samples, networks: Networks, *, preset: PyramidPreset, seed: int, device: str) -> Output:
+    """The file of a tile: runs in a worker."""
+    rows, columns = tile.shape[:2]
+    network = over_lattice(networks.network, (rows, columns))
+    values = _values(tile, device_of(device))
+    arrays = {name: torch.tensor(array, device=values.device) for name, array in networks.arrays().items()}
+    module = PyramidModule(network).to(values.device)
+    start = [torch.tensor(weights, device=values.device) for weights in networks.start]
+    options = LatentFitOptions(preset.tile_steps, preset.rate_weight)
+    with one_thread(True):
+        with torch.no_grad():
+            module.latents.copy_(start_latents(module.encoding, values, start))
+        fitted = fit_latents(module, values, arrays, options, seed=seed)
+    latents = [tensor for tensor in network.tensors if tensor.role is TensorRole.LATENT]
+    parts = np.split(fitted.latents.to(torch.int32).cpu().numpy(), module.level_starts[1:-1])
+    codes = [TensorCode(tensor, part, UNIT_STEP) for tensor, part in zip(latents, parts, strict=True)]
+    data = build_passes(picture_header(network, (rows, columns)), [[*networks.codes, *codes]], Coding.RANS)
+    return Output(data, {"mse": fitted.mse, "n_samples": rows * columns})
+
+
+def _values(samples: Samples, device: torch.device) -> torch.Tensor:
+    """float32 (channels, rows * columns) in [0, 1]."""
+    return torch.tensor(unit_values(samples), device=device)

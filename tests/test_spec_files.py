@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import tomllib
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest

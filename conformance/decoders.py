@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+NAMES = ("reference_decoder", "sinrfmt")
 DIAGONAL = (0.25, -0.75)  # points at which a decoded field is evaluated
 MOST_WEIGHTS_EVALUATED = 1 << 16  # larger networks would take the time of thousands of small files
 # Answers that depend on the machine, not on the file.

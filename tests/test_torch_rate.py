@@ -234,6 +234,15 @@ def test_the_search_ends_within_its_tolerance_and_no_later(tolerance: float) -> 
     assert n_rough < len(knobs) - n_rough < 40
 
 
+@pytest.mark.parametrize("c_start", [0.02, 0.2, 0.9])
+def test_where_quality_follows_a_line_four_trials_find_the_knob(c_start: float) -> None:
+    def smooth_trial(c: float) -> Trial:
+        return Trial(c, (), round(1e6 / c), -19.5 * math.log10(c) + 0.2 * c)
+
+    trial = search_psnr(smooth_trial, 12.0, c_start=c_start, n_trials=4, slope=6.02)
+    assert trial is not None and 12.0 <= trial.psnr <= 12.05
+
+
 def test_a_target_out_of_reach_gives_nothing() -> None:
     assert search_bytes(lambda c: Trial(c, (), 500, 30.0), 499, c_start=1.0, n_trials=10) is None
     assert search_psnr(lambda c: Trial(c, (), 500, 30.0), 30.1, c_start=1.0, n_trials=10) is None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt.model_fit import fit_model, fit_trellis_model, trellis_cost_bits, values_cost_bits
-from sinrfmt.models import LongModel, Model, ModelParameters, ZeroModel
+from sinrfmt.models import LongModel, Model, ModelParameters, ShortModel, ZeroModel
 from sinrfmt.network import Network, Tensor
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Dictionary
@@ -44,8 +44,10 @@ SHORT_MULTIPLIER_UNIT = 256
 MULTIPLIER_LIMIT = 1 << 16
 
 REFIT_SHARES = (1.0, 0.5, 0.2)
-OVERSHOOT = 1.5
-"""How much further than a line says the search goes that has not passed the goal with its second trial."""
+MOST_BEND = 4.0
+"""By how much the slope of a line through two trials may be below the one before."""
+OVERSHOOT = 1.25
+"""How much further than a line says the search goes that has twice missed the goal."""
 FINEST_STRIDE = 1.0 / 128.0
 """In octaves of the knob: about 0.01 dB on a drop of 0.3 dB, or 0.15 % of the bytes."""
 RATE_WEIGHT = 0.08
@@ -422,8 +424,11 @@ def _model_for_path(rounded: Acc) -> ModelParameters:
     return free if free_bits < bits and _has_turning_escapes(free) else fitted
 
 
-def _has_turning_escapes(parameters: ModelParameters) -> TypeGuard[LongModel]:
-    return isinstance(parameters, LongModel) and parameters.esc and not parameters.b
+def _has_turning_escapes(parameters: ModelParameters) -> TypeGuard[ShortModel | LongModel]:
+    if isinstance(parameters, ZeroModel):
+        return False
+    model = parameters.model()
+    return model.esc and not model.b
 
 
 def _refitted(plan: _Plan, values: Acc) -> TensorCode:
@@ -455,9 +460,9 @@ def _own_model(code: TensorCode) -> tuple[ModelParameters, float]:
         return fitted
     # Escapes from the same magnitude on leave the states as they are.
     free, _ = fit_model(code.values)
-    forms = [before]
+    forms: list[ShortModel | LongModel] = [before]
     if isinstance(free, LongModel) and not free.b:
-        forms.append(replace(free, R=before.R, esc=True))
+        forms.append(replace(free, R=before.model().R, esc=True))
     return min([fitted, *((form, _bits_under(code, form) + form.parameter_bits) for form in forms)], key=itemgetter(1))
 
 
@@ -592,6 +597,7 @@ def _close_in(
     trials: list[Trial] = []
     fine, coarse = (-math.inf, 0.0), (math.inf, 0.0)  # octave and surplus
     log_c = math.log2(c_start)
+    last: tuple[float, float] | None = None
     for _ in range(n_trials):
         trials.append(run(2.0**log_c))
         found = log_c, surplus(trials[-1])
@@ -601,10 +607,13 @@ def _close_in(
             coarse = found
         is_open = math.isinf(coarse[0]) or math.isinf(fine[0])
         if is_open and slope is not None and math.isfinite(found[1]):
-            away = found[1] / slope
-            if found[1] * good_sign >= 0 and abs(away) < tolerance:
+            if last is not None:
+                slope = max((found[1] - last[1]) / (last[0] - found[0]), slope / MOST_BEND)
+            is_good, away = found[1] * good_sign >= 0, found[1] / slope
+            if is_good and abs(away) < tolerance:
                 break
-            log_c += away * (1.0 if len(trials) == 1 else OVERSHOOT) - good_sign * tolerance / 2
+            log_c += away * (1.0 if is_good or last is None else OVERSHOOT) - good_sign * tolerance / 2
+            last = found
             continue
         if is_open:
             log_c += stride if math.isinf(coarse[0]) else -stride
@@ -615,5 +624,6 @@ def _close_in(
         if abs(zero - (fine if good_sign > 0 else coarse)[0]) < tolerance:
             break
         # Every other trial halves: a straight line alone may come nearer from one side for ever.
-        log_c = zero - good_sign * tolerance / 2 if slope is not None or len(trials) % 2 else fine[0] + width / 2
+        halves = slope is None and len(trials) % 2 == 0
+        log_c = fine[0] + width / 2 if halves else zero - good_sign * tolerance / 2
     return trials

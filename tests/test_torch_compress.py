@@ -81,7 +81,7 @@ def test_without_feedback_the_path_is_the_cheapest_of_all() -> None:
     k, r, _ = search_path(targets.copy(), np.eye(n), np.ones(n), stretch)
 
     def cost(values: tuple[int, ...]) -> float:
-        path = np.array(values, dtype=np.int64)
+        path = np.array(values, dtype=np.int32)
         states = states_of((path & 1).astype(np.uint8))
         bits = price.bits[states & 1, path + price.largest].sum()
         return float(np.sum((reconstruct(path, states) * 0.7 - targets) ** 2) + 0.1 * bits)
@@ -89,7 +89,7 @@ def test_without_feedback_the_path_is_the_cheapest_of_all() -> None:
     near = [range(math.floor(t / 1.4) - 1, math.ceil(t / 1.4) + 2) for t in targets]
     best = min(itertools.product(*near), key=cost)
     assert cost(tuple(k.tolist())) == pytest.approx(cost(best))
-    assert r.tolist() == reconstruct(k, states_of((k & 1).astype(np.uint8))).tolist()
+    assert r.tolist() == reconstruct(k.astype(np.int32), states_of((k & 1).astype(np.uint8))).tolist()
 
 
 def test_feedback_makes_up_for_errors_along_the_path() -> None:

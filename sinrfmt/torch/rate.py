@@ -148,7 +148,8 @@ def steps_of(network: Network, weights: NDArray[np.float64], curvature: Curvatur
 
 def _steps_of_tensor(tensor: Tensor, weights: NDArray[np.float64], curvature: NDArray[np.float64], c: float) -> Steps:
     finest = float(np.abs(weights).max()) / ACC_PEAK
-    code = nearest_step_code(max(c / math.sqrt(curvature.mean()), finest))
+    exact = max(c / math.sqrt(curvature.mean()), finest)
+    code = nearest_step_code(exact)
     if code < WHOLE_STEP and _are_whole(weights):
         return Steps(tensor, WHOLE_STEP)
     if tensor.is_bias or tensor.record.prior or not tensor.record.row_steps:
@@ -157,8 +158,9 @@ def _steps_of_tensor(tensor: Tensor, weights: NDArray[np.float64], curvature: ND
     if octaves.sum() * weights.shape[1] <= ROW_STEP_BITS * len(octaves):
         return Steps(tensor, code)
     lowest = nearest_step_code(max(finest, 2.0**-100)) + STEPS_OF_OCTAVE  # a trellis halves it
-    # A few rows of very large integers would keep the model of all others from being a short table.
     step = float(step_value(code))
+    octaves += math.log2(exact / step)  # not all rows turn to another step at one knob: quality follows it evenly
+    # A few rows of very large integers would keep the model of all others from being a short table.
     peak = ROW_PEAK * max(float(np.abs(weights).mean()) / step, ROW_MEAN)
     octaves = np.maximum(octaves, np.log2(np.abs(weights).max(axis=1) / (peak * step) + 2.0**-100))
     rows = np.clip(ROW_STRIDE * np.rint(STEPS_OF_OCTAVE / ROW_STRIDE * octaves), lowest - code, STEP_LAST - code)

@@ -113,7 +113,7 @@ class Goal:
     max_bytes: int | None = None
     min_quality: float | None = None
 
-    def search(self, *, is_smooth: bool) -> Callable[..., Trial | None]:
+    def search(self, *, is_smooth: bool = False) -> Callable[..., Trial | None]:
         if self.max_bytes is not None:
             return partial(search_bytes, max_bytes=self.max_bytes)
         assert self.min_quality is not None

@@ -54,7 +54,8 @@ def test_multiples_of_one_number_are_found_and_others_are_not() -> None:
     assert found == pytest.approx(WAVES, rel=1e-6)
     assert common_divisor((whole[whole > 1] * WAVES).astype(np.float32)) == pytest.approx(WAVES, rel=1e-6)
     assert common_divisor(np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)) is None
-    assert common_divisor(np.array([[0.25, 7.0]], dtype=np.float32)) is None  # so few weights are always multiples of something
+    # So few weights are always multiples of something.
+    assert common_divisor(np.array([[0.25, 7.0]], dtype=np.float32)) is None
     assert common_divisor(np.zeros((4, 4), dtype=np.float32)) is None
 
 

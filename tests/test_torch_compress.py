@@ -25,7 +25,14 @@ from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import preset_of, sine_network
 from sinrfmt.torch.rate import dequantise, quantise, round_with_feedback, share_models
 from sinrfmt.torch.search import parameter_vector, with_tool
-from sinrfmt.torch.sensitivity import Block, KroneckerBlock, curvature_of, feedback_factor, kronecker_curvature_of
+from sinrfmt.torch.sensitivity import (
+    Block,
+    Curvature,
+    KroneckerBlock,
+    curvature_of,
+    feedback_factor,
+    kronecker_curvature_of,
+)
 from sinrfmt.torch.signals import Signal, image_signal
 from sinrfmt.torch.trellis import Price, Stretch, search_path
 from sinrfmt.trellis import reconstruct, states_of
@@ -74,7 +81,7 @@ def test_without_feedback_the_path_is_the_cheapest_of_all() -> None:
     k, r, _ = search_path(targets.copy(), np.eye(n), np.ones(n), stretch)
 
     def cost(values: tuple[int, ...]) -> float:
-        path = np.array(values, dtype=np.int64)
+        path = np.array(values, dtype=np.int32)
         states = states_of((path & 1).astype(np.uint8))
         bits = price.bits[states & 1, path + price.largest].sum()
         return float(np.sum((reconstruct(path, states) * 0.7 - targets) ** 2) + 0.1 * bits)
@@ -82,7 +89,7 @@ def test_without_feedback_the_path_is_the_cheapest_of_all() -> None:
     near = [range(math.floor(t / 1.4) - 1, math.ceil(t / 1.4) + 2) for t in targets]
     best = min(itertools.product(*near), key=cost)
     assert cost(tuple(k.tolist())) == pytest.approx(cost(best))
-    assert r.tolist() == reconstruct(k, states_of((k & 1).astype(np.uint8))).tolist()
+    assert r.tolist() == reconstruct(k.astype(np.int32), states_of((k & 1).astype(np.uint8))).tolist()
 
 
 def test_feedback_makes_up_for_errors_along_the_path() -> None:
@@ -118,6 +125,28 @@ def test_a_stretch_goes_on_in_the_state_of_the_one_before() -> None:
     second, r, _ = search_path(targets[10:].copy(), np.eye(20), np.ones(20), stretch, state)
     k = np.concatenate([first, second])
     assert reconstruct(k, states_of((k & 1).astype(np.uint8)))[10:].tolist() == r.tolist()
+
+
+def test_a_path_takes_a_model_whose_escapes_it_has_to_step_around() -> None:
+    hidden = LayerRecord(RecordKind.LINEAR, 90, repeat=2, bias=False)
+    network = Network(8, 1, (hidden, LayerRecord(RecordKind.LINEAR, 1, bias=False)))
+    weights = np.random.default_rng(1).laplace(0, 2, network.n_parameters)
+    weights[::81] *= 500  # far beyond any table
+    blocks = tuple(Block(np.arange(i, i + 90), np.eye(90), np.ones(90)) for i in range(0, weights.size, 90))
+    curvature = Curvature(np.ones(weights.size), blocks)
+
+    def file_of(tool: Tool) -> tuple[bytes, dict[str, np.ndarray]]:
+        tooled = with_tool(network, tool)
+        codes = quantise(tooled, weights, curvature, 1.0, seed=0)
+        data = build(Header(tooled, Modality.FIELD, values=Values.RAW), codes, Coding.RANS)
+        return data, dequantise(tooled, codes, 0)
+
+    (rounded, _), (path, expected) = file_of(Tool.SCALAR), file_of(Tool.TRELLIS)
+    assert len(path) < 1.05 * len(rounded)
+    decoded = sinrfmt.loads(path).state_dict
+    for name, array in expected.items():
+        np.testing.assert_array_equal(decoded[name], array)
+    assert np.abs(np.concatenate([a.ravel() for a in decoded.values()]) - weights).max() <= 2.0
 
 
 # --- layers by themselves ---------------------------------------------------------------------------------------------

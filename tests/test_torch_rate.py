@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from sinrfmt.network import Network
+from sinrfmt.network import LayerRecord, Network
 from sinrfmt.payload import TensorCode
+from sinrfmt.registry import RecordKind
 from sinrfmt.tables import Prior
 from sinrfmt.torch.fit import FitOptions, fit, outputs
 from sinrfmt.torch.modules import FieldModule, initial_arrays, initial_bound
@@ -23,6 +24,7 @@ from sinrfmt.torch.rate import (
     round_with_feedback,
     search_bytes,
     search_psnr,
+    steps_of,
 )
 from sinrfmt.torch.sensitivity import Curvature, curvature_of, split_vector
 from sinrfmt.torch.signals import image_signal
@@ -232,6 +234,26 @@ def test_the_search_ends_within_its_tolerance_and_no_later(tolerance: float) -> 
     n_rough = len(knobs)
     search_psnr(bent_trial, -0.3, c_start=0.1, n_trials=40, tolerance=tolerance / 64)
     assert n_rough < len(knobs) - n_rough < 40
+
+
+def test_steps_of_rows_follow_the_knob_evenly() -> None:
+    hidden = LayerRecord(RecordKind.LINEAR, 200, row_steps=True, bias=False)
+    network = Network(8, 1, (hidden, LayerRecord(RecordKind.LINEAR, 1, bias=False)))
+    rng = np.random.default_rng(2)
+    curvature = Curvature(np.concatenate([np.repeat(np.exp(rng.normal(0, 2, 200)), 8), np.ones(200)]))
+    octaves = -8 + np.arange(17) / 64
+    weights = rng.normal(size=1800)
+    found = np.array([np.log2(steps_of(network, weights, curvature, 2.0**c)[0].values()).mean() for c in octaves])
+    assert np.ptp(found - octaves) < 0.03  # steps of tensors turn by an eighth
+
+
+@pytest.mark.parametrize("c_start", [0.02, 0.2, 0.9])
+def test_where_quality_follows_a_line_four_trials_find_the_knob(c_start: float) -> None:
+    def smooth_trial(c: float) -> Trial:
+        return Trial(c, (), round(1e6 / c), -19.5 * math.log10(c) + 0.2 * c)
+
+    trial = search_psnr(smooth_trial, 12.0, c_start=c_start, n_trials=4, slope=6.02)
+    assert trial is not None and 12.0 <= trial.psnr <= 12.05
 
 
 def test_a_target_out_of_reach_gives_nothing() -> None:

@@ -21,13 +21,14 @@ from sinrfmt.network import Network
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Coding, Coords, Modality, Tool, Values
 from sinrfmt.torch.encoder import StageProgress
+from sinrfmt.torch.equivalent import with_even_columns, with_whole_weights
 from sinrfmt.torch.files import build, device_of
 from sinrfmt.torch.fit import outputs
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, preset_of
 from sinrfmt.torch.rate import start_knob
 from sinrfmt.torch.rays import CHANNELS, cast_rays
-from sinrfmt.torch.search import Goal, Problem, Work, search_codes, with_tool, without_unused_prior
+from sinrfmt.torch.search import Goal, Problem, Work, search_codes, tool_of, with_tool, without_unused_prior
 from sinrfmt.torch.sensitivity import Curvature, curvature_of, kronecker_curvature_of, largest_block
 from sinrfmt.torch.signals import VALUE_RANGES, Signal
 from sinrfmt.torch.views import EACH, View, seen
@@ -89,7 +90,7 @@ class Compressed:
         data: the file.
         quality: PSNR, or SNR for a target of SNR or values without a range, of what was written, in dB. PSNR for rays.
         float_quality: the same of the float32 network; infinite without a signal.
-        tool: coding tool of all layers.
+        tool: coding tool of all layers but those of whole weights.
     """
 
     data: bytes
@@ -154,13 +155,19 @@ def compress_weights(
     module = FieldModule(network, module.arrays(), seed=module.seed).to(place)
     reference = _reference(module, header, target, signal, seed, place)
     float_quality = reference.quality(seen(module, reference.points, reference.view, device=place))
+    network, arrays, whole = with_whole_weights(network, module.arrays())
+    module = FieldModule(network, arrays, seed=module.seed).to(place)
+    curvature = _curvature(module, reference, work, memory, seed, place)
+    if has_rows:
+        arrays, curvature = with_even_columns(network, arrays, curvature)
+        module.load_arrays(arrays)
 
     def size_of(written: Network, codes: Sequence[TensorCode], _: int) -> int:
         return len(build(replace(header, network=written), codes, Coding.RANS))
 
     problem = Problem(
         module,
-        _curvature(module, reference, work, memory, seed, place),
+        curvature,
         reference.points,
         reference.values,
         reference.quality,
@@ -170,13 +177,14 @@ def compress_weights(
         place,
         None if on_progress is None else lambda done, n, quality: on_progress("quantise", done, n, quality),
         reference.view,
+        whole,
     )
     goal = _goal(target, header, reference, float_quality)
     trial = search_codes(problem, goal, _start(goal, reference, float_quality, network.n_parameters))
     if trial is None:
         raise error("USAGE", "the target is not reached with any step")
-    tool = trial.codes[0].tensor.record.tool
-    written, codes = without_unused_prior(with_tool(network, tool), trial.codes)
+    tool = tool_of(trial.codes)
+    written, codes = without_unused_prior(with_tool(network, tool, whole), trial.codes)
     data = build(replace(header, network=written), codes, Coding.RANS)
     return Compressed(data, trial.psnr, float_quality, tool)
 

@@ -20,7 +20,7 @@ from sinrfmt.torch.fit import FitOptions, Progress, fit, measure, screen_seeds
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, bits_per_parameter, network_for_bytes
 from sinrfmt.torch.rate import start_knob
-from sinrfmt.torch.search import Goal, Problem, SizeOf, Work, search_codes, with_tool, without_unused_prior
+from sinrfmt.torch.search import Goal, Problem, SizeOf, Work, search_codes, tool_of, with_tool, without_unused_prior
 from sinrfmt.torch.sensitivity import Curvature, curvature_of
 from sinrfmt.torch.signals import VALUE_RANGES, Signal, psnr_of
 
@@ -263,8 +263,7 @@ def quantise_module(job: Job, module: FieldModule, target: Target) -> EncodedFie
     trial = search_codes(problem, _goal(target, float_psnr), c_start)
     if trial is None:
         return None
-    tool = trial.codes[0].tensor.record.tool
-    written_network, written_codes = without_unused_prior(with_tool(network, tool), trial.codes)
+    written_network, written_codes = without_unused_prior(with_tool(network, tool_of(trial.codes)), trial.codes)
     return EncodedField(
         written_network,
         module.seed,

@@ -16,6 +16,7 @@ from sinrfmt.network import FourierEncoding, InputRecord, Layer, SeededFourierEn
 from sinrfmt.registry import KINDS_WITH_OMEGA, RecordKind
 from sinrfmt.torch.architecture import Architecture
 from sinrfmt.torch.checkpoints import TORCH_SUFFIXES, WRITERS, Numbers, Tensors, read_tensors, rewrite_torch
+from sinrfmt.torch.equivalent import KINDS_WITH_FACTOR
 from sinrfmt.torch.mapping import MappedLayer, map_tensors
 from sinrfmt.torch.onnx import write_graph
 
@@ -44,6 +45,9 @@ def export_into(
     field: Field, path: Path, template: Path, architecture: Architecture, *, submodule: str | None = None
 ) -> None:
     """Write a copy of a checkpoint with the weights of a field in the place of its own.
+
+    Hidden values of a compressed network may be larger or smaller than those of the checkpoint's: what the checkpoint
+    computes from them and the field does not, such as an output at a coarser scale, is no longer what it was.
 
     Args:
         field: the field.
@@ -174,13 +178,19 @@ def into_template(field: Field, architecture: Architecture, tensors: Tensors, *,
     filled: Tensors = {}
     own = state_tensors(field)
     for index, layer in enumerate(mapped.layers):
-        weight = _in_their_order(own[f"layers.{index}.weight"], layer)
+        factor = _omega_ratio(field.header.network.layers[index], mapped.network.layers[index])
+        weight = _in_their_order(own[f"layers.{index}.weight"] * factor, layer)
         filled[mapped.prefix + layer.source.weight] = weight.T if architecture.transpose else weight
         if layer.source.bias is not None:
-            bias = own[f"layers.{index}.bias"]
+            bias = own[f"layers.{index}.bias"] * factor
             scaled = bias if layer.source.step.bias_in_omega else bias * np.float32(layer.source.omega)
             filled[mapped.prefix + layer.source.bias] = scaled.astype(tensors[mapped.prefix + layer.source.bias].dtype)
     return filled
+
+
+def _omega_ratio(ours: Layer, theirs: Layer) -> np.float32:
+    """What weights get that move from one omega to another: of a field whose weights were made whole numbers."""
+    return np.float32(ours.omega / theirs.omega) if ours.kind in KINDS_WITH_FACTOR else np.float32(1.0)
 
 
 def _in_their_order(weight: Numbers, layer: MappedLayer) -> Numbers:

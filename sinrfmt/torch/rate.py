@@ -8,12 +8,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import itemgetter
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt.model_fit import fit_model, fit_trellis_model, trellis_cost_bits, values_cost_bits
-from sinrfmt.models import Model, ModelParameters, ZeroModel
+from sinrfmt.models import LongModel, Model, ModelParameters, ShortModel, ZeroModel
 from sinrfmt.network import Network, Tensor
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Dictionary
@@ -42,6 +44,10 @@ SHORT_MULTIPLIER_UNIT = 256
 MULTIPLIER_LIMIT = 1 << 16
 
 REFIT_SHARES = (1.0, 0.5, 0.2)
+MOST_BEND = 4.0
+"""By how much the slope of a line through two trials may be below the one before."""
+OVERSHOOT = 1.25
+"""How much further than a line says the search goes that has twice missed the goal."""
 FINEST_STRIDE = 1.0 / 128.0
 """In octaves of the knob: about 0.01 dB on a drop of 0.3 dB, or 0.15 % of the bytes."""
 RATE_WEIGHT = 0.08
@@ -54,6 +60,8 @@ ROW_STRIDE = 2
 each of its weights."""
 ROW_PEAK, ROW_MEAN = 60.0, 16.0
 """A row's step is not so fine that an integer of it is more than so many times the mean of all, or this mean."""
+WHOLE_STEP = nearest_step_code(1.0)
+"""The coarsest step that whole numbers keep all of their value with."""
 ROW_STEP_BITS = 5.0
 """What the step of a row is taken to cost."""
 
@@ -140,19 +148,27 @@ def steps_of(network: Network, weights: NDArray[np.float64], curvature: Curvatur
 
 def _steps_of_tensor(tensor: Tensor, weights: NDArray[np.float64], curvature: NDArray[np.float64], c: float) -> Steps:
     finest = float(np.abs(weights).max()) / ACC_PEAK
-    code = nearest_step_code(max(c / math.sqrt(curvature.mean()), finest))
+    exact = max(c / math.sqrt(curvature.mean()), finest)
+    code = nearest_step_code(exact)
+    if code < WHOLE_STEP and _are_whole(weights):
+        return Steps(tensor, WHOLE_STEP)
     if tensor.is_bias or tensor.record.prior or not tensor.record.row_steps:
         return Steps(tensor, code)
     octaves = np.log2(curvature.mean() / curvature.mean(axis=1)) / 2
     if octaves.sum() * weights.shape[1] <= ROW_STEP_BITS * len(octaves):
         return Steps(tensor, code)
     lowest = nearest_step_code(max(finest, 2.0**-100)) + STEPS_OF_OCTAVE  # a trellis halves it
-    # A few rows of very large integers would keep the model of all others from being a short table.
     step = float(step_value(code))
+    octaves += math.log2(exact / step)  # not all rows turn to another step at one knob: quality follows it evenly
+    # A few rows of very large integers would keep the model of all others from being a short table.
     peak = ROW_PEAK * max(float(np.abs(weights).mean()) / step, ROW_MEAN)
     octaves = np.maximum(octaves, np.log2(np.abs(weights).max(axis=1) / (peak * step) + 2.0**-100))
     rows = np.clip(ROW_STRIDE * np.rint(STEPS_OF_OCTAVE / ROW_STRIDE * octaves), lowest - code, STEP_LAST - code)
     return Steps(tensor, code, rows.astype(np.int16))
+
+
+def _are_whole(weights: NDArray[np.float64]) -> bool:
+    return bool(weights.any()) and np.array_equal(weights, np.rint(weights))
 
 
 @dataclass(frozen=True)
@@ -199,15 +215,22 @@ def round_with_feedback(
         spread: NDArray[np.float64],
         conditional: NDArray[np.float64],
     ) -> None:
-        for i, position in enumerate(positions.tolist()):
-            step = steps.item(position)
-            level = round(targets.item(i) / step)
-            change = level * step - targets.item(i)
-            acc[position] = level
-            targets[i:] += change * spread[i, i:]
+        acc[positions] = _rounded(targets, spread, steps[positions])
 
     walk(weights, blocks, visit, refit)
     return acc
+
+
+def _rounded(targets: NDArray[np.float64], spread: NDArray[np.float64], steps: NDArray[np.float64]) -> Integers:
+    """Integers (n,) of consecutive entries, whose errors move the targets; see ``Visit``."""
+    levels = np.empty(steps.size, dtype=np.int64)
+    for i in range(steps.size):
+        step = steps.item(i)
+        level = round(targets.item(i) / step)
+        change = level * step - targets.item(i)
+        levels[i] = level
+        targets[i:] += change * spread[i, i:]
+    return levels
 
 
 def walk(
@@ -291,8 +314,8 @@ def quantise(
     """Quantise a network for knob c.
 
     Args:
-        network: the description; tensors of records with ``prior`` use it where it pays. Those of tool TRELLIS, then
-            all of them, get the best path.
+        network: the description; tensors of records with ``prior`` use it where it pays. Those of tool TRELLIS get the
+            best path.
         weights: float64 (n_parameters,), the trained parameter vector.
         curvature: with blocks for error feedback; a path needs them.
         c: the knob; a larger one gives fewer bytes.
@@ -300,7 +323,7 @@ def quantise(
         refit: see ``round_with_feedback``.
     """
     steps = steps_of(network, weights, curvature, c)
-    if not network.tensors[0].is_trellis:
+    if not any(tensor.is_trellis for tensor in network.tensors):
         return share_models(_quantise_scalar(network, weights, curvature, steps, seed, refit))
     models = _quantise_scalar(network, weights, curvature, steps, seed, None)
     return share_models(_quantise_trellis(network, weights, curvature, models, c, seed, refit))
@@ -346,6 +369,9 @@ def _quantise_trellis(
         first, n = int(positions[0]), positions.size
         index = int(np.searchsorted(ends, first, side="right"))
         plan = plans[index]
+        if not plan.code.tensor.is_trellis:
+            values[first : first + n] = _rounded(targets, spread, steps[first : first + n])
+            return
         offset = first - (int(ends[index]) - network.tensors[index].size)
         step = steps.item(first)
         stretch = replace(plan.stretch, step=step, offsets=plan.stretch.offsets[offset : offset + n])
@@ -356,6 +382,8 @@ def _quantise_trellis(
     walk(weights, curvature.blocks, visit, refit, starts)
     return tuple(
         _refitted(plan, part.ravel().astype(np.int32))
+        if plan.code.tensor.is_trellis
+        else with_cheaper_prior(network, plan.steps, part, seed)
         for plan, part in zip(plans, split_vector(network, values), strict=True)
     )
 
@@ -373,24 +401,41 @@ class _Plan:
 
 
 def _plan(network: Network, rounded: TensorCode, seed: int, rate_weight: float) -> _Plan:
+    tensor = rounded.tensor
+    if not tensor.is_trellis:
+        step = float(step_value(rounded.step))
+        return _Plan(rounded, Stretch(step, np.zeros(0, dtype=np.int64), Price.free(0), rate_weight))
     # The step of a trellis is half of a quantiser's.
-    tensor, step = rounded.tensor, max(rounded.step - STEPS_OF_OCTAVE, 0)
+    step = max(rounded.step - STEPS_OF_OCTAVE, 0)
     half = float(step_value(step))
     prior = None if rounded.prior is None else prior_for(initial_bound(network, tensor), half)
     offsets = np.zeros(tensor.size, dtype=np.int64)
     if prior is not None:
         offsets = prior_values(prior, tensor.ordinal, tensor.size, seed)
     largest = int(np.abs(rounded.values).max(initial=0)) + 2
-    fitted, _ = fit_trellis_model(rounded.values, low_bits(rounded.values, None))
+    fitted = _model_for_path(rounded.values)
     price = Price.free(largest) if isinstance(fitted, ZeroModel) else Price.of(fitted.model(), largest)
     code = replace(rounded, step=step, prior=prior, parameters=None if isinstance(fitted, ZeroModel) else fitted)
     return _Plan(code, Stretch(half, offsets, price, rate_weight))
 
 
+def _model_for_path(rounded: Acc) -> ModelParameters:
+    """Of the values of a tensor in whole steps, for a path: one may have escapes, those that turn states it avoids."""
+    fitted, bits = fit_trellis_model(rounded, low_bits(rounded, None))
+    free, free_bits = fit_model(rounded)
+    return free if free_bits < bits and _has_turning_escapes(free) else fitted
+
+
+def _has_turning_escapes(parameters: ModelParameters) -> TypeGuard[ShortModel | LongModel]:
+    if isinstance(parameters, ZeroModel):
+        return False
+    model = parameters.model()
+    return model.esc and not model.b
+
+
 def _refitted(plan: _Plan, values: Acc) -> TensorCode:
     code = replace(plan.code, values=values)
-    parameters, _ = fit_trellis_model(values, low_bits(values, _model_of(code)))
-    return replace(code, parameters=parameters)
+    return replace(code, parameters=_own_model(code)[0])
 
 
 def share_models(codes: Sequence[TensorCode]) -> tuple[TensorCode, ...]:
@@ -409,9 +454,18 @@ def share_models(codes: Sequence[TensorCode]) -> tuple[TensorCode, ...]:
 
 
 def _own_model(code: TensorCode) -> tuple[ModelParameters, float]:
-    if code.tensor.is_trellis:
-        return fit_trellis_model(code.values, low_bits(code.values, _model_of(code)))
-    return fit_model(code.values)
+    if not code.tensor.is_trellis:
+        return fit_model(code.values)
+    fitted = fit_trellis_model(code.values, low_bits(code.values, _model_of(code)))
+    before = code.parameters
+    if before is None or not _has_turning_escapes(before):
+        return fitted
+    # Escapes from the same magnitude on leave the states as they are.
+    free, _ = fit_model(code.values)
+    forms: list[ShortModel | LongModel] = [before]
+    if isinstance(free, LongModel) and not free.b:
+        forms.append(replace(free, R=before.model().R, esc=True))
+    return min([fitted, *((form, _bits_under(code, form) + form.parameter_bits) for form in forms)], key=itemgetter(1))
 
 
 def _bits_under(code: TensorCode, parameters: ModelParameters) -> float:
@@ -507,16 +561,20 @@ def search_psnr(
     n_trials: int,
     stride: float = 0.5,
     tolerance: float = FINEST_STRIDE,
+    slope: float | None = None,
 ) -> Trial | None:
     """The fewest bytes found at ``min_psnr`` dB or better; None if none of the trials was good enough.
 
-    Arguments as for ``search_bytes``.
+    Other arguments as for ``search_bytes``.
+
+    Args:
+        slope: dB lost in an octave of the knob, about, where quality does not stray from a line.
     """
 
     def surplus(trial: Trial) -> float:
         return trial.psnr - min_psnr + 1e-9
 
-    trials = _close_in(run, surplus, c_start, n_trials, stride, tolerance, good_sign=1)
+    trials = _close_in(run, surplus, c_start, n_trials, stride, tolerance, good_sign=1, slope=slope)
     return min((t for t in trials if t.psnr >= min_psnr), key=lambda t: t.n_bytes, default=None)
 
 
@@ -529,16 +587,19 @@ def _close_in(
     tolerance: float,
     *,
     good_sign: int,
+    slope: float | None = None,
 ) -> list[Trial]:
     """Close in on the knob where ``surplus`` falls below 0: growing strides until both sides are known, then inwards.
 
     Ends near it on the side where the surplus has ``good_sign``.
 
     Size and quality are all but linear in the octaves of the knob; what they are not is noise, which is left alone.
+    With a ``slope`` there is none, and straight lines are followed from the first trial on.
     """
     trials: list[Trial] = []
     fine, coarse = (-math.inf, 0.0), (math.inf, 0.0)  # octave and surplus
     log_c = math.log2(c_start)
+    last: tuple[float, float] | None = None
     for _ in range(n_trials):
         trials.append(run(2.0**log_c))
         found = log_c, surplus(trials[-1])
@@ -546,7 +607,17 @@ def _close_in(
             fine = found
         else:
             coarse = found
-        if math.isinf(coarse[0]) or math.isinf(fine[0]):
+        is_open = math.isinf(coarse[0]) or math.isinf(fine[0])
+        if is_open and slope is not None and math.isfinite(found[1]):
+            if last is not None:
+                slope = max((found[1] - last[1]) / (last[0] - found[0]), slope / MOST_BEND)
+            is_good, away = found[1] * good_sign >= 0, found[1] / slope
+            if is_good and abs(away) < tolerance:
+                break
+            log_c += away * (1.0 if is_good or last is None else OVERSHOOT) - good_sign * tolerance / 2
+            last = found
+            continue
+        if is_open:
             log_c += stride if math.isinf(coarse[0]) else -stride
             stride *= 2.0
             continue
@@ -555,5 +626,6 @@ def _close_in(
         if abs(zero - (fine if good_sign > 0 else coarse)[0]) < tolerance:
             break
         # Every other trial halves: a straight line alone may come nearer from one side for ever.
-        log_c = zero - good_sign * tolerance / 2 if len(trials) % 2 else fine[0] + width / 2
+        halves = slope is None and len(trials) % 2 == 0
+        log_c = fine[0] + width / 2 if halves else zero - good_sign * tolerance / 2
     return trials

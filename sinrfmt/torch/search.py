@@ -6,7 +6,7 @@ near by with them. Nothing here knows what the values of the network stand for: 
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sinrfmt.network import Network
+from sinrfmt.network import LayerRecord, Network
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Tool
 from sinrfmt.torch.fit import Progress
@@ -44,6 +44,8 @@ corrected on a quarter of them is worse than one not corrected."""
 REFIT_BATCH = 1 << 14
 LARGE = 50_000
 """Weights of a network whose size and quality hardly stray from a line: few trials find the knob."""
+DB_PER_OCTAVE = 20 * math.log10(2)
+"""Quality that twice the error costs, where all of it is the network's own."""
 N_PLAIN_LARGE, N_LARGE = 6, 4
 """Trials of such a network without the trellis, which only say where to begin with it, and with it."""
 NARROW = 64
@@ -87,6 +89,7 @@ class Problem:
         device: where to measure.
         on_trial: called with (trials done, in all, quality).
         view: what is seen of the outputs.
+        whole: records whose weights are whole numbers.
     """
 
     module: FieldModule
@@ -100,6 +103,7 @@ class Problem:
     device: torch.device
     on_trial: Progress | None = None
     view: View = EACH
+    whole: frozenset[LayerRecord] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -109,11 +113,11 @@ class Goal:
     max_bytes: int | None = None
     min_quality: float | None = None
 
-    def search(self) -> Callable[..., Trial | None]:
+    def search(self, *, is_smooth: bool = False) -> Callable[..., Trial | None]:
         if self.max_bytes is not None:
             return partial(search_bytes, max_bytes=self.max_bytes)
         assert self.min_quality is not None
-        return partial(search_psnr, min_psnr=self.min_quality)
+        return partial(search_psnr, min_psnr=self.min_quality, slope=DB_PER_OCTAVE if is_smooth else None)
 
     def best(self, trials: Sequence[Trial]) -> Trial:
         """The best of trials that all reach it."""
@@ -127,9 +131,14 @@ def parameter_vector(module: FieldModule) -> Floats:
     return np.concatenate([array.reshape(-1) for array in module.arrays().values()]).astype(np.float64)
 
 
-def with_tool(network: Network, tool: Tool) -> Network:
-    """The network with one coding tool for all layers."""
-    return network.with_layer_records(lambda record: replace(record, tool=tool))
+def with_tool(network: Network, tool: Tool, whole: Collection[LayerRecord] = ()) -> Network:
+    """The network with one coding tool for all layers, but for records of whole weights, which need none but SCALAR."""
+    return network.with_layer_records(lambda record: replace(record, tool=Tool.SCALAR if record in whole else tool))
+
+
+def tool_of(codes: Sequence[TensorCode]) -> Tool:
+    """The tool that codes of ``with_tool`` were made with."""
+    return max(code.tensor.record.tool for code in codes)
 
 
 def search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
@@ -146,16 +155,16 @@ def search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
 
 
 def _search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
-    work, search = problem.work, goal.search()
-    has_feedback = bool(problem.curvature.blocks)
+    work, has_feedback = problem.work, bool(problem.curvature.blocks)
     n_refit_trials = work.n_refit_trials if problem.curvature.is_whole and work.n_refits else 0
     n_near = max(4, work.n_trials // 2) if has_feedback else 0
     is_large = has_feedback and not problem.curvature.is_whole and problem.module.network.n_parameters > LARGE
+    search = goal.search(is_smooth=is_large)
     n_plain, n_near = (N_PLAIN_LARGE, N_LARGE) if is_large else (work.n_trials, n_near)
     run = _runner(problem, n_plain + n_near + n_refit_trials)
-    tolerance = ROUGH if n_refit_trials or is_large else FINEST_STRIDE
+    tolerance = ROUGH if n_refit_trials else FINEST_STRIDE
     plain = partial(run, Tool.SCALAR, None)
-    best = search(plain, c_start=c_start, n_trials=n_plain, tolerance=tolerance)
+    best = search(plain, c_start=c_start, n_trials=n_plain, tolerance=ROUGH if is_large else tolerance)
     if best is None:
         return None
     if n_near:
@@ -163,7 +172,7 @@ def _search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
         trial = search(path, c_start=c, n_trials=n_near, stride=TRELLIS_GAIN, tolerance=tolerance)
         best = goal.best([best, trial]) if trial else best
     if n_refit_trials:
-        c, corrected = best.c * 2.0**REFIT_GAIN, partial(run, best.codes[0].tensor.record.tool, _refit_of(problem))
+        c, corrected = best.c * 2.0**REFIT_GAIN, partial(run, tool_of(best.codes), _refit_of(problem))
         trial = search(corrected, c_start=c, n_trials=n_refit_trials, stride=REFIT_STRIDE)
         best = goal.best([best, trial]) if trial else best
     return best
@@ -172,7 +181,7 @@ def _search_codes(problem: Problem, goal: Goal, c_start: float) -> Trial | None:
 def _runner(problem: Problem, n_trials: int) -> Callable[[Tool, Refit | None, float], Trial]:
     """A function that quantises with a knob and measures size and quality; it counts for the progress."""
     network, seed = problem.module.network, problem.module.seed
-    networks = {tool: with_tool(network, tool) for tool in (Tool.SCALAR, Tool.TRELLIS)}
+    networks = {tool: with_tool(network, tool, problem.whole) for tool in (Tool.SCALAR, Tool.TRELLIS)}
     weights = parameter_vector(problem.module)
     decoded = FieldModule(network, seed=seed).to(problem.device)
     counter = itertools.count(1)

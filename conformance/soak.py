@@ -266,7 +266,7 @@ def make(rng: random.Random, name: str, folder: Path, errors: Json) -> tuple[Jso
         expect = failure(fault.error, built.marks[fault.at].offset, errors)
         built = faults.apply(built, [faults.resolve(edit, built) for edit in fault.edits], fault.reseal)
     (folder / f"{name}.sinr").write_bytes(built.data)
-    vector = {"name": name, "kind": kind, "profile": "CORE", "file": {"path": f"{name}.sinr"}}
+    vector = {"name": name, "kind": kind, "clauses": [], "profile": "CORE", "file": {"path": f"{name}.sinr"}}
     return vector, {"name": "whole", "args": [], "cut": None, "coords": None, "base": None, "expect": expect}
 
 

@@ -944,7 +944,7 @@ def check_growth(head: Head) -> None:
 
 def check_active_width(head: Head) -> None:
     """WID-2 §13.2: "active_width is from 1 to the width of its record, and not below that of the pass before
-    (`BAD_RECORD`, at active_width, the entry at fault)."
+    (`BAD_RECORD`, at active_width, the first entry at fault)."
     """
     n = len(head.growing)
     least = [1] * n + head.active_width

@@ -8,6 +8,7 @@ from conformance.generate.primitives import crc8
 
 SIGNATURE_BYTES, HEADER_BYTES, TRAILER_BYTES = 4, 5, 4
 KIND, LAST = 0x0F, 0x10
+ENDS_PASS = 0x08  # of the flags of a PASS chunk
 HEAD, PASS, INDX = 1, 2, 3
 LEVEL_OFFSET = 10  # of the byte profile_level, in the file
 LEVEL_BITS = 0x0F
@@ -46,8 +47,9 @@ def whole_chunks(data: bytes) -> list[Chunk]:
 
 
 def pass_ends(data: bytes) -> list[int]:
-    """The end of each whole PASS chunk."""
-    return [chunk.end for chunk in whole_chunks(data) if chunk.is_pass]
+    """The end of each whole pass: of the PASS chunks that say they are the last of theirs (PAS-3)."""
+    chunks = [chunk for chunk in whole_chunks(data) if chunk.is_pass]
+    return [chunk.end for chunk in chunks if data[chunk.offset + HEADER_BYTES] & ENDS_PASS]
 
 
 def level_of(data: bytes) -> int:

@@ -238,7 +238,7 @@ def test_tuning_improves_the_picture_and_keeps_to_the_grid() -> None:
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
-SMALL = replace(preset_of("fast"), n_seeds=1, n_steps=400, screening_share=0.2, n_trials=5, curvature_samples=400)
+SMALL = replace(preset_of("fast"), n_seeds=1, n_steps=100, screening_share=0.2, n_trials=5, curvature_samples=400)
 
 
 def encoded(weight_coding: str, target: Target) -> tuple[EncodedField, sinrfmt.Field]:

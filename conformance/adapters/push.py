@@ -43,7 +43,7 @@ class Push:
             self._parser.close()
         except SinrError as failure:
             return EXIT_STATUS[failure.error_class], json.dumps(error_object(failure))
-        acc_crc = [f"{one.acc_crc:08x}" for one in self._passes]
+        acc_crc = [f"{crc:08x}" for one in self._passes for crc in one.acc_crc]
         last = self._passes[-1].sha256.hex()
         return 0, json.dumps({"weights_sha256": last, "acc_crc": acc_crc, "passes": len(self._passes)})
 
@@ -51,7 +51,7 @@ class Push:
         if not isinstance(event, PassComplete):
             return {"event": "head"}
         self._passes.append(event)
-        crc, sha256 = f"{event.acc_crc:08x}", event.sha256.hex()
+        crc, sha256 = f"{event.acc_crc[-1]:08x}", event.sha256.hex()
         return {"event": "pass", "pass": event.index, "acc_crc": crc, "weights_sha256": sha256}
 
 

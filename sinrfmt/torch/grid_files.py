@@ -28,7 +28,7 @@ from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, device_of, one_thread_if_small
 from sinrfmt.torch.fit import Progress
 from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid
-from sinrfmt.torch.grid_passes import Passes, build_levels, check_passes, check_sizes, trained_prefixes
+from sinrfmt.torch.grid_passes import Passes, budget_of, build_levels, check_passes, check_sizes, trained_prefixes
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.shacira import GridModule, ShaciraOptions, fit_shacira
 from sinrfmt.torch.weight_steps import integers
@@ -154,10 +154,7 @@ def encode_grid(
         UsageError: the target cannot be reached, or the arguments do not fit.
     """
     planned = passes if isinstance(passes, int) else tuple(passes)
-    last_size = None if isinstance(planned, int) or not planned else planned[-1]
-    if sum(target is not None for target in (max_bytes, min_psnr, last_size)) > 1:
-        raise error("USAGE", "max_bytes, min_psnr and a size of the last pass exclude each other")
-    budget = max_bytes if last_size is None else last_size
+    budget = budget_of(planned, max_bytes, min_psnr)
     recipe = grid_preset_of(preset) if isinstance(preset, str) else preset
     job = _Job(as_samples(picture), recipe, context, planned, seed, device_of(device), on_progress)
     check_passes(planned, job.n_levels)

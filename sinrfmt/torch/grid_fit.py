@@ -16,7 +16,7 @@ from torch import nn
 
 from sinrfmt.network import Tensor, TensorRole
 from sinrfmt.torch.fit import Progress, cosine_share
-from sinrfmt.torch.latents import gaussian_noise, laplace_bits, round_through, soft_round
+from sinrfmt.torch.latents import laplace_bits, relaxed
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.soap import Soap
 from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps
@@ -182,13 +182,8 @@ class _Run:
         return search_steps(self.tensors, self.arrays, steps, loss, self.bit_price, n_rounds=n_rounds)
 
     def _relaxed(self, share: float) -> Values:
-        options = self.options
-        if share >= 1.0 - options.hard_share:
-            return round_through(self.module.latents)
-        part = share / (1.0 - options.hard_share)
-        temperature, deviation = (a + (b - a) * part for a, b in (options.temperatures, options.noises))
-        soft = soft_round(self.module.latents, temperature)
-        return soft + gaussian_noise(soft, deviation, self.generator)
+        o = self.options
+        return relaxed(self.module.latents, share, o.hard_share, o.temperatures, o.noises, self.generator)
 
     def _drawn_levels(self) -> int:
         """Levels that a step trains: all, or a prefix."""

@@ -50,11 +50,29 @@ def check_passes(passes: Passes, n_levels: int) -> None:
     n_passes = count_of(passes)
     if not 1 <= n_passes <= n_levels:
         raise error("USAGE", f"passes = {n_passes}: this picture has {n_levels} levels, each of which can end a pass")
-    if isinstance(passes, int):
-        return
-    sizes = passes[:-1] if passes[-1] is None else passes
+    check_order(passes)
+
+
+def check_order(passes: Passes) -> None:
+    """
+    Raises:
+        UsageError: sizes that do not rise.
+    """
+    sizes = () if isinstance(passes, int) else passes[:-1] if passes[-1] is None else passes
     if None in sizes or any(a is not None and b is not None and a >= b for a, b in pairwise((0, *sizes))):
         raise error("USAGE", f"passes = {passes}: expected sizes that rise, and None in the last place only")
+
+
+def budget_of(passes: Passes, max_bytes: int | None, min_psnr: float | None) -> int | None:
+    """Bytes of the whole file at most, from whichever says them.
+
+    Raises:
+        UsageError: more than one target.
+    """
+    last_size = None if isinstance(passes, int) or not passes else passes[-1]
+    if sum(target is not None for target in (max_bytes, min_psnr, last_size)) > 1:
+        raise error("USAGE", "max_bytes, min_psnr and a size of the last pass exclude each other")
+    return max_bytes if last_size is None else last_size
 
 
 def count_of(passes: Passes) -> int:

@@ -16,7 +16,7 @@ from torch import nn
 from sinrfmt.network import PyramidEncoding
 from sinrfmt.torch.fit import cosine_share
 from sinrfmt.torch.grid_fit import LATENT_BETAS, level_scales
-from sinrfmt.torch.latents import gaussian_noise, laplace_bits, round_through, soft_round
+from sinrfmt.torch.latents import laplace_bits, relaxed
 from sinrfmt.torch.pyramid import PyramidModule
 
 Laws = tuple[Values, Values]
@@ -83,11 +83,13 @@ def fit_latents(
     optimiser = torch.optim.Adam([latents], betas=LATENT_BETAS, eps=DAMPING * price)
     laws = _laws(module, latents, arrays)
     for step in range(options.n_steps):
-        relaxed = _relaxed(latents, step / options.n_steps, options, generator)
+        soft = relaxed(
+            latents, step / options.n_steps, options.hard_share, options.temperatures, options.noises, generator
+        )
         if step % options.law_steps == 0:
-            laws = _laws(module, relaxed, arrays)
-        error = (module(relaxed, arrays) - values).square().mean()
-        loss = error + price * _bits(module, relaxed, laws)
+            laws = _laws(module, soft, arrays)
+        error = (module(soft, arrays) - values).square().mean()
+        loss = error + price * _bits(module, soft, laws)
         latents.grad = None
         loss.backward()
         optimiser.param_groups[0]["lr"] = options.latent_rate * cosine_share(step, options.n_steps)
@@ -97,15 +99,6 @@ def fit_latents(
         error = (module(integers, arrays) - values).square().mean()
         bits = _bits(module, integers, _laws(module, integers, arrays))
     return LatentFit(integers, float(error), float(bits))
-
-
-def _relaxed(latents: Values, share: float, options: LatentFitOptions, generator: torch.Generator) -> Values:
-    if share >= 1.0 - options.hard_share:
-        return round_through(latents)
-    part = share / (1.0 - options.hard_share)
-    temperature, deviation = (a + (b - a) * part for a, b in (options.temperatures, options.noises))
-    soft = soft_round(latents, temperature)
-    return soft + gaussian_noise(soft, deviation, generator)
 
 
 @torch.no_grad()

@@ -73,6 +73,32 @@ def gumbel_round(x: Values, temperature: float, generator: torch.Generator) -> V
     return below + torch.sigmoid((logistic - log_odds) / temperature)
 
 
+def relaxed(
+    latents: Values,
+    share: float,
+    hard_share: float,
+    temperatures: tuple[float, float],
+    noises: tuple[float, float],
+    generator: torch.Generator,
+) -> Values:
+    """Latents as a training sees them: softly rounded with noise, rounded for the last of its steps.
+
+    Args:
+        latents: of any shape.
+        share: of the training that is done, 0 to 1.
+        hard_share: last share, with latents rounded.
+        temperatures: of soft rounding, first and last.
+        noises: deviations of the noise, first and last.
+        generator: of the noise.
+    """
+    if share >= 1.0 - hard_share:
+        return round_through(latents)
+    part = share / (1.0 - hard_share)
+    temperature, deviation = (a + (b - a) * part for a, b in (temperatures, noises))
+    soft = soft_round(latents, temperature)
+    return soft + gaussian_noise(soft, deviation, generator)
+
+
 def laplace_bits(x: Values, mean: Values | float, log_scale: Values) -> Values:
     """Bits of every entry of ``x`` under Laplace laws, each taken over an interval of one step."""
     inverse = torch.exp(-log_scale.clamp(*LOG_SCALE_RANGE))

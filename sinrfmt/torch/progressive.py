@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 import sinrfmt
+from sinrfmt.container import FRAMING_BYTES
 from sinrfmt.faults import error
 from sinrfmt.head import Header, build_head
 from sinrfmt.metrics import Samples
@@ -24,7 +24,7 @@ from sinrfmt.payload import States, TensorCode, pack
 from sinrfmt.registry import SIGNATURE, Coding, Tool
 from sinrfmt.torch.encoder import DEFAULT_BITS_PER_SAMPLE, SEED_LIMIT, Job, StageProgress, options_of, probe_size
 from sinrfmt.torch.files import Encoding, build_passes, device_of, encode, header_of, one_thread_if_small
-from sinrfmt.torch.grid_passes import Passes, count_of
+from sinrfmt.torch.grid_passes import Passes, budget_of, check_order, count_of
 from sinrfmt.torch.growth import (
     LEAST_WIDTH,
     Gain,
@@ -69,8 +69,6 @@ EXPECTED_DROP = 0.3
 N_MOVES = 4
 """Corrections of what is still to come after every pass."""
 MOVE_SHARES = (1.0, 0.5, 0.2)
-FRAME_BYTES = 9
-"""Of a chunk around its payload."""
 
 Vector = NDArray[np.float64]
 
@@ -106,11 +104,9 @@ def encode_passes(
     """
     planned = passes if isinstance(passes, int) else tuple(passes)
     _check_passes(planned)
-    last_size = None if isinstance(planned, int) else planned[-1]
-    if sum(target is not None for target in (max_bytes, min_psnr, last_size)) > 1:
-        raise error("USAGE", "max_bytes, min_psnr and a size of the last pass exclude each other")
+    budget = budget_of(planned, max_bytes, min_psnr)
     signal = picture if isinstance(picture, Signal) else image_signal(picture)
-    goal = Goal(max_bytes or last_size, min_psnr)
+    goal = Goal(budget, min_psnr)
     if count_of(planned) == 1:
         return encode(
             signal,
@@ -130,9 +126,7 @@ def encode_passes(
 def _check_passes(passes: Passes) -> None:
     if not 1 <= count_of(passes) <= MAX_PASSES:
         raise error("USAGE", f"passes = {passes}: expected 1 to {MAX_PASSES}")
-    sizes = () if isinstance(passes, int) else passes[:-1] if passes[-1] is None else passes
-    if None in sizes or any(a is not None and b is not None and a >= b for a, b in pairwise((0, *sizes))):
-        raise error("USAGE", f"passes = {passes}: expected sizes that rise, and None in the last place only")
+    check_order(passes)
 
 
 def _encode(job: Job, passes: Passes, goal: Goal, prefix_share: float) -> Encoding:
@@ -424,12 +418,12 @@ class _Written:
         network, n_passes = with_tool(growing.network, tool), growing.n_passes
         header = header_of(network, job.signal, growing.seed)
         header = replace(header, n_passes=n_passes, quality=(0.0,) * n_passes)
-        n_bytes = len(SIGNATURE) + FRAME_BYTES + len(build_head(header))
+        n_bytes = len(SIGNATURE) + FRAMING_BYTES + len(build_head(header))
         return cls(header, gains_of(network), (), None, n_bytes)
 
     def followed_by(self, codes: tuple[TensorCode, ...]) -> "_Written":
         payload, states = pack(codes, self.header, coding=Coding.RANS, index=len(self.codes), before=self.states)
-        n_bytes = self.n_bytes + FRAME_BYTES + len(payload)
+        n_bytes = self.n_bytes + FRAMING_BYTES + len(payload)
         return replace(self, codes=(*self.codes, codes), states=states, n_bytes=n_bytes)
 
     def data(self) -> bytes:

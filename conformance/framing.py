@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from conformance.generate.primitives import crc8
@@ -34,16 +35,22 @@ class Chunk:
 def whole_chunks(data: bytes) -> list[Chunk]:
     """The chunks that are whole, up to the last of the file. Check values are not looked at."""
     found: list[Chunk] = []
+    for chunk in chunks_by_length(data):
+        found.append(chunk)
+        if chunk.type & LAST:
+            break
+    return found
+
+
+def chunks_by_length(data: bytes) -> Iterator[Chunk]:
+    """The whole chunks as far as their lengths lead, beyond the last of the file too."""
     at = SIGNATURE_BYTES
     while at + HEADER_BYTES <= len(data):
         end = at + HEADER_BYTES + int.from_bytes(data[at + 1 : at + 4], "little") + TRAILER_BYTES
         if end > len(data):
             break
-        found.append(Chunk(data[at], at, end))
-        if data[at] & LAST:
-            break
+        yield Chunk(data[at], at, end)
         at = end
-    return found
 
 
 def pass_ends(data: bytes) -> list[int]:

@@ -9,14 +9,14 @@ failed for one that held, and a short body for the file's end. fsspec reads all 
 """
 
 import re
-from http.client import HTTPException, HTTPResponse
-from typing import Any, Protocol
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sinrfmt.container import HEADER_BYTES, PREFIX_BYTES
 from sinrfmt.errors import SinrError
 from sinrfmt.faults import error
+
+if TYPE_CHECKING:  # HTTP is loaded when it is used: most files are local
+    from http.client import HTTPResponse
 
 HTTP_SCHEMES = frozenset({"http", "https"})
 TIMEOUT_SECONDS = 30.0
@@ -93,6 +93,8 @@ class HttpSource:
 
     def get_bytes(self, offset: int, length: int) -> bytes:
         """See :meth:`Source.get_bytes`."""
+        from http.client import HTTPException
+
         data = bytearray()
         n_failures = 0
         while len(data) < length and not self._ends_at(offset + len(data)):
@@ -135,6 +137,9 @@ class HttpSource:
         return piece
 
     def _request(self, offset: int, length: int) -> None:
+        from urllib.error import HTTPError
+        from urllib.request import Request, urlopen
+
         headers = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}
         if self.etag is not None and not self.etag.startswith("W/"):
             headers["If-Range"] = self.etag
@@ -162,7 +167,7 @@ class HttpSource:
             raise error("USAGE", f"{self._url}: the server refuses byte {offset} of {size}")
         self._size = size
 
-    def _accept(self, reply: HTTPResponse, offset: int) -> None:
+    def _accept(self, reply: "HTTPResponse", offset: int) -> None:
         if reply.headers.get("Content-Encoding", "identity") != "identity":
             raise error("USAGE", f"{self._url}: the server sends {reply.headers['Content-Encoding']} unasked")
         self._at, self._end, size = self._extent(reply)
@@ -180,7 +185,7 @@ class HttpSource:
         if None not in (size, self._size) and size != self._size:
             raise error("SOURCE_CHANGED", f"{self._url} has {size} bytes now and had {self._size}", offset=offset)
 
-    def _extent(self, reply: HTTPResponse) -> tuple[int, int, int | None]:
+    def _extent(self, reply: "HTTPResponse") -> tuple[int, int, int | None]:
         """Where the bytes of an answer begin and end in the file, and the size of the file if it is known."""
         if reply.status == 200:
             size = reply.length  # of the body; None where it is chunked or ends with the connection

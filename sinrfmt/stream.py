@@ -10,7 +10,6 @@ with the caller, who is downloading them anyway: coded, they are the smallest fo
 them again gives the exact integers without another format for them. :meth:`Parser.restore` does so and refuses others.
 """
 
-import asyncio
 import hashlib
 import io
 import json
@@ -188,7 +187,7 @@ class Parser:
     @property
     def is_complete(self) -> bool:
         """Whether all passes of the file are there; ancillary chunks may follow."""
-        return self.header is not None and self.n_passes_complete == self.header.n_passes
+        return self._passes is not None and self._passes.is_complete
 
     @property
     def has_ended(self) -> bool:
@@ -370,6 +369,8 @@ async def aevents(pieces: AsyncIterable[bytes], base: BaseSource | None = None) 
     Raises:
         SinrError: as :func:`events`.
     """
+    import asyncio  # it would take longer to load than the rest of this module
+
     parser = Parser(base)
     async for piece in pieces:
         # A generator that ends cannot say so through a thread's StopIteration: None stands for it.

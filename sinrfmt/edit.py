@@ -15,9 +15,9 @@ from sinrfmt import layout
 from sinrfmt.ancillary import build_hash, parse_hash
 from sinrfmt.container import FRAMING_BYTES, LAST, SAFE_TO_COPY, Chunk, ChunkReader, chunk_type, seal_file
 from sinrfmt.faults import error
-from sinrfmt.head import Header
+from sinrfmt.head import Header, fitting_level
 from sinrfmt.index import build_index
-from sinrfmt.registry import LEVELS, SIGNATURE, ChunkKind, Feature, Level, OptionalFeature
+from sinrfmt.registry import SIGNATURE, ChunkKind, Feature, Level, OptionalFeature
 
 QUALITY_BYTES = 2  # of a pass in the optional block (clause 6.6)
 Edit = Callable[[bytes], bytes]
@@ -170,9 +170,6 @@ def _write(parts: _Parts) -> bytes:
 
 def _with_level(payload: bytes, level: Level, n_bytes: int) -> bytes:
     """HEAD for a file of ``n_bytes``: of the level it has, or the next that allows them."""
-    fitting = [other.id for other in LEVELS.values() if other.id >= level.id and other.file_bytes >= n_bytes]
-    if not fitting:
-        raise error("LIMIT_FILE_BYTES", f"{n_bytes} bytes, the highest level allows less")
     raw = layout.HEAD.parse(payload)
-    raw.profile_level = raw.profile_level & 0xF0 | min(fitting)
+    raw.profile_level = raw.profile_level & 0xF0 | fitting_level(level, n_bytes).id
     return bytes(layout.HEAD.build(raw))

@@ -800,6 +800,18 @@ def _raw_quality(quality: tuple[float, ...]) -> dict[str, Any]:
     return {"length": len(data), "data": data}
 
 
+def fitting_level(least: Level, n_bytes: int, n_symbols: int = 0) -> Level:
+    """The lowest level from ``least`` on that allows a file of so many bytes and symbols.
+
+    Raises:
+        LimitError: none does.
+    """
+    for level in LEVELS.values():
+        if level.id >= least.id and level.file_bytes >= n_bytes and level.symbols >= n_symbols:
+            return level
+    raise error("LIMIT_FILE_BYTES", f"{n_bytes} bytes are more than the highest level allows")
+
+
 def lowest_level(network: Network, grid: tuple[int, ...], parts: Parts | None = None) -> Level:
     """The lowest level whose limits on network, grid and parts hold; file bytes and symbols are seen to by the writer.
 

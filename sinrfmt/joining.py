@@ -4,7 +4,7 @@ Specification: clause 13.1. Tensors that stay where they are keep the bytes of t
 become shared, or shared ones a part's own, tables are written anew from the same integers and models.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sinrfmt import payload
@@ -16,12 +16,12 @@ from sinrfmt.container import (
     parse_pass_header,
 )
 from sinrfmt.faults import error, translate
-from sinrfmt.head import Header, build_head, over_lattice
+from sinrfmt.head import Header, build_head, fitting_level, lowest_level, over_lattice
 from sinrfmt.network import LEVEL_ORDINAL
 from sinrfmt.parts import SHARED_PART, Parts
 from sinrfmt.passes import PassStates
 from sinrfmt.payload import States, TensorCode
-from sinrfmt.registry import LEVELS, ChunkKind, Level
+from sinrfmt.registry import ChunkKind
 from sinrfmt.wire import Fault
 
 Payloads = list[tuple[ChunkKind, bytes]]
@@ -58,7 +58,7 @@ def join(files: Sequence[bytes], parts: Parts) -> bytes:
     """
     if len(files) != parts.count:
         raise error("USAGE", f"{len(files)} files for {parts.count} parts")
-    read = [_read(data) for data in files]
+    read = [_read(data, lambda _: parts.shared) for data in files]
     header = _joint_header([file.header for file in read], parts)
     payloads: Payloads = []
     known: dict[int, States] = {}
@@ -83,7 +83,7 @@ def extract(data: bytes, part: int) -> bytes:
         UsageError: the file has no such part.
         SinrError: the file is not valid.
     """
-    file = _read(data)
+    file = _read(data, lambda header: header.parts is not None and header.parts.shared)
     parts = file.header.parts
     if parts is None or not 0 <= part < parts.count:
         raise error("USAGE", f"there is no part {part}")
@@ -108,8 +108,8 @@ def _pass(data: bytes) -> tuple[ChunkKind, bytes]:
     return ChunkKind.PASS, data
 
 
-def _read(data: bytes) -> _File:
-    """All PASS chunks of a file, decoded and checked.
+def _read(data: bytes, needs_codes: Callable[[Header], bool]) -> _File:
+    """All PASS chunks of a file, decoded and checked, and where HEAD makes them needed their codes.
 
     Raises:
         SinrError: the file is not valid.
@@ -126,7 +126,7 @@ def _read(data: bytes) -> _File:
         elif chunk.kind is ChunkKind.PASS and passes is not None:
             try:
                 pass_header = parse_pass_header(chunk, passes.header)
-                codes = passes.codes(chunk, pass_header)
+                codes = passes.codes(chunk, pass_header) if needs_codes(passes.header) else ()
                 index = passes.index
                 passes.read(chunk)
             except Fault as fault:
@@ -191,20 +191,8 @@ def _packed(
 
 
 def _build(header: Header, payloads: Payloads, n_symbols: int) -> bytes:
-    """The file on the lowest level that its bytes and symbols fit."""
-    for level in LEVELS.values():
-        if level.symbols >= n_symbols and _allows(header, level):
-            data = build_file(build_head(replace(header, level=level)), payloads)
-            if len(data) <= level.file_bytes:
-                return data
-    raise error("LIMIT_FILE_BYTES", "the highest level does not allow the file")
-
-
-def _allows(header: Header, level: Level) -> bool:
-    try:
-        build_head(replace(header, level=level))
-    except Fault as fault:
-        if fault.name.startswith("LIMIT"):
-            return False
-        raise
-    return True
+    """The file on the lowest level that its network, bytes and symbols fit; it is as long on any."""
+    header = replace(header, level=lowest_level(header.network, header.grid, header.parts))
+    data = build_file(build_head(header), payloads)
+    level = fitting_level(header.level, len(data), n_symbols)
+    return data if level == header.level else build_file(build_head(replace(header, level=level)), payloads)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 SHARED_PART = 65535
 """The number of the shared tensors in PASS chunks."""
-PARTS_LIMIT = 65534
 
 Range = tuple[int, int]
 Doubles = NDArray[np.float64]

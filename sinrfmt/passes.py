@@ -26,7 +26,6 @@ class PassStates:
         self.index = 0
         self.n_symbols = 0
         self._position = 0  # in its pass, of the next chunk
-        self._base = base
         self._by_chunk: list[States | None] = [base]
         if header.parts is not None:
             self._by_chunk = [None] * header.parts.chunks_per_pass

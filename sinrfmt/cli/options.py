@@ -65,6 +65,17 @@ def check_output(path: Path, force: bool) -> None:
         raise error("USAGE", f"{path.parent}: no such folder")
 
 
+def read_input(path: Path) -> bytes:
+    """
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as failure:
+        raise error("USAGE", f"{path}: {failure.strerror}") from failure
+
+
 def print_result(text: str, *, as_json: dict[str, Any] | None) -> None:
     """A line, or one JSON object."""
     print(json.dumps(as_json) if as_json is not None else text)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import sinrfmt
 from sinrfmt import joining, report
 from sinrfmt.api import write_atomically
-from sinrfmt.cli.options import Force, Json, check_output, print_result, sizes_of
+from sinrfmt.cli.options import Force, Json, check_output, print_result, read_input, sizes_of
 from sinrfmt.faults import error
 from sinrfmt.head import Header
 from sinrfmt.parts import Parts, Range
@@ -47,7 +47,7 @@ def join(
     if len(axes) != len(numbers):
         raise error("USAGE", f"--grid has {len(axes)} axes and --split {len(numbers)}")
     parts = Parts(axes, numbers, tuple(overlap if n > 1 else 0 for n in numbers), shared)
-    data = joining.join([_bytes_of(source) for source in sources], parts)
+    data = joining.join([read_input(source) for source in sources], parts)
     _write(output, data, f"{parts.count} parts", json_output)
 
 
@@ -60,14 +60,7 @@ def extract(
 ) -> None:
     """Take one part out of a file, as a file of its own."""
     check_output(output, force)
-    _write(output, joining.extract(_bytes_of(source), part), f"part {part}", json_output)
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as failure:
-        raise error("USAGE", f"{path}: {failure.strerror}") from failure
+    _write(output, joining.extract(read_input(source), part), f"part {part}", json_output)
 
 
 def _write(output: Path, data: bytes, what: str, json_output: bool) -> None:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from sinrfmt import metrics, report
-from sinrfmt.cli.options import Device, passes_of
-from sinrfmt.faults import error
+from sinrfmt.cli.options import Device, passes_of, read_input
 from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.registry import Coding, ContextId
 
@@ -91,10 +90,6 @@ def picture_options(
     Raises:
         UsageError: they do not go together, or the base cannot be read.
     """
-    try:
-        base_bytes = None if base is None else base.read_bytes()
-    except OSError as failure:
-        raise error("USAGE", f"{base}: {failure.strerror}") from failure
     return PictureOptions(
         preset=None if preset is None else preset.value,
         max_bytes=n_bytes,
@@ -108,7 +103,7 @@ def picture_options(
         overlap=overlap,
         weight_coding=coding.value,
         coding=None if payload is None else Coding[payload.name],
-        base=base_bytes,
+        base=None if base is None else read_input(base),
         n_atoms=atoms,
         seed=seed,
         device=device.value,

@@ -7,8 +7,7 @@ import typer
 
 from sinrfmt import edit, report
 from sinrfmt.api import LazyField, write_atomically
-from sinrfmt.cli.options import Force, Json, check_output, print_result
-from sinrfmt.faults import error
+from sinrfmt.cli.options import Force, Json, check_output, print_result, read_input
 
 Input = Annotated[Path, typer.Argument(metavar="IN.sinr")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT.sinr", help="The file to write.")]
@@ -42,10 +41,7 @@ def reindex(
 
 
 def _edit(source: Path, output: Path, change: edit.Edit, json_output: bool) -> None:
-    try:
-        data = source.read_bytes()
-    except OSError as failure:
-        raise error("USAGE", f"{source}: {failure.strerror}") from failure
+    data = read_input(source)
     changed = change(data)
     write_atomically(output, changed)
     summary = {"schema": report.SCHEMA, "file_bytes": len(changed), "source_bytes": len(data)}

@@ -15,11 +15,11 @@ import sinrfmt
 from sinrfmt.container import build_file
 from sinrfmt.faults import error, translate
 from sinrfmt.field import Field
-from sinrfmt.head import Header, build_head, lowest_level
+from sinrfmt.head import Header, build_head, fitting_level, lowest_level
 from sinrfmt.metrics import Samples
 from sinrfmt.network import Network
 from sinrfmt.payload import States, TensorCode, pack
-from sinrfmt.registry import LEVELS, ChunkKind, Coding, Dictionary, Profile, Tool
+from sinrfmt.registry import ChunkKind, Coding, Dictionary, Profile, Tool
 from sinrfmt.torch.encoder import StageProgress, Target, WeightCoding, encode_signal, quantise_module
 from sinrfmt.torch.presets import Preset, bits_per_parameter, preset_of
 from sinrfmt.torch.rate import LAW
@@ -178,7 +178,4 @@ def build_passes(
         raise translate(fault, 0, "encoder") from None
     if len(data) <= header.level.file_bytes:
         return data
-    level = next((level for level in LEVELS.values() if level.file_bytes >= len(data)), None)
-    if level is None:
-        raise error("LIMIT_FILE_BYTES", f"{len(data)} bytes are more than the highest level allows")
-    return build_passes(replace(header, level=level), passes, coding, before)
+    return build_passes(replace(header, level=fitting_level(header.level, len(data))), passes, coding, before)

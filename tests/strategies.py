@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import reference_decoder
 import sinrfmt
 from sinrfmt.base import Base, state_digest, states_from
 from sinrfmt.container import build_file
@@ -360,6 +361,23 @@ def refined_code(tensor: Tensor, rng: np.random.Generator, _: float, n_bits: int
 def small_file(*codings: tuple[Coding, int], **options: Any) -> Made:
     """A file of 33 parameters, one pass for each coding (one packed pass if there is none)."""
     return make_file(header_of(siren(1)), codings or [(Coding.PACKED, 0)], **options)
+
+
+def assert_passes_are_announced(field: sinrfmt.Field, n: int, quality: Callable[[sinrfmt.Field], float]) -> None:
+    """Every prefix of a file of n passes is better than the one before, and as good as HEAD says."""
+    prefixes = [sinrfmt.loads(field.data[:end], partial=True) for end in field.pass_ends]
+    found = [quality(prefix) for prefix in prefixes]
+    assert len(found) == n and found == sorted(set(found))
+    assert field.header.quality == pytest.approx(found, abs=0.0051)
+
+
+def assert_passes_decode_in_both(data: bytes, n: int) -> None:
+    """After each of n passes both decoders have the same weights and values."""
+    for index in range(n):
+        ours = sinrfmt.loads(data, passes=index + 1)
+        theirs = reference_decoder.decode(data, passes=index + 1)
+        assert theirs.weights_sha256 == ours.weights_sha256
+        np.testing.assert_allclose(theirs.grid(), ours.grid(), atol=1e-4)
 
 
 def assert_decodes(made: Made, **options: Any) -> sinrfmt.Field:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-import reference_decoder
 import sinrfmt
 import sinrfmt.torch
 from sinrfmt.metrics import Samples
@@ -16,6 +15,7 @@ from sinrfmt.torch.grid_files import PyramidPreset, ShaciraPreset, pyramid_netwo
 from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid
 from sinrfmt.torch.grid_passes import Prefix, _by_quality, _by_size
 from sinrfmt.torch.pyramid import PyramidModule
+from tests.strategies import assert_passes_are_announced, assert_passes_decode_in_both
 
 PRESET = PyramidPreset("pyramid", 250, 2e-4, 8, 0, 8, 1, 0.3)
 HASHED = ShaciraPreset("shacira", 20, 1e-3, 3, 4, 12, 5, 8, 2)
@@ -38,18 +38,11 @@ def of_three() -> sinrfmt.Field:
 
 
 def test_every_pass_is_a_better_picture_of_the_quality_announced(of_three: sinrfmt.Field) -> None:
-    prefixes = [sinrfmt.loads(of_three.data[:end], partial=True) for end in of_three.pass_ends]
-    found = [sample_psnr(_picture(), prefix.grid()) for prefix in prefixes]
-    assert len(found) == 3 and found == sorted(set(found))
-    assert of_three.header.quality == pytest.approx(found, abs=0.0051)
+    assert_passes_are_announced(of_three, 3, lambda prefix: sample_psnr(_picture(), prefix.grid()))
 
 
 def test_every_pass_decodes_in_the_reference_decoder(of_three: sinrfmt.Field) -> None:
-    for index in range(3):
-        ours = sinrfmt.loads(of_three.data, passes=index + 1)
-        theirs = reference_decoder.decode(of_three.data, passes=index + 1)
-        assert theirs.weights_sha256 == ours.weights_sha256
-        np.testing.assert_allclose(theirs.grid(), ours.grid(), atol=1e-4)
+    assert_passes_decode_in_both(of_three.data, 3)
 
 
 def test_levels_of_a_hashed_grid_end_passes_too() -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import reference_decoder
 import sinrfmt
 import sinrfmt.torch
 from sinrfmt.errors import UsageError
@@ -22,6 +21,7 @@ from sinrfmt.torch.presets import preset_of
 from sinrfmt.torch.progressive import encode_passes
 from sinrfmt.torch.sensitivity import curvature_of, gram_of
 from sinrfmt.torch.signals import Signal, image_signal
+from tests.strategies import assert_passes_are_announced, assert_passes_decode_in_both
 
 CPU = torch.device("cpu")
 PRESET = replace(preset_of("fast"), n_seeds=1, n_steps=200, n_trials=6, n_refits=2, n_refit_trials=2)
@@ -58,18 +58,11 @@ def of_three() -> sinrfmt.Field:
 
 
 def test_every_pass_is_a_better_picture_of_the_quality_announced(of_three: sinrfmt.Field) -> None:
-    prefixes = [sinrfmt.loads(of_three.data[:end], partial=True) for end in of_three.pass_ends]
-    found = [psnr(picture(), prefix.to_uint8()) for prefix in prefixes]
-    assert len(found) == 3 and found == sorted(set(found))
-    assert of_three.header.quality == pytest.approx(found, abs=0.0051)
+    assert_passes_are_announced(of_three, 3, lambda prefix: psnr(picture(), prefix.to_uint8()))
 
 
 def test_every_pass_decodes_in_the_reference_decoder(of_three: sinrfmt.Field) -> None:
-    for index in range(3):
-        ours = sinrfmt.loads(of_three.data, passes=index + 1)
-        theirs = reference_decoder.decode(of_three.data, passes=index + 1)
-        assert theirs.weights_sha256 == ours.weights_sha256
-        np.testing.assert_allclose(theirs.grid(), ours.grid(), atol=1e-4)
+    assert_passes_decode_in_both(of_three.data, 3)
 
 
 def test_the_budget_is_kept_and_used(of_three: sinrfmt.Field) -> None:

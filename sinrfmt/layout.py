@@ -147,6 +147,8 @@ FILTER_BODY = Struct(
     "omega" / OMEGA,
 )
 
+MULTIPLY_BODY = Struct("layer" / Field(Int8ul, "number of the layer"))
+
 GRID_AXES_LIMIT = 4
 GRID_LEVELS_LIMIT = 64
 PYRAMID_LEVELS_LIMIT = 16
@@ -215,6 +217,7 @@ RECORD = Struct(
             RecordKind.INPUT: INPUT_BODY,
             RecordKind.OUTPUT: OUTPUT_BODY,
             RecordKind.FILTER: FILTER_BODY,
+            RecordKind.MULTIPLY: MULTIPLY_BODY,
             RecordKind.GRID: GRID_BODY,
             RecordKind.PYRAMID: PYRAMID_BODY,
         },

@@ -112,6 +112,7 @@ class RecordKind(IntEnum):
     INPUT = 64
     OUTPUT = 65
     FILTER = 66
+    MULTIPLY = 67
 
 
 class Tool(IntEnum):

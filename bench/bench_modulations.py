@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 import sinrfmt
-from sinrfmt.image import read_image
+from sinrfmt.media.image import read_image
 from sinrfmt.metrics import psnr
 from sinrfmt.torch import Modulation, encode, encode_set, preset_of
 

@@ -32,7 +32,7 @@ from sinrfmt import report
 from sinrfmt.batch import JOURNAL, ProcessWorkers
 from sinrfmt.field import Field
 from sinrfmt.head import over_lattice
-from sinrfmt.image import read_image
+from sinrfmt.media.image import read_image
 from sinrfmt.metrics import Samples, psnr
 from sinrfmt.parts import Axis, Parts, Range, grid_positions, stretches
 from sinrfmt.region import FIRST_BYTES, read_region

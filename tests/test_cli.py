@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 import sinrfmt
-from sinrfmt import UsageError, image, metrics
+from sinrfmt import UsageError, metrics
 from sinrfmt.cli.options import passes_of
+from sinrfmt.media import image
 
 ROOT = Path(__file__).parents[1]
 WAVE = ROOT / "spec" / "examples" / "wave.sinr"

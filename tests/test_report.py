@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import sinrfmt
-from sinrfmt import image, metrics, report
+from sinrfmt import metrics, report
+from sinrfmt.media import image
 from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
 from sinrfmt.registry import Coding, Coords, RecordKind, Tool
 from tests.strategies import META, assert_error, header_of, make_file, meta_payload, seal, siren, small_file, split

@@ -15,7 +15,6 @@ from typing import Annotated
 
 import typer
 
-from sinrfmt import image
 from sinrfmt.batch import JOURNAL, Journal, Output, ProcessWorkers, Result, Status, file_jobs, n_cores, run_batch
 from sinrfmt.cli.options import Atoms, Budget, Device, Force, PassSizes, Quality, Where, Workers, torch_api
 from sinrfmt.cli.pictures import (
@@ -38,6 +37,7 @@ from sinrfmt.cli.pictures import (
 )
 from sinrfmt.cli.progress import batch_progress
 from sinrfmt.faults import error
+from sinrfmt.media import image
 from sinrfmt.pictures import FieldKind, PictureOptions
 
 EXIT_SOME_FAILED = 1

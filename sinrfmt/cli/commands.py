@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sinrfmt
-from sinrfmt import evaluate, image, plot, report
+from sinrfmt import evaluate, plot, report
 from sinrfmt.api import write_atomically, writing
 from sinrfmt.cli import exchange, parts, streams
 from sinrfmt.cli.batch import engine
@@ -59,6 +59,7 @@ from sinrfmt.cli.pictures import (
 )
 from sinrfmt.cli.progress import OnProgress, encoder_progress
 from sinrfmt.faults import error
+from sinrfmt.media import image
 from sinrfmt.metrics import Samples
 from sinrfmt.parts import Range
 from sinrfmt.pictures import FieldKind, PictureOptions

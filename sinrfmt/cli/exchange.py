@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 import sinrfmt
-from sinrfmt import image, metrics, report
+from sinrfmt import metrics, report
 from sinrfmt.api import write_atomically, writing
 from sinrfmt.cli.options import (
     Device,
@@ -25,6 +25,7 @@ from sinrfmt.cli.options import (
 )
 from sinrfmt.cli.progress import encoder_progress
 from sinrfmt.faults import error
+from sinrfmt.media import image
 from sinrfmt.registry import Coords, Modality, Values
 
 Code = TypeVar("Code", bound=IntEnum)

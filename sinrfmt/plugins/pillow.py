@@ -12,7 +12,7 @@ from sinrfmt.api import load, read_header
 from sinrfmt.errors import SinrError
 from sinrfmt.faults import error
 from sinrfmt.head import Header
-from sinrfmt.image import MODES
+from sinrfmt.media.image import MODES
 from sinrfmt.registry import EXTENSION, MEDIA_TYPE, SIGNATURE, Modality, Values
 
 if TYPE_CHECKING:

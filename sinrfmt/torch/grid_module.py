@@ -180,24 +180,24 @@ class GridModule(StepsModule):
         upper_weights = (positions - lower).to(torch.float32)
         weights = _outer(torch.stack([1.0 - upper_weights, upper_weights], dim=2), torch.mul)
         vertices = lower.to(torch.int64)
-        # An axis of one vertex has its two neighbours in one place, the upper with the weight 0.
-        vertices = torch.stack([vertices, torch.minimum(vertices + 1, self.spans.to(torch.int64))], dim=2)
         parts = [self._entries(vertices[levels[0] : levels[-1] + 1], levels) for levels in self._groups]
         return torch.cat(parts) if len(parts) > 1 else parts[0], weights
 
     def _entries(self, vertices: Values, levels: list[int]) -> Values:
-        """Entries int32 (levels, corners, n) of vertices int64 (levels, axes, 2, n) of levels of one sort."""
+        """Entries int32 (levels, corners, n) of lower vertices int64 (levels, axes, n) of levels of one sort."""
         encoding = self.encoding
         is_dense = encoding.is_dense(levels[0])
-        if is_dense:
-            factors = [[prod(encoding.resolutions[n][axis + 1 :]) for axis in range(encoding.n_axes)] for n in levels]
-        else:
-            factors = [list(PRIMES[: encoding.n_axes])] * len(levels)
-        terms = vertices * vertices.new_tensor(factors)[:, :, None, None]
+        sizes = [encoding.resolutions[level] for level in levels]
+        axes = range(encoding.n_axes)
+        factors = [[prod(size[a + 1 :]) if is_dense else PRIMES[a] for a in axes] for size in sizes]
+        # An axis of one vertex has its two neighbours in one place, the upper with the weight 0.
+        moves = [[f if n > 1 else 0 for f, n in zip(*pair, strict=True)] for pair in zip(factors, sizes, strict=True)]
+        low = vertices * vertices.new_tensor(factors).unsqueeze(-1)
+        terms = torch.stack([low, low + vertices.new_tensor(moves).unsqueeze(-1)], dim=2)
         if not is_dense:
             terms &= (1 << encoding.log2_table_size) - 1
         entries = _outer(terms.to(torch.int32), torch.add if is_dense else torch.bitwise_xor)
-        return entries + entries.new_tensor([self.level_starts[n] for n in levels])[:, None, None]
+        return entries.add_(entries.new_tensor([self.level_starts[n] for n in levels])[:, None, None])
 
 
 def _frame_numbers(frame: Frame, encoding: GridEncoding) -> tuple[list[float], list[float], list[float]]:

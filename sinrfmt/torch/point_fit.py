@@ -19,7 +19,7 @@ from torch import Tensor as Values
 from sinrfmt.torch.fit import Progress, cosine_share
 from sinrfmt.torch.grid_fit import CLIP, LATE_SHARE, LATENT_BETAS, LEAST_SCALE, TINY, WEIGHT_SCALE_FLOOR, GridFit
 from sinrfmt.torch.grid_module import GridModule, Points
-from sinrfmt.torch.latents import MonotoneCdf, gumbel_round, laplace_bits, relaxed, round_through
+from sinrfmt.torch.latents import MonotoneCdf, centred_bits, gumbel_round, relaxed, round_through
 from sinrfmt.torch.soap import Soap
 from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps
 
@@ -32,7 +32,7 @@ PREPARED_CORNERS = 1 << 25
 """Most corners of all samples that are kept, 8 bytes each."""
 VALIDATION_POINTS = 1 << 15
 EPOCH_LIMIT = 1 << 32
-STEP_UPDATES = 4
+STEP_UPDATES = 2
 """Times that steps are chosen again before networks are rounded."""
 
 
@@ -336,7 +336,7 @@ class _Soft(_Run):
             self.steps = self.search(self.steps, n_rounds=2 if self.steps is None else 1)
 
     def bits(self, latents: Values) -> Values:
-        return laplace_bits(latents, 0.0, self._log_scales(latents))
+        return centred_bits(latents, self._log_scales(latents))
 
     @torch.no_grad()
     def _log_scales(self, latents: Values) -> Values:

@@ -17,7 +17,7 @@ from sinrfmt.head import Header
 from sinrfmt.metrics import psnr
 from sinrfmt.network import FourierEncoding, GridEncoding, InputRecord, LayerRecord, Network, Record, TensorRole
 from sinrfmt.registry import Coords, Modality, RecordKind, Values
-from sinrfmt.torch.grid_module import GridModule, interpolate
+from sinrfmt.torch.grid_module import GridModule, Lattice, Places, interpolate
 from sinrfmt.torch.point_files import (
     encode_objective,
     encode_signal_grid,
@@ -26,7 +26,14 @@ from sinrfmt.torch.point_files import (
     signal_header,
     uncompressed_grid,
 )
-from sinrfmt.torch.point_fit import Evaluate, Objective, PointFitOptions, fit_objective, sampled_objective
+from sinrfmt.torch.point_fit import (
+    Evaluate,
+    Objective,
+    PointFitOptions,
+    fit_objective,
+    lattice_objective,
+    sampled_objective,
+)
 from sinrfmt.torch.point_recipes import PointPreset, level_resolutions, point_network
 from sinrfmt.torch.signals import Signal, grid_coords
 
@@ -116,6 +123,44 @@ def test_the_module_is_the_field_that_the_format_evaluates(name: str) -> None:
         np.testing.assert_allclose(module(module.latents, points).numpy()[3:], wanted[3:], atol=1e-5)
         np.testing.assert_allclose(module(module.latents, module.points(points)).numpy()[3:], wanted[3:], atol=1e-5)
         np.testing.assert_allclose(module.values_at(module.latents, coords).numpy()[:2], wanted[:2], atol=1e-5)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2])
+def test_a_lattice_is_the_points_of_its_product(latent_dim: int) -> None:
+    encoding = _grid((3, 4, 1), (9, 8, 1), table=12, latent_dim=latent_dim, feature_dim=2)
+    module = _module(Network(3, 2, (RELU, LINEAR), encoding), Frame(Coords.CORNERS))
+    axes = [torch.linspace(-1.1, 1.0, n) for n in (7, 6, 5)]
+    chosen = [torch.tensor(places) for places in ([0, 6, 3], [5, 1], [4])]
+    lattice = module.lattice(axes).at(chosen)
+    points = torch.cartesian_prod(*(x[i] for x, i in zip(axes, chosen, strict=True)))
+    values = [module(module.latents, places) for places in (lattice, points)]
+    torch.testing.assert_close(values[0], values[1])
+    gradients = [torch.autograd.grad(v.square().sum(), module.latents)[0] for v in values]
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_a_lattice_needs_dense_levels_over_all_coordinates() -> None:
+    for network in (FIELDS["one axis"][0], Network(2, 2, (RELU, LINEAR), _grid((4,)))):
+        with pytest.raises(ValueError, match="dense levels over all coordinates"):
+            GridModule(network).lattice([torch.zeros(2)] * 2)
+
+
+def test_an_epoch_takes_every_sample_of_a_lattice_once() -> None:
+    module = GridModule(Network(2, 1, (LayerRecord(RecordKind.LINEAR, 1),), _grid((3, 3))))
+    axes = [np.arange(n, dtype=np.float32) / 10.0 for n in (7, 10)]
+    samples = torch.arange(70.0).view(-1, 1)
+    objective = lattice_objective(module, axes, samples, batch_size=20, seed=0)
+    seen: list[float] = []
+
+    def evaluate(places: Places) -> torch.Tensor:
+        assert isinstance(places, Lattice)
+        wanted = (places.coords * 10.0).round() @ torch.tensor([[10.0], [1.0]])
+        seen.extend(wanted.flatten().tolist())
+        return wanted
+
+    for step in range(4, 8):  # the second epoch
+        assert float(objective.distortion(evaluate, step)) == 0.0
+    assert sorted(seen) == list(range(70))
 
 
 def test_gradients_of_interpolation_are_those_of_differences() -> None:

@@ -304,6 +304,7 @@ def test_broken_rule_gives_its_error_at_its_field(fields: dict[str, Any], name: 
 
 
 # Of two broken rules the first in the order of checks counts: fields in order, then rules as clauses 5.5 and 9.6.2 say.
+BASE = {"features_required": BASED, "base_digest": bytes(16)}
 ORDER = [
     ({"version": 0x20, "profile_level": 0x00}, "UNSUPPORTED_VERSION"),
     ({"profile_level": 0x00}, "UNSUPPORTED_PROFILE"),
@@ -319,16 +320,7 @@ ORDER = [
     ({"records": [fourier(octaves=32, base=b"\x05")], "features_required": GRID}, "BAD_FLOAT"),  # GRD-4 after HED-12
     ({"features_required": b"\x90\x00", "base_digest": bytes(16), "last": b"\x01\x11"}, "FEATURE_MISMATCH"),
     ({"records": [multiply(0), layer(repeat=255)]}, "LIMIT_LAYERS"),  # HED-16 after HED-8 and HED-15
-    (
-        {
-            "records": [multiply(0)],
-            "features_required": BASED,
-            "base_digest": bytes(16),
-            "seeded": SEED,
-            "last": b"\x01\x19",
-        },
-        "tool_flags",
-    ),
+    ({"records": [multiply(0)], "last": b"\x01\x19", "seeded": SEED, **BASE}, "BAD_RECORD: prior and row steps"),
     ({"records": [layer(width=5000, repeat=9)]}, "LIMIT_LAYERS"),
     ({"records": [layer(width=5000)]}, "LIMIT_WIDTH"),
     ({"features_required": WIDE, "grid": struct.pack("<2I", 4, 6), "records": [PRIOR]}, "FEATURE_MISMATCH"),

@@ -499,10 +499,8 @@ def next_step(record: Record, values: int, gabor: int, head: Head) -> Step:
     are. FILTER is one layer with the coordinates (all in_dims, without encoding) as inputs and as many outputs as there
     are current values, with which these are multiplied. MULTIPLY is no layer and has no tensors".
     """
-    if record.kind == INPUT:
-        return Step(record, 0, 0, values + encoded_width(record, record.count))
-    if record.kind == MULTIPLY:
-        return Step(record, 0, 0, values)
+    if record.kind in (INPUT, MULTIPLY):
+        return Step(record, 0, 0, values + encoded_width(record, record.count))  # a MULTIPLY has a count of 0
     if record.kind == OUTPUT:
         return Step(record, record.width, values, values)
     if record.kind == FILTER:

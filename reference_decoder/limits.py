@@ -33,8 +33,8 @@ LEVELS = {
 BLOCK = 1 << 14
 
 # §14: "A decoder MAY have limits of its caller on memory, on work (symbols, products, samples) and on output samples"
-# This decoder writes at most 1 GiB of values.
-OUTPUT_VALUES = 1 << 28
+# This decoder writes at most 1 GiB of values, and its integers take as much.
+OUTPUT_VALUES = PARAMETERS = 1 << 28
 
 
 def blocks(n: int) -> Iterator[slice]:

@@ -15,7 +15,16 @@ from sinrfmt.evaluate import Floats, evaluate
 from sinrfmt.grids import Frame
 from sinrfmt.head import Header
 from sinrfmt.metrics import psnr
-from sinrfmt.network import FourierEncoding, GridEncoding, InputRecord, LayerRecord, Network, Record, TensorRole
+from sinrfmt.network import (
+    FourierEncoding,
+    GridEncoding,
+    InputRecord,
+    LayerRecord,
+    MultiplyRecord,
+    Network,
+    Record,
+    TensorRole,
+)
 from sinrfmt.registry import Coords, Modality, RecordKind, Values
 from sinrfmt.torch.grid_module import GridModule, Lattice, Places, interpolate
 from sinrfmt.torch.point_files import (
@@ -58,6 +67,7 @@ WITH_RECORDS: tuple[Record, ...] = (
     InputRecord(0, 2, FourierEncoding(2)),
     LayerRecord(RecordKind.LINEAR, 1, is_output=True),
     LayerRecord(RecordKind.FILTER, 0, omega=2.0),
+    LayerRecord(RecordKind.FILTER, 0, omega=2.0),
     LayerRecord(RecordKind.LINEAR, 1),
 )
 BOX = ((-1.0, 1.0), (-2.0, 2.0), (-1.0, 0.5))
@@ -74,6 +84,7 @@ FIELDS = {
         Network(2, 2, WITH_RECORDS, _grid((3, 4), (20, 30), latent_dim=2, feature_dim=3, decoder_per_level=True)),
         Frame(Coords.CENTRES_UNIT),
     ),
+    "products": (Network(2, 2, (RELU, RELU, MultiplyRecord(0), LINEAR), _grid((3, 4), (20, 30))), Frame()),
     "appended coordinates": (
         Network(5, 2, (RELU, LINEAR), _grid((3, 4, 2), (20, 30, 9), latent_dim=2, feature_dim=4, summed=True)),
         Frame(Coords.BOX, (), (*BOX, (0.0, 1.0), (0.0, 1.0))),

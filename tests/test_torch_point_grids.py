@@ -185,7 +185,7 @@ def test_gradients_of_interpolation_are_those_of_differences() -> None:
 def test_coordinates_have_the_gradient_of_the_field() -> None:
     module = _module(*FIELDS["appended coordinates"])
     coords = torch.tensor([[0.21, 0.33, -0.4, 0.2, 0.1]], requires_grad=True)
-    module(module.latents, coords).sum().backward()  # type: ignore[no-untyped-call]
+    module(module.latents, coords).sum().backward()
     assert coords.grad is not None
     shift = torch.zeros(1, 5)
     shift[0, 1] = 1e-3
@@ -235,7 +235,8 @@ def test_a_signal_of_any_dimension_decodes_to_the_quality_announced(name: str) -
 
 def _samples(values: Floats, value_range: Values) -> np.ndarray[Any, np.dtype[np.uint8]]:
     unit = values if value_range is Values.UNIT else (values + 1.0) / 2.0
-    return np.floor(255.0 * np.clip(unit, 0.0, 1.0) + 0.5).astype(np.uint8)
+    samples: np.ndarray[Any, np.dtype[np.uint8]] = np.floor(255.0 * np.clip(unit, 0.0, 1.0) + 0.5).astype(np.uint8)
+    return samples
 
 
 @pytest.mark.parametrize("method", ["soft", "published"])
@@ -246,7 +247,8 @@ def test_a_seed_determines_the_file(method: str) -> None:
 
 
 def _sphere(evaluate: Evaluate, points: torch.Tensor) -> torch.Tensor:
-    return (evaluate(points)[:, 0] - (points.norm(dim=1) - 0.5)).abs().mean()
+    distances: torch.Tensor = points.norm(dim=1) - 0.5
+    return (evaluate(points)[:, 0] - distances).abs().mean()
 
 
 def _random_points(seed: int) -> torch.Tensor:
@@ -266,7 +268,7 @@ SPHERE = grid_header(Header(point_network(TINY, 3, 1), Modality.SDF, values=Valu
 
 
 def test_any_objective_can_be_trained_for() -> None:
-    untrained = _sphere(lambda points: torch.zeros(len(points), 1), _random_points(0))
+    untrained = _sphere(lambda _points: torch.zeros(256, 1), _random_points(0))
     encoding = encode_objective(SPHERE, _sphere_objective, replace(TINY, n_steps=150), device="cpu")
     decoded = reference_decoder.decode(encoding.field.data)
 

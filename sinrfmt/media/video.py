@@ -34,7 +34,6 @@ DEFAULT_RATE = Fraction(24)
 MAX_FRAMES, MAX_SAMPLES = 65535, 1 << 30
 """Of a clip that is read: frames, as its axis has 16 bits, and samples of all channels, which are that many bytes."""
 OUTPUT_CODECS: tuple[tuple[str, str, dict[str, str]], ...] = (
-    ("libx264rgb", "rgb24", {"crf": "4", "preset": "medium"}),
     ("libx264", "yuv444p", {"crf": "4", "preset": "medium"}),
     ("mpeg4", "yuv420p", {"qscale": "1"}),
 )
@@ -68,9 +67,13 @@ def rate_of(meta: dict[str, str]) -> Fraction | None:
     return Fraction(numerator, denominator) if numerator and denominator else None
 
 
-def is_clip(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a folder or named as a video file is."""
-    return Path(path).is_dir() or Path(path).suffix.lower() in VIDEO_SUFFIXES
+def is_folder_of_frames(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a folder that has pictures in it and nothing else but hidden files."""
+    try:
+        paths = [one for one in Path(path).iterdir() if not one.name.startswith(".")]
+    except OSError:
+        return False
+    return bool(paths) and all(one.suffix.lower() in PICTURE_SUFFIXES for one in paths)
 
 
 def read_clip(path: str | os.PathLike[str]) -> Clip:

@@ -27,6 +27,7 @@ from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.progressive import encode_passes
 from sinrfmt.torch.signals import Signal, image_signal
 from sinrfmt.torch.tiles import TileWork, encode_tiles
+from sinrfmt.torch.video import VideoPreset, encode_video, video_preset_of
 
 __all__ = [
     "EXPORT_SUFFIXES",
@@ -46,6 +47,7 @@ __all__ = [
     "Preset",
     "Signal",
     "TileWork",
+    "VideoPreset",
     "Uncompressed",
     "WeightTarget",
     "compress_weights",
@@ -58,6 +60,7 @@ __all__ = [
     "encode_set",
     "encode_signal_grid",
     "encode_tiles",
+    "encode_video",
     "export_field",
     "export_into",
     "fit_objective",
@@ -76,5 +79,6 @@ __all__ = [
     "sampled_objective",
     "signal_for",
     "to_module",
+    "video_preset_of",
     "uncompressed_grid",
 ]

@@ -7,7 +7,7 @@ is said of one frame by another. Parts are written as files of their own, joined
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +31,9 @@ from sinrfmt.torch.clip_grid import ClipFitOptions, ClipGrid, clip_network, fit_
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, build_passes, device_of, one_thread_if_small
 from sinrfmt.torch.fit import Progress
-from sinrfmt.torch.grid_files import PyramidPreset, latent_codes, pyramid_network, sample_psnr
+from sinrfmt.torch.grid_files import PyramidPreset, encode_for, latent_codes, pyramid_network, sample_psnr
+from sinrfmt.torch.point_files import encode_signal_grid, point_preset_of
+from sinrfmt.torch.signals import Signal, grid_coords
 from sinrfmt.torch.tiles import Networks, fit_networks, fit_tile, networks_of
 
 Frames = NDArray[np.uint8]
@@ -41,6 +43,9 @@ LARGEST_GROUP = 48
 """Frames of a clip that is one grid when nobody says how many: memory grows with them."""
 FEWEST_OF_GRID = 3
 """Frames from which on a grid takes fewer bytes than pictures."""
+MOST_FRAMES = 65535
+PUBLISHED = "shacira"
+"""The preset of clips as one hashed grid, as published."""
 FRAMES_PER_STEP = 2
 """That a step of the training of a grid sees."""
 MOSAIC_FRAMES = 2
@@ -56,6 +61,7 @@ class VideoPreset:
         n_visits: times that the training of a grid sees every frame; it has at least 300 steps.
         rate_weight: lambda, what a bit per sample position adds to the mean squared error of values in [0, 1].
         width: of the hidden layer of a grid.
+        fewest_of_grid: frames of a group from which on it is a grid; smaller ones are pictures.
         network_steps: optimiser steps for the networks that pictures share.
         frame_steps: those for the latents of one of the pictures.
     """
@@ -64,6 +70,7 @@ class VideoPreset:
     n_visits: int
     rate_weight: float = 3e-3
     width: int = 24
+    fewest_of_grid: int = FEWEST_OF_GRID
     network_steps: int = 1500
     frame_steps: int = 200
 
@@ -79,6 +86,7 @@ VIDEO_PRESETS = {
         VideoPreset("fast", 60, network_steps=500, frame_steps=80),
         VideoPreset("balanced", 200),
         VideoPreset("best", 600, network_steps=4000, frame_steps=400),
+        VideoPreset("pyramid", 0, fewest_of_grid=MOST_FRAMES + 1),
     )
 }
 
@@ -90,7 +98,7 @@ def video_preset_of(name: str) -> VideoPreset:
         UsageError: there is none.
     """
     if name not in VIDEO_PRESETS:
-        raise error("USAGE", f"preset {name!r} of clips: expected one of {', '.join(VIDEO_PRESETS)}")
+        raise error("USAGE", f"preset {name!r} of clips: expected one of {', '.join([*VIDEO_PRESETS, PUBLISHED])}")
     return VIDEO_PRESETS[name]
 
 
@@ -99,7 +107,10 @@ def encode_video(
     *,
     group: int | None = None,
     preset: str | VideoPreset = "balanced",
-    meta: dict[str, str] | None = None,
+    rate_weight: float | None = None,
+    max_bytes: int | None = None,
+    min_psnr: float | None = None,
+    meta: Mapping[str, str] | None = None,
     executor: Executor | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -111,7 +122,11 @@ def encode_video(
         frames: uint8 [frames, rows, columns, 3].
         group: frames of a part at most; parts are as equal as can be. None for the whole clip in one piece, or parts of
             at most 48 frames where it is longer.
-        preset: ``fast``, ``balanced`` or ``best``, or a recipe in figures.
+        preset: ``fast``, ``balanced`` or ``best``; ``pyramid`` for pictures in any case, ``shacira`` for one hashed
+            grid, as published; or a recipe in figures.
+        rate_weight: lambda, in place of the preset's. With a size or quality, the first one tried.
+        max_bytes: size of the file at most; lambda is searched.
+        min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.
         meta: what META of the file says.
         executor: does the groups; None for this thread.
         seed: of everything random.
@@ -122,23 +137,70 @@ def encode_video(
         The file; ``float_psnr`` is that of the values as torch has them, without ``float_arrays``.
 
     Raises:
-        UsageError: the arguments do not fit.
+        UsageError: the arguments do not fit, or the target cannot be reached.
         LimitError: the clip is beyond the highest level.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
         raise error("USAGE", f"a clip is uint8 (frames, rows, columns, 3), found {frames.dtype} {frames.shape}")
-    recipe = video_preset_of(preset) if isinstance(preset, str) else preset
-    parts = parts_of(frames.shape[:3], group)
-    way = _pictures_way if parts.shared else _grid_way
-    fit = way(frames, parts, recipe, seed, device, on_progress)
-    groups = _map(fit, [frames[slice(*parts.lattice(part)[0])] for part in range(parts.count)], executor, on_progress)
-    data = groups[0].data if parts.count == 1 else edit.reindex(joining.join([one.data for one in groups], parts))
-    field = sinrfmt.loads(edit.with_meta(data, meta) if meta else data)
-    return Encoding(field, sample_psnr(frames.reshape(-1, 1, 3), field.grid()), _psnr_of(groups), {})
+    if max_bytes is not None:
+        max_bytes = max(1, max_bytes - edit.meta_bytes(meta or {}))
+    if preset == PUBLISHED:
+        encoding = _encode_published(
+            frames, group, rate_weight, max_bytes, min_psnr, seed=seed, device=device, on_progress=on_progress
+        )
+    else:
+        recipe = video_preset_of(preset) if isinstance(preset, str) else preset
+        job = _Job(frames, parts_of(frames.shape[:3], group, recipe), recipe, executor, seed, device, on_progress)
+        first = recipe.rate_weight if rate_weight is None else rate_weight
+        encoding = encode_for(job.run, first, max_bytes=max_bytes, min_psnr=min_psnr)
+    if not meta:
+        return encoding
+    return replace(encoding, field=sinrfmt.loads(edit.with_meta(encoding.field.data, meta)))
 
 
-def parts_of(grid: Sequence[int], group: int | None) -> Parts:
-    """Groups of frames; one for the whole clip.
+def _encode_published(
+    frames: Frames,
+    group: int | None,
+    rate_weight: float | None,
+    max_bytes: int | None,
+    min_psnr: float | None,
+    *,
+    seed: int,
+    device: str,
+    on_progress: StageProgress | None,
+) -> Encoding:
+    if group is not None:
+        raise error("USAGE", "groups of frames do not go with preset shacira")
+    recipe = point_preset_of("video")
+    if rate_weight is not None:
+        recipe = replace(recipe, rate_weight=rate_weight)
+    return encode_signal_grid(
+        clip_signal(frames),
+        recipe,
+        max_bytes=max_bytes,
+        min_psnr=min_psnr,
+        seed=seed,
+        device=device,
+        on_progress=on_progress,
+    )
+
+
+def clip_signal(frames: Frames) -> Signal:
+    """The signal of a clip, uint8 [frames, rows, columns, channels], for encoders of any signal."""
+    samples = frames.reshape(-1, frames.shape[3])
+    return Signal(
+        coords=grid_coords(frames.shape[:3]),
+        values=(samples / 255.0).astype(np.float32),
+        samples=samples,
+        grid=frames.shape[:3],
+        modality=Modality.VIDEO,
+        coords_rule=Coords.CENTRES,
+        value_range=Values.UNIT,
+    )
+
+
+def parts_of(grid: Sequence[int], group: int | None, preset: VideoPreset) -> Parts:
+    """Groups of frames, one for the whole clip; they share their networks if they are pictures.
 
     Raises:
         UsageError: a group without frames.
@@ -147,7 +209,7 @@ def parts_of(grid: Sequence[int], group: int | None) -> Parts:
         raise error("USAGE", f"groups of {group} frames: expected at least 1")
     split = -(-grid[0] // (LARGEST_GROUP if group is None else group))
     largest = -(-grid[0] // split)
-    return Parts(tuple(grid), (split, 1, 1), (0, 0, 0), shared=largest < FEWEST_OF_GRID)
+    return Parts(tuple(grid), (split, 1, 1), (0, 0, 0), shared=largest < preset.fewest_of_grid)
 
 
 @dataclass(frozen=True)
@@ -162,16 +224,49 @@ class _Group:
 _Fit = Callable[[Frames], _Group]
 
 
-def _map(
-    fit: _Fit, groups: Sequence[Frames], executor: Executor | None, on_progress: StageProgress | None
-) -> list[_Group]:
-    """Fit groups by an executor, in order."""
-    workers = CallerWorker() if executor is None else executor
+@dataclass(frozen=True)
+class _Job:
+    """What every training of a clip shares."""
+
+    frames: Frames
+    parts: Parts
+    preset: VideoPreset
+    executor: Executor | None
+    seed: int
+    device: str
+    on_progress: StageProgress | None
+
+    def run(self, rate_weight: float) -> Encoding:
+        """Train all groups and write."""
+        parts, job = self.parts, replace(self, preset=replace(self.preset, rate_weight=rate_weight))
+        fit = _pictures_way(job) if parts.shared else _grid_way(job)
+        groups = _map(fit, job)
+        data = groups[0].data if parts.count == 1 else edit.reindex(joining.join([one.data for one in groups], parts))
+        field = sinrfmt.loads(data)
+        return Encoding(field, sample_psnr(self.frames.reshape(-1, 1, 3), field.grid()), _psnr_of(groups), {})
+
+    @property
+    def fit_progress(self) -> Progress | None:
+        return partial(self.on_progress, "fit") if self.on_progress else None
+
+    def check(self, network: Network) -> None:
+        """Fail before the work.
+
+        Raises:
+            LimitError: beyond the highest level.
+        """
+        lowest_level(network, self.parts.grid, None if self.parts.count == 1 else self.parts)
+
+
+def _map(fit: _Fit, job: _Job) -> list[_Group]:
+    """Fit groups by the executor, in order."""
+    workers = CallerWorker() if job.executor is None else job.executor
+    ranges = [job.parts.lattice(part)[0] for part in range(job.parts.count)]
     done: list[_Group] = []
-    for future in [workers.submit(fit, frames) for frames in groups]:
+    for future in [workers.submit(fit, job.frames[slice(*one)]) for one in ranges]:
         done.append(future.result())
-        if on_progress and len(groups) > 1:
-            on_progress("groups", len(done), len(groups), _psnr_of(done))
+        if job.on_progress and len(ranges) > 1:
+            job.on_progress("groups", len(done), len(ranges), _psnr_of(done))
     return done
 
 
@@ -189,18 +284,21 @@ def _header(network: Network, grid: tuple[int, ...], coords: Coords) -> Header:
 # --- grids ------------------------------------------------------------------------------------------------------------
 
 
-def _grid_way(
-    frames: Frames, parts: Parts, preset: VideoPreset, seed: int, device: str, on_progress: StageProgress | None
-) -> _Fit:
-    is_whole = parts.count == 1
+def _grid_way(job: _Job) -> _Fit:
+    is_whole = job.parts.count == 1
     coords = Coords.CORNERS if is_whole else Coords.CENTRES  # PRT-2
-    largest = max(shape for shape, _ in parts.shapes())
-    network = clip_network(largest, coords, preset.width)
-    lowest_level(network, parts.grid, None if is_whole else parts)  # fails before the work
+    network = clip_network(max(shape for shape, _ in job.parts.shapes()), coords, job.preset.width)
+    job.check(network)
     # A worker has no one to tell of its progress.
-    progress = partial(on_progress, "fit") if on_progress and is_whole else None
+    progress = job.fit_progress if is_whole else None
     return partial(
-        _fit_grid, network=network, coords=coords, preset=preset, seed=seed, device=device, on_progress=progress
+        _fit_grid,
+        network=network,
+        coords=coords,
+        preset=job.preset,
+        seed=job.seed,
+        device=job.device,
+        on_progress=progress,
     )
 
 
@@ -232,21 +330,19 @@ def _fit_grid(
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def _pictures_way(
-    frames: Frames, parts: Parts, preset: VideoPreset, seed: int, device: str, on_progress: StageProgress | None
-) -> _Fit:
+def _pictures_way(job: _Job) -> _Fit:
     """Networks from a few frames below each other; each group then has its frames fitted to them."""
-    recipe = preset.pictures
+    recipe, frames = job.preset.pictures, job.frames
     network = pyramid_network(frames.shape[1:3], frames.shape[3], recipe, ContextId.INTERLACED)
-    over_frames = _over_frames(network, frames.shape[:3])
-    lowest_level(over_frames, parts.grid, None if parts.count == 1 else parts)  # fails before the work
+    job.check(_over_frames(network, job.parts.grid))
     n = min(MOSAIC_FRAMES, len(frames))
     chosen = [(2 * i + 1) * len(frames) // (2 * n) for i in range(n)]
     mosaic = frames[chosen].reshape(-1, *frames.shape[2:])
-    progress = partial(on_progress, "fit") if on_progress else None
-    trained = fit_networks(mosaic, network, recipe, seed=seed, device=device, on_progress=progress)
+    trained = fit_networks(
+        mosaic, network, recipe, seed=job.seed, device=job.device, on_progress=job.fit_progress
+    )
     networks = networks_of(sinrfmt.loads(trained.data), mosaic)
-    return partial(_fit_pictures, networks=networks, recipe=recipe, seed=seed, device=device)
+    return partial(_fit_pictures, networks=networks, recipe=recipe, seed=job.seed, device=job.device)
 
 
 def _fit_pictures(frames: Frames, *, networks: Networks, recipe: PyramidPreset, seed: int, device: str) -> _Group:

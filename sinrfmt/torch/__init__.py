@@ -47,8 +47,8 @@ __all__ = [
     "Preset",
     "Signal",
     "TileWork",
-    "VideoPreset",
     "Uncompressed",
+    "VideoPreset",
     "WeightTarget",
     "compress_weights",
     "encode",
@@ -79,6 +79,6 @@ __all__ = [
     "sampled_objective",
     "signal_for",
     "to_module",
-    "video_preset_of",
     "uncompressed_grid",
+    "video_preset_of",
 ]

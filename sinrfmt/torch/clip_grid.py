@@ -23,8 +23,8 @@ from sinrfmt.network import GridEncoding, LayerRecord, Network, Tensor, TensorRo
 from sinrfmt.registry import Coords, RecordKind
 from sinrfmt.torch.fit import Progress, cosine_share
 from sinrfmt.torch.grid_fit import CLIP, LEAST_SCALE, TINY, GridFit
-from sinrfmt.torch.latents import laplace_bits, relaxed
 from sinrfmt.torch.latent_fit import DAMPING
+from sinrfmt.torch.latents import laplace_bits, relaxed
 from sinrfmt.torch.modules import ACTIVATIONS
 from sinrfmt.torch.soap import Soap
 from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps

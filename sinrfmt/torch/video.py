@@ -38,7 +38,6 @@ from sinrfmt.torch.tiles import Networks, fit_networks, fit_tile, networks_of
 
 Frames = NDArray[np.uint8]
 
-LEAST_STEPS = 300
 LARGEST_GROUP = 48
 """Frames of a clip that is one grid when nobody says how many: memory grows with them."""
 FEWEST_OF_GRID = 3
@@ -58,7 +57,8 @@ class VideoPreset:
 
     Attributes:
         name: of the preset.
-        n_visits: times that the training of a grid sees every frame; it has at least 300 steps.
+        n_visits: times that the training of a grid sees every frame.
+        least_steps: that it has in any case.
         rate_weight: lambda, what a bit per sample position adds to the mean squared error of values in [0, 1].
         width: of the hidden layer of a grid.
         fewest_of_grid: frames of a group from which on it is a grid; smaller ones are pictures.
@@ -68,6 +68,7 @@ class VideoPreset:
 
     name: str
     n_visits: int
+    least_steps: int = 300
     rate_weight: float = 3e-3
     width: int = 24
     fewest_of_grid: int = FEWEST_OF_GRID
@@ -319,7 +320,7 @@ def _fit_grid(
     grid = (n_frames, rows, columns)
     module = ClipGrid(network, Frame(grid=grid, coords=coords), seed=seed, mean=unit.mean(axis=(1, 2)))
     module = module.to(values.device)
-    n_steps = max(LEAST_STEPS, -(-preset.n_visits * n_frames // FRAMES_PER_STEP))
+    n_steps = max(preset.least_steps, -(-preset.n_visits * n_frames // FRAMES_PER_STEP))
     options = ClipFitOptions(n_steps, preset.rate_weight)
     with one_thread_if_small(rows * columns):
         fitted = fit_clip(module, values, options, seed=seed, on_progress=on_progress)
@@ -338,9 +339,7 @@ def _pictures_way(job: _Job) -> _Fit:
     n = min(MOSAIC_FRAMES, len(frames))
     chosen = [(2 * i + 1) * len(frames) // (2 * n) for i in range(n)]
     mosaic = frames[chosen].reshape(-1, *frames.shape[2:])
-    trained = fit_networks(
-        mosaic, network, recipe, seed=job.seed, device=job.device, on_progress=job.fit_progress
-    )
+    trained = fit_networks(mosaic, network, recipe, seed=job.seed, device=job.device, on_progress=job.fit_progress)
     networks = networks_of(sinrfmt.loads(trained.data), mosaic)
     return partial(_fit_pictures, networks=networks, recipe=recipe, seed=job.seed, device=job.device)
 

@@ -85,7 +85,7 @@ def test_a_video_file_keeps_size_frames_rate_and_nearly_the_samples(
     found = read_clip(tmp_path / "clip.mp4")
     assert found.frames.shape == clip.shape
     assert found.rate == RATE and rate_of(found.meta) == RATE
-    assert np.sqrt(np.mean((found.frames.astype(float) - clip) ** 2)) < 8  # half the colours of even sizes
+    assert np.sqrt(np.mean((found.frames.astype(float) - clip) ** 2)) < 15  # even sizes have a quarter of the colours
 
 
 def test_grey_values_are_written_as_video(tmp_path: Path) -> None:

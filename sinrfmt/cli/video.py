@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,19 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
         raise error("USAGE", "clips are latents: --field mlp does not go with them")
     if request.workers is not None and request.group is None:
         raise error("USAGE", "--workers goes with --group")
+    library = torch_api()
+    name = "balanced" if request.preset is None else request.preset.value
+    preset = library.video_preset_of(name)
+    if request.rate_weight is not None:
+        preset = replace(preset, rate_weight=request.rate_weight)
     clip = video.read_clip(source)
-    preset = "balanced" if request.preset is None else request.preset.value
     with _executor(request) as executor:
-        encoding = torch_api().encode_video(
-            clip.frames,
+        encoding = library.encode_video(
+            clip,
             group=request.group,
             preset=preset,
-            rate_weight=request.rate_weight,
             max_bytes=request.n_bytes,
             min_psnr=request.psnr,
-            meta=clip.meta,
             executor=executor,
             seed=request.seed,
             device=request.device.value,
@@ -52,7 +55,7 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
         "n_frames": len(clip.frames),
         "n_groups": 1 if parts is None else parts.count,
         "frame_rate": None if clip.rate is None else str(clip.rate),
-        "preset": preset,
+        "preset": name,
     }
     return Encoded(encoding.field.data, summary, _line(summary))
 

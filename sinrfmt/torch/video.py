@@ -7,14 +7,13 @@ is said of one frame by another. Parts are written as files of their own, joined
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import sinrfmt
 from sinrfmt import edit, joining
@@ -22,6 +21,7 @@ from sinrfmt.batch import CallerWorker
 from sinrfmt.faults import error
 from sinrfmt.grids import Frame
 from sinrfmt.head import Header, lowest_level
+from sinrfmt.media.video import Clip, Frames
 from sinrfmt.network import Network, PyramidEncoding, TensorRole
 from sinrfmt.parts import Parts
 from sinrfmt.payload import TensorCode
@@ -33,10 +33,9 @@ from sinrfmt.torch.files import Encoding, build_passes, device_of, one_thread_if
 from sinrfmt.torch.fit import Progress
 from sinrfmt.torch.grid_files import PyramidPreset, encode_for, latent_codes, pyramid_network, sample_psnr
 from sinrfmt.torch.point_files import encode_signal_grid, point_preset_of
+from sinrfmt.torch.point_recipes import PointPreset
 from sinrfmt.torch.signals import Signal, grid_coords
 from sinrfmt.torch.tiles import Networks, fit_networks, fit_tile, networks_of
-
-Frames = NDArray[np.uint8]
 
 LARGEST_GROUP = 48
 """Frames of a clip that is one grid when nobody says how many: memory grows with them."""
@@ -92,26 +91,26 @@ VIDEO_PRESETS = {
 }
 
 
-def video_preset_of(name: str) -> VideoPreset:
-    """The preset of a name.
+def video_preset_of(name: str) -> VideoPreset | PointPreset:
+    """The preset of a name: ``shacira`` is one hashed grid, as published.
 
     Raises:
         UsageError: there is none.
     """
+    if name == PUBLISHED:
+        return point_preset_of("video")
     if name not in VIDEO_PRESETS:
         raise error("USAGE", f"preset {name!r} of clips: expected one of {', '.join([*VIDEO_PRESETS, PUBLISHED])}")
     return VIDEO_PRESETS[name]
 
 
 def encode_video(
-    frames: Frames,
+    clip: Clip,
     *,
     group: int | None = None,
-    preset: str | VideoPreset = "balanced",
-    rate_weight: float | None = None,
+    preset: str | VideoPreset | PointPreset = "balanced",
     max_bytes: int | None = None,
     min_psnr: float | None = None,
-    meta: Mapping[str, str] | None = None,
     executor: Executor | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -120,15 +119,13 @@ def encode_video(
     """Fit latents to a clip and write it as a file; groups of frames are parts that are decoded one by one.
 
     Args:
-        frames: uint8 [frames, rows, columns, 3].
+        clip: frames, uint8 [frames, rows, columns, 3], and their rate, which goes into META.
         group: frames of a part at most; parts are as equal as can be. None for the whole clip in one piece, or parts of
             at most 48 frames where it is longer.
         preset: ``fast``, ``balanced`` or ``best``; ``pyramid`` for pictures in any case, ``shacira`` for one hashed
-            grid, as published; or a recipe in figures.
-        rate_weight: lambda, in place of the preset's. With a size or quality, the first one tried.
+            grid, as published; or a recipe in figures, with its lambda.
         max_bytes: size of the file at most; lambda is searched.
         min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.
-        meta: what META of the file says.
         executor: does the groups; None for this thread.
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda`` or any torch device.
@@ -141,49 +138,31 @@ def encode_video(
         UsageError: the arguments do not fit, or the target cannot be reached.
         LimitError: the clip is beyond the highest level.
     """
+    frames, meta = clip.frames, clip.meta
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
         raise error("USAGE", f"a clip is uint8 (frames, rows, columns, 3), found {frames.dtype} {frames.shape}")
+    recipe = video_preset_of(preset) if isinstance(preset, str) else preset
     if max_bytes is not None:
-        max_bytes = max(1, max_bytes - edit.meta_bytes(meta or {}))
-    if preset == PUBLISHED:
-        encoding = _encode_published(
-            frames, group, rate_weight, max_bytes, min_psnr, seed=seed, device=device, on_progress=on_progress
+        max_bytes = max(1, max_bytes - edit.meta_bytes(meta))
+    if isinstance(recipe, PointPreset):
+        if group is not None:
+            raise error("USAGE", "groups of frames do not go with a hashed grid")
+        encoding = encode_signal_grid(
+            clip_signal(frames),
+            recipe,
+            max_bytes=max_bytes,
+            min_psnr=min_psnr,
+            seed=seed,
+            device=device,
+            on_progress=on_progress,
         )
     else:
-        recipe = video_preset_of(preset) if isinstance(preset, str) else preset
-        job = _Job(frames, parts_of(frames.shape[:3], group, recipe), recipe, executor, seed, device, on_progress)
-        first = recipe.rate_weight if rate_weight is None else rate_weight
-        encoding = encode_for(job.run, first, max_bytes=max_bytes, min_psnr=min_psnr)
+        parts = parts_of(frames.shape[:3], group, recipe)
+        job = _Job(frames, parts, recipe, executor, seed, device, on_progress)
+        encoding = encode_for(job.run, recipe.rate_weight, max_bytes=max_bytes, min_psnr=min_psnr)
     if not meta:
         return encoding
     return replace(encoding, field=sinrfmt.loads(edit.with_meta(encoding.field.data, meta)))
-
-
-def _encode_published(
-    frames: Frames,
-    group: int | None,
-    rate_weight: float | None,
-    max_bytes: int | None,
-    min_psnr: float | None,
-    *,
-    seed: int,
-    device: str,
-    on_progress: StageProgress | None,
-) -> Encoding:
-    if group is not None:
-        raise error("USAGE", "groups of frames do not go with preset shacira")
-    recipe = point_preset_of("video")
-    if rate_weight is not None:
-        recipe = replace(recipe, rate_weight=rate_weight)
-    return encode_signal_grid(
-        clip_signal(frames),
-        recipe,
-        max_bytes=max_bytes,
-        min_psnr=min_psnr,
-        seed=seed,
-        device=device,
-        on_progress=on_progress,
-    )
 
 
 def clip_signal(frames: Frames) -> Signal:

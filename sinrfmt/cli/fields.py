@@ -145,7 +145,8 @@ def _between(coords: NDArray[np.float64], positions: NDArray[np.float64]) -> NDA
     if len(coords) == 1:
         return np.full(len(positions), coords[0])
     before = np.clip(np.floor(positions).astype(int), 0, len(coords) - 2)
-    return coords[before] + (positions - before) * (coords[before + 1] - coords[before])
+    between: NDArray[np.float64] = coords[before] + (positions - before) * (coords[before + 1] - coords[before])
+    return between
 
 
 FIELD = Writer(_write_field)

@@ -49,8 +49,8 @@ def main() -> None:
     command = f"python -m bench.modalities.fields ../shared/data --preset {given.preset}{' --short' * given.short}"
     notes = [
         "Largest errors are in the units of the samples: ERA5 is scaled to about 0 to 1, the CT has raw numbers from",
-        "0 to 3926. PSNR is relative to the span of the samples. Rows of zfp name the file that they are no worse than, by",
-        "largest error or by PSNR.",
+        "0 to 3926. PSNR is relative to the span of the samples. Rows of zfp name the file that they are no worse",
+        "than, by largest error or by PSNR.",
     ]
     write("fields", "Scientific fields", rows, notes, command)
     drawn = [row for row in rows if "error" not in row.codec]

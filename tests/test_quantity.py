@@ -31,10 +31,16 @@ def test_meta_says_the_range_to_the_last_bit() -> None:
 
 @pytest.mark.parametrize(
     "meta",
-    [{}, {"low": "0", "high": "1"}, {"low": "1", "high": "1", "dtype": "float32"},
-     {"low": "x", "high": "1", "dtype": "u1"}, {"low": "0", "high": "inf", "dtype": "float32"}, {"low": "0", "high": "1", "dtype": "object"},
-     {"low": "0", "high": "1", "dtype": "no type"}],
-)  # fmt: skip
+    [
+        {},
+        {"low": "0", "high": "1"},
+        {"low": "1", "high": "1", "dtype": "float32"},
+        {"low": "x", "high": "1", "dtype": "uint8"},
+        {"low": "0", "high": "inf", "dtype": "float32"},
+        {"low": "0", "high": "1", "dtype": "object"},
+        {"low": "0", "high": "1", "dtype": "no type"},
+    ],
+)
 def test_nonsense_in_meta_says_nothing(meta: dict[str, str]) -> None:
     assert quantity_from(meta) is None
 

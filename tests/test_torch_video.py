@@ -18,12 +18,15 @@ from sinrfmt.cli.commands import app
 from sinrfmt.grids import Frame
 from sinrfmt.media.video import Clip, read_clip, write_clip, write_frames
 from sinrfmt.parts import Parts
-from sinrfmt.region import FileSource, read_region
+from sinrfmt.region import FIRST_BYTES, FileSource, read_region
 from sinrfmt.registry import Coords, Modality
 from sinrfmt.torch import VideoPreset, encode_video, video
 from sinrfmt.torch.clip_grid import ClipFitOptions, ClipGrid, clip_network, fit_clip
 from sinrfmt.torch.files import Encoding
 from tests.test_media_video import RATE, moving_square
+from tests.test_remote import Site, site
+
+__all__ = ["site"]  # a fixture
 
 TINY = VideoPreset("fast", 20, least_steps=40, width=8, network_steps=40, frame_steps=20)
 BBB = Path(__file__).parents[2] / "shared" / "data" / "video" / "bbb_320x180"
@@ -84,16 +87,28 @@ def test_what_stands_still_is_coded_once() -> None:
     assert len(six.field.data) < 3 * len(one.field.data)
 
 
-def test_a_part_of_a_clip_is_bytes_of_its_own() -> None:
-    """A file of 16 pictures of noise, which are long: one frame takes little more than its share."""
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (16, 24, 32, 3), dtype=np.uint8)
+@pytest.fixture(scope="module")
+def noise() -> sinrfmt.Field:
+    """A file of 16 pictures of noise, which are long."""
+    samples = np.random.default_rng(0).integers(0, 256, (16, 24, 32, 3), dtype=np.uint8)
     preset = VideoPreset("t", 0, rate_weight=1e-5, network_steps=40, frame_steps=40)
-    field = encode_video(Clip(noise), group=1, preset=preset).field
-    source = FileSource(io.BytesIO(field.data))
+    return encode_video(Clip(samples), group=1, preset=preset).field
+
+
+def test_one_frame_takes_little_more_than_its_share_of_the_bytes(noise: sinrfmt.Field) -> None:
+    source = FileSource(io.BytesIO(noise.data))
     found = read_region(source, lambda _: [(9, 10), (0, 24), (0, 32)])
     assert found.parts == (9,)
-    assert source.n_fetched < 2048 + len(field.data) / 8 < len(field.data)
+    assert source.n_fetched < FIRST_BYTES + len(noise.data) / 8 < len(noise.data)
+
+
+def test_frames_of_a_url_fetch_their_parts_alone(noise: sinrfmt.Field, site: Site, tmp_path: Path) -> None:
+    site.data = noise.data
+    url = site.url  # type: ignore[attr-defined]
+    summary = last_json(run("decode", url, tmp_path / "some.npy", "--frames", "9:10", "--json"))
+    assert summary["parts"] == [9]
+    assert summary["fetched_bytes"] < FIRST_BYTES + len(noise.data) / 8 < len(noise.data)
+    assert np.array_equal(np.load(tmp_path / "some.npy"), noise.grid()[9:10])
 
 
 def test_frames_lie_on_planes_of_their_own() -> None:

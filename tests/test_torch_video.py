@@ -25,6 +25,7 @@ from sinrfmt.torch.clip_grid import ClipFitOptions, ClipGrid, clip_network, fit_
 from sinrfmt.torch.files import Encoding
 from tests.test_media_video import RATE, moving_square
 from tests.test_remote import Site, site
+from tests.test_torch_tiles import Wire
 
 __all__ = ["site"]  # a fixture
 
@@ -72,6 +73,14 @@ def test_pictures_share_their_networks_and_grids_do_not() -> None:
     assert video.parts_of((7, 24, 32), 3, video.VIDEO_PRESETS["pyramid"]).shared
 
 
+@pytest.mark.parametrize("group", [1, 3])
+def test_workers_make_the_same_file(group: int) -> None:
+    clip, wire = Clip(moving_square(6)), Wire()
+    alone = encode_video(clip, group=group, preset=TINY)
+    assert encode_video(clip, group=group, preset=TINY, executor=wire).field == alone.field
+    assert wire.n_jobs == 6 // group
+
+
 def test_a_clip_of_one_frame_is_a_picture_in_a_clip() -> None:
     encoding = encode_video(Clip(moving_square(1)), preset=TINY)
     assert encoding.field.shape == (1, 24, 32, 3)
@@ -81,7 +90,7 @@ def test_a_clip_of_one_frame_is_a_picture_in_a_clip() -> None:
 def test_what_stands_still_is_coded_once() -> None:
     still = np.repeat(moving_square(1), 6, axis=0)
     one, six = (
-        encode_video(clip, preset=VideoPreset("t", 40, fewest_of_grid=1, width=8)) for clip in (still[:1], still)
+        encode_video(Clip(clip), preset=VideoPreset("t", 40, fewest_of_grid=1, width=8)) for clip in (still[:1], still)
     )
     assert six.psnr > one.psnr
     assert len(six.field.data) < 3 * len(one.field.data)

@@ -98,14 +98,12 @@ class Job:
 
 
 FAST = VIDEO_PRESETS["fast"]
-AS_GRID = replace(FAST, fewest_of_grid=1)
 HASHED = replace(point_preset_of("video"), n_steps=500)
 JOBS = (
     Job("grid", FAST),
     Job("grid", replace(FAST, rate_weight=1e-2)),
     Job("grid", FAST, is_cropped=True),
     Job("grid, groups of 6", FAST, 6, is_cropped=True),
-    Job("grid, groups of 2", AS_GRID, 2, is_cropped=True),
     Job("pictures", FAST, 1, is_cropped=True),
     Job("hashed grid", HASHED, is_cropped=True),
 )

@@ -2,8 +2,8 @@
 
 Specification: clauses 9.6, 13.1 and 16. A whole clip, or every group of its frames, is a grid (``clip_grid``), which
 codes once what stands still; a group is then a part with networks of its own. As pictures, every frame is a pyramid
-with context coding and all share one set of networks, as tiles do: better for groups of very few frames, though nothing
-is said of one frame by another. Parts are written as files of their own, joined, and given an index.
+with context coding and all share one set of networks, as tiles do: this is for groups of one frame, as nothing is said
+of one frame by another. Parts are written as files of their own, joined, and given an index.
 """
 
 import math
@@ -39,8 +39,8 @@ from sinrfmt.torch.tiles import Networks, fit_networks, fit_tile, networks_of
 
 LARGEST_GROUP = 48
 """Frames of a clip that is one grid when nobody says how many: memory grows with them."""
-FEWEST_OF_GRID = 3
-"""Frames from which on a grid takes fewer bytes than pictures."""
+FEWEST_OF_GRID = 2
+"""Frames from which on a grid is no worse than pictures where things move, and better where they stand still."""
 MOST_FRAMES = 65535
 PUBLISHED = "shacira"
 """The preset of clips as one hashed grid, as published."""

@@ -7,7 +7,7 @@ PyAV has no x264, the MPEG-4 encoder that every build has, both nearly without l
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -60,7 +60,7 @@ class Clip:
         return {} if self.rate is None else {META_RATE: str(self.rate)}
 
 
-def rate_of(meta: dict[str, str]) -> Fraction | None:
+def rate_of(meta: Mapping[str, str]) -> Fraction | None:
     """Frames per second that META tells; None where it does not, or not as a fraction above 0."""
     match = re.fullmatch(r"([0-9]{1,9})(?:/([0-9]{1,9}))?", meta.get(META_RATE, ""), re.ASCII)
     numerator, denominator = (int(match[1]), int(match[2] or 1)) if match else (0, 0)
@@ -110,7 +110,7 @@ def write_clip(path: Path, frames: Frames, rate: Fraction | None = None) -> None
         raise error("USAGE", f"{path}: {codec} cannot write {columns}x{rows}: {failure.strerror}") from failure
 
 
-def write_frames(folder: Path, frames: Sequence[NDArray[Any]]) -> None:
+def write_frames(folder: Path, frames: Iterable[NDArray[Any]]) -> None:
     """Write frames as PNG files of a folder, f00001.png first; the folder is made.
 
     Raises:

@@ -259,7 +259,7 @@ class _Run:
         parameters = self.module.trained()
         for parameter in parameters:
             parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._clip(parameters)
         falling = cosine_share(index, options.n_steps)
         self.networks.step(options.network_rate * falling)
@@ -322,14 +322,11 @@ class _Run:
         """Everything rounded."""
         steps = self._search() if self.steps is None else self.steps
         arrays = {name: array.detach() for name, array in rounded(self.module.arrays(), steps).items()}
-        errors = [self.error(frames, arrays) for frames in torch.arange(self.n_frames).split(1)]
+        errors = [self.error(torch.tensor([frame]), arrays) for frame in range(self.n_frames)]
         latents = torch.cat([level.detach().round().flatten() for level in self.module.levels])
-        counts = [torch.unique(part, return_counts=True)[1] for part in latents.split(self._sizes())]
+        counts = [torch.unique(level.detach().round(), return_counts=True)[1] for level in self.module.levels]
         bits = sum(float((n * (n.sum() / n).log2()).sum()) for n in counts)
         return GridFit(steps, arrays, latents, float(np.mean(errors)), bits)
-
-    def _sizes(self) -> list[int]:
-        return [level.numel() for level in self.module.levels]
 
 
 def _interpolation(unit: NDArray[np.float64], n_vertices: int) -> Values:

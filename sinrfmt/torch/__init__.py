@@ -25,8 +25,10 @@ from sinrfmt.torch.point_fit import Objective, PointFitOptions, fit_objective, s
 from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.progressive import encode_passes
-from sinrfmt.torch.signals import Signal, image_signal
+from sinrfmt.torch.sampled import Sampled, encode_sampled
+from sinrfmt.torch.signals import Signal, array_signal, audio_signal, image_signal
 from sinrfmt.torch.tiles import TileWork, encode_tiles
+from sinrfmt.torch.video import VideoPreset, encode_video, video_preset_of
 
 __all__ = [
     "EXPORT_SUFFIXES",
@@ -44,10 +46,14 @@ __all__ = [
     "PointPreset",
     "Points",
     "Preset",
+    "Sampled",
     "Signal",
     "TileWork",
     "Uncompressed",
+    "VideoPreset",
     "WeightTarget",
+    "array_signal",
+    "audio_signal",
     "compress_weights",
     "encode",
     "encode_grid",
@@ -55,9 +61,11 @@ __all__ = [
     "encode_on_base",
     "encode_passes",
     "encode_picture",
+    "encode_sampled",
     "encode_set",
     "encode_signal_grid",
     "encode_tiles",
+    "encode_video",
     "export_field",
     "export_into",
     "fit_objective",
@@ -77,4 +85,5 @@ __all__ = [
     "signal_for",
     "to_module",
     "uncompressed_grid",
+    "video_preset_of",
 ]

@@ -26,6 +26,7 @@ from sinrfmt.network import LayerRecord, Network, PyramidEncoding, Tensor, Tenso
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import ContextId, Coords, Modality, RecordKind, Values
 from sinrfmt.tables import UNIT_STEP
+from sinrfmt.torch.clip_grid import ClipGrid
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, device_of, one_thread_if_small
 from sinrfmt.torch.fit import Progress
@@ -356,7 +357,7 @@ def picture_header(network: Network, grid: tuple[int, int]) -> Header:
     return Header(network, Modality.IMAGE, grid=grid, coords=Coords.CENTRES, values=Values.UNIT, level=level)
 
 
-def latent_codes(module: PyramidModule | GridModule, fitted: GridFit) -> tuple[TensorCode, ...]:
+def latent_codes(module: PyramidModule | GridModule | ClipGrid, fitted: GridFit) -> tuple[TensorCode, ...]:
     """The integers of trained latents and their networks, in table order."""
     arrays = module.arrays()
     latents = fitted.latents.to(torch.int32).cpu().numpy()

@@ -23,6 +23,7 @@ import sinrfmt
 from sinrfmt import edit, joining
 from sinrfmt.batch import JOURNAL, CallerWorker, Job, Journal, Output, Result, key_of, run_batch
 from sinrfmt.faults import error
+from sinrfmt.field import Field
 from sinrfmt.head import lowest_level, over_lattice
 from sinrfmt.metrics import Samples
 from sinrfmt.network import LEVEL_ORDINAL, Network, PyramidEncoding, TensorRole
@@ -162,7 +163,11 @@ class Networks:
 
 def read_networks(path: Path, mosaic: Samples) -> Networks:
     """From the file of the mosaic, and what they make of it."""
-    trained = sinrfmt.load(path)
+    return networks_of(sinrfmt.load(path), mosaic)
+
+
+def networks_of(trained: Field, mosaic: Samples) -> Networks:
+    """Those of the mosaic's file, and what they make of it."""
     network = trained.header.network
     codes = [TensorCode(state.tensor, state.acc, state.step) for state in trained.states]
     shared = tuple(code for code in codes if code.tensor.ordinal < LEVEL_ORDINAL)
@@ -283,14 +288,23 @@ def _psnr_of(results: Sequence[Result]) -> float:
 
 def _networks_job(plan: _Plan, mosaic: Samples, folder: Path, on_progress: Progress | None) -> Job:
     key = key_of(_digest(mosaic), plan.options())
-    return Job(NETWORKS, networks_path(folder), key, partial(_fit_networks, plan, mosaic, on_progress))
+    call: Callable[[], Output] = partial(
+        fit_networks,
+        mosaic,
+        plan.network,
+        plan.preset,
+        seed=plan.seed,
+        device=plan.device,
+        on_progress=on_progress,
+    )
+    return Job(NETWORKS, networks_path(folder), key, call)
 
 
 def _tile_job(plan: _Plan, folder: Path, networks: Networks, part: int) -> Job:
     tile = plan.tile(part)
     key = key_of(_digest(tile), plan.options() | {"networks": networks.digest, "tile_steps": plan.preset.tile_steps})
     call: Callable[[], Output] = partial(
-        _fit_tile, tile, networks, preset=plan.preset, seed=plan.seed, device=plan.device
+        fit_tile, tile, networks, preset=plan.preset, seed=plan.seed, device=plan.device
     )
     return Job(f"tile {part}", _tile_path(folder, part), key, call)
 
@@ -304,21 +318,38 @@ def _digest(samples: Samples) -> str:
 # --- the jobs ---------------------------------------------------------------------------------------------------------
 
 
-def _fit_networks(plan: _Plan, mosaic: Samples, on_progress: Progress | None) -> Output:
-    """A file of the mosaic, of which the networks are taken."""
+def fit_networks(
+    mosaic: Samples,
+    network: Network,
+    preset: PyramidPreset,
+    *,
+    seed: int,
+    device: str,
+    on_progress: Progress | None = None,
+) -> Output:
+    """A file of the mosaic, of which the networks are taken.
+
+    Args:
+        mosaic: uint8 or uint16 [rows, columns, channels].
+        network: over any lattice.
+        preset: the recipe.
+        seed: of everything random.
+        device: as for :func:`encode_tiles`.
+        on_progress: called with (steps done, steps in all, PSNR in dB).
+    """
     rows, columns = mosaic.shape[:2]
-    network = over_lattice(plan.network, (rows, columns))
-    values = _values(mosaic, device_of(plan.device))
-    module = PyramidModule(network, seed=plan.seed, mean=values.mean(dim=1).cpu().numpy()).to(values.device)
-    options = GridFitOptions(plan.preset.n_steps, plan.preset.rate_weight)
+    network = over_lattice(network, (rows, columns))
+    values = _values(mosaic, device_of(device))
+    module = PyramidModule(network, seed=seed, mean=values.mean(dim=1).cpu().numpy()).to(values.device)
+    options = GridFitOptions(preset.n_steps, preset.rate_weight)
     with one_thread_if_small(rows * columns):
-        fitted = fit_pyramid(module, values, options, seed=plan.seed, on_progress=on_progress)
+        fitted = fit_pyramid(module, values, options, seed=seed, on_progress=on_progress)
     header = picture_header(network, (rows, columns))
     return Output(build_passes(header, [latent_codes(module, fitted)], Coding.RANS), {"mse": fitted.mse})
 
 
-def _fit_tile(tile: Samples, networks: Networks, *, preset: PyramidPreset, seed: int, device: str) -> Output:
-    """The file of a tile: runs in a worker."""
+def fit_tile(tile: Samples, networks: Networks, *, preset: PyramidPreset, seed: int, device: str) -> Output:
+    """The file of a tile, uint8 or uint16 [rows, columns, channels]: may run in a worker."""
     rows, columns = tile.shape[:2]
     network = over_lattice(networks.network, (rows, columns))
     values = _values(tile, device_of(device))

@@ -14,7 +14,6 @@ OUT.jsonl; a mutant that stands there is not run again, so the command goes on w
 
 import argparse
 import ast
-import functools
 import json
 import os
 import random
@@ -268,11 +267,12 @@ def run(number: int, cases: Sequence[Case]) -> Result:
 
 
 def reached(cases: Sequence[Case]) -> Reached:
-    """Which cases run which lines; in a process of its own, for the decoder must not be imported here."""
+    """Which cases run which lines; in a process of its own, for the decoder must not be imported here.
+
+    No function of these modules keeps what it found from file to file.
+    """
 
     def measure() -> list[list[tuple[str, int]]]:
-        # what is kept from case to case would not be run again
-        functools.lru_cache = lambda *_, **__: lambda function: function  # type: ignore[assignment]
         lines: set[tuple[str, int]] = set()
         sys.meta_path.insert(0, marked(lines))
         found = []
@@ -365,9 +365,9 @@ def report(rows: Sequence[Json], known: dict[tuple[str, str, str], Json]) -> str
         "# Mutants of the reference decoder",
         "",
         "Made by `python -m bench.mutation OUT.jsonl` and `--report`: small faults in the core clauses, and whether",
-        "the vectors notice them. *Stopped*: out of time or memory, which is noticed too. Reasons of those that are not",
-        "are in `bench/mutation.toml`: *equivalent* mutants do what the decoder does, of *resources* only time or",
-        "memory differ, and for a *hole* a vector is missing.",
+        "the vectors notice them. *Stopped*: out of time or memory, which is noticed too. Reasons of the others are in",
+        "`bench/mutation.toml`: *equivalent* mutants do what the decoder does, of *resources* only time or memory",
+        "differ, and for a *hole* a vector is missing.",
         "",
         "| module | of all | run | noticed | stopped | equivalent | resources | hole | unexplained |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +41,8 @@ FILTER_NUMBERS = 4
 # A search for a size or a quality: exponent of bytes over lambda, decibels that an octave of lambda costs.
 BYTES_EXPONENT = -0.6
 PSNR_PER_OCTAVE = -1.1
+STEEPEST = 5.0
+"""A measured slope counts as at least this part of the usual one."""
 MAX_TRAININGS = 4
 CLOSE_BYTES = 0.97
 CLOSE_PSNR = 0.15
@@ -158,52 +161,110 @@ def encode_grid(
     recipe = grid_preset_of(preset) if isinstance(preset, str) else preset
     job = _Job(as_samples(picture), recipe, context, planned, seed, device_of(device), on_progress)
     check_passes(planned, job.n_levels)
+    judge = judge_of(budget, min_psnr)
     with one_thread_if_small(job.samples.shape[0] * job.samples.shape[1]):
-        if budget is not None:
-            encoding = _search(job, partial(_for_bytes, max_bytes=budget))
-        elif min_psnr is not None:
-            encoding = _search(job, partial(_for_psnr, min_psnr=min_psnr))
-        else:
-            encoding = job.run(recipe.rate_weight)
+        encoding = job.run(recipe.rate_weight) if judge is None else found(search(job.run, recipe.rate_weight, judge))
     check_sizes(encoding.field, planned)
     return encoding
 
 
 @dataclass(frozen=True)
-class _Verdict:
-    """What a target makes of a file: whether it meets it, whether it is near, and the factor for lambda."""
+class Verdict:
+    """What a target makes of a file.
+
+    Attributes:
+        is_met, is_close: whether it meets the target, whether it is near.
+        excess: what the logarithm of lambda brings to zero, and ``slope``, how much of it a unit does as a rule.
+    """
 
     is_met: bool
     is_close: bool
-    factor: float
+    excess: float
+    slope: float
 
 
-def _for_bytes(encoding: Encoding, max_bytes: int) -> _Verdict:
-    share = len(encoding.field.data) / max_bytes
-    return _Verdict(share <= 1.0, CLOSE_BYTES <= share <= 1.0, (share / CLOSE_BYTES**0.5) ** (-1.0 / BYTES_EXPONENT))
+Judge = Callable[[int, float], Verdict]
+"""Of bytes, and PSNR in dB."""
 
 
-def _for_psnr(encoding: Encoding, min_psnr: float) -> _Verdict:
-    excess = encoding.psnr - min_psnr
-    octaves = (excess - 0.5 * CLOSE_PSNR) / -PSNR_PER_OCTAVE
-    return _Verdict(excess >= 0.0, 0.0 <= excess <= CLOSE_PSNR, 2.0**octaves)
+def judge_of(max_bytes: int | None, min_psnr: float | None) -> Judge | None:
+    """What says whether a file is as it was asked for; None where nothing was.
+
+    Raises:
+        UsageError: both.
+    """
+    if max_bytes is not None and min_psnr is not None:
+        raise error("USAGE", "max_bytes and min_psnr exclude each other")
+    if max_bytes is not None:
+        return partial(_for_bytes, max_bytes)
+    return None if min_psnr is None else partial(_for_psnr, min_psnr)
 
 
-def _search(job: "_Job", judge: Callable[[Encoding], _Verdict]) -> Encoding:
-    """Train with lambda after lambda; the file that meets the target with the largest or smallest lambda needed."""
-    best: Encoding | None = None
-    rate_weight = job.preset.rate_weight
+def _for_bytes(max_bytes: int, n_bytes: int, _: float) -> Verdict:
+    share = n_bytes / max_bytes
+    return Verdict(share <= 1.0, CLOSE_BYTES <= share <= 1.0, math.log(share / CLOSE_BYTES**0.5), BYTES_EXPONENT)
+
+
+def _for_psnr(min_psnr: float, _: int, psnr: float) -> Verdict:
+    excess = psnr - min_psnr
+    is_close = 0.0 <= excess <= CLOSE_PSNR
+    return Verdict(excess >= 0.0, is_close, excess - 0.5 * CLOSE_PSNR, PSNR_PER_OCTAVE / math.log(2.0))
+
+
+class Made(Protocol):
+    """A file, or what is expected of one."""
+
+    @property
+    def n_bytes(self) -> int: ...
+
+    @property
+    def psnr(self) -> float: ...
+
+
+MadeT = TypeVar("MadeT", bound=Made)
+
+
+@dataclass(frozen=True)
+class Search(Generic[MadeT]):
+    """What meets the target with the largest or smallest lambda needed, if anything does; the lambda nearest to it."""
+
+    best: MadeT | None
+    rate_weight: float
+
+
+def search(run: Callable[[float], MadeT], rate_weight: float, judge: Judge) -> Search[MadeT]:
+    """Train with lambda after lambda: by the usual slope, then by that of the last two."""
+    best: MadeT | None = None
+    trials: list[tuple[float, Verdict]] = []
     for _ in range(MAX_TRAININGS):
-        encoding = job.run(rate_weight)
-        verdict = judge(encoding)
+        made = run(rate_weight)
+        verdict = judge(made.n_bytes, made.psnr)
         if verdict.is_met and (best is None or verdict.is_close):
-            best = encoding
+            best = made
         if verdict.is_close:
             break
-        rate_weight = min(max(rate_weight * verdict.factor, RATE_WEIGHTS[0]), RATE_WEIGHTS[1])
-    if best is None:
+        trials.append((math.log(rate_weight), verdict))
+        rate_weight = min(max(math.exp(_next_log(trials)), RATE_WEIGHTS[0]), RATE_WEIGHTS[1])
+    return Search(best, rate_weight)
+
+
+def _next_log(trials: Sequence[tuple[float, Verdict]]) -> float:
+    (x, last), slope = trials[-1], trials[-1][1].slope
+    if len(trials) > 1 and trials[-2][0] != x:
+        measured = (last.excess - trials[-2][1].excess) / (x - trials[-2][0])
+        slope = min(measured, slope / STEEPEST)  # both are negative; noise may turn the measured one round
+    return x - last.excess / slope
+
+
+def found(searched: Search[MadeT]) -> MadeT:
+    """The best of a search.
+
+    Raises:
+        UsageError: nothing meets the target.
+    """
+    if searched.best is None:
         raise error("USAGE", f"the target was not reached in {MAX_TRAININGS} trainings")
-    return best
+    return searched.best
 
 
 @dataclass(frozen=True)

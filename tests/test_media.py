@@ -370,8 +370,8 @@ def test_the_field_of_a_picture_follows_from_its_size(name: str) -> None:
 @pytest.mark.parametrize(
     ("signal", "n_bytes", "field"),
     [
-        (audio_signal(TONE, RATE), 3999, FieldKind.MLP),
-        (audio_signal(TONE, RATE), 4000, FieldKind.GRID),
+        (audio_signal(TONE, RATE), 19_999, FieldKind.MLP),
+        (audio_signal(TONE, RATE), 20_000, FieldKind.GRID),
         (audio_signal(TONE, RATE), None, FieldKind.MLP),
         (array_signal(MAP), 4000, FieldKind.MLP),
         (array_signal(MAP), 20_000, FieldKind.GRID),

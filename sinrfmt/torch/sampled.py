@@ -32,9 +32,9 @@ ENERGY_SHARE = 0.6
 FIRST_SHARES = (1.0, 0.5)
 """Of that frequency, that are tried; ``fast`` tries the first alone."""
 LEAST_OMEGA = 10.0
-GRID_BYTES = {Modality.AUDIO: 4000}
-OTHER_GRID_BYTES = 20_000
-"""Size of a file from which on ``auto`` takes a grid: for sound measured, for others a bound of time."""
+GRID_BYTES = 20_000
+"""Size of a file from which on ``auto`` takes a grid. A bound of time: networks were better at every size measured, which
+went to 4 kB, but every weight of theirs takes part in every sample."""
 FEW_WEIGHTS = 16
 
 
@@ -133,9 +133,8 @@ def _constant(signal: Signal) -> Encoding:
 def choose_field(signal: Signal, max_bytes: int | None) -> Choice:
     """MLP or grid for a size; where none is asked for, that of a network at the usual bits a sample."""
     expected = int(DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8) if max_bytes is None else max_bytes
-    limit = GRID_BYTES.get(signal.modality, OTHER_GRID_BYTES)
-    field = FieldKind.GRID if expected >= limit else FieldKind.MLP
-    return Choice(field, f"about {expected} bytes; a grid of this modality from {limit} bytes on")
+    field = FieldKind.GRID if expected >= GRID_BYTES else FieldKind.MLP
+    return Choice(field, f"about {expected} bytes; a grid from {GRID_BYTES} bytes on, where networks take long")
 
 
 def _with_waves(preset: Preset, signal: Signal) -> Preset:

@@ -33,8 +33,8 @@ FIRST_SHARES = (1.0, 0.5)
 """Of that frequency, that are tried; ``fast`` tries the first alone."""
 LEAST_OMEGA = 10.0
 GRID_BYTES = 20_000
-"""Size of a file from which on ``auto`` takes a grid. A bound of time: networks were better at every size measured, which
-went to 4 kB, but every weight of theirs takes part in every sample."""
+"""Size of a file from which on ``auto`` takes a grid. A bound of time: networks were better at every size measured, up
+to 4 kB, but every weight of theirs takes part in every sample."""
 FEW_WEIGHTS = 16
 
 

@@ -28,6 +28,8 @@ MAX_PAIRS = 1 << 21
 """Pairs of a point and a triangle that are looked at together."""
 MAX_BINS = 256
 """Along each axis, of the triangles as rays see them."""
+SPREADS = {0.003: 0.3, 0.01: 0.3, 0.04: 0.25}
+"""Shares of the points around a surface by their standard deviation; the rest is anywhere."""
 LEAF_TRIANGLES = 16
 FAR = 2.0
 """Radii of a node from which on it counts as a dipole."""
@@ -118,6 +120,17 @@ class Surface:
         ends = np.cumsum(self.mesh.areas)
         owners = np.minimum(np.searchsorted(ends, rng.uniform(0, ends[-1], n), side="right"), len(ends) - 1)
         return on_triangles(self.mesh, owners, *rng.random((2, n))), owners
+
+
+def points_around(surface: Surface, n: int, rng: np.random.Generator) -> Floats:
+    """Points to learn a shape at, float64 (n, 3): near its surface at several spreads, and anywhere in [-1, 1]^3."""
+    n_near = [round(share * n) for share in SPREADS.values()]
+    near = [
+        surface.sample(count, rng)[0] + rng.normal(0.0, spread, (count, 3))
+        for spread, count in zip(SPREADS, n_near, strict=True)
+    ]
+    points = np.concatenate([*near, rng.uniform(-1.0, 1.0, (n - sum(n_near), 3))])
+    return np.clip(points, -1.0, 1.0)
 
 
 def on_triangles(mesh: Mesh, owners: Indices, u: Floats, v: Floats) -> Floats:

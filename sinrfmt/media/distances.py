@@ -2,9 +2,9 @@
 
 Distances are exact to the few triangles near which the closest samples of the surface lie. Inside a closed mesh is
 where a ray crosses it more often in one direction than in the other; of an open one, where its generalized winding
-number is above one half (Jacobson et al., "Robust inside-outside segmentation using generalized winding numbers", 2013),
-summed over a tree of triangles whose far nodes count as one dipole (Barill et al., "Fast winding numbers for soups and
-clouds", 2018).
+number is above one half (Jacobson et al., "Robust inside-outside segmentation using generalized winding numbers",
+2013), summed over a tree of triangles whose far nodes count as one dipole (Barill et al., "Fast winding numbers for soups
+and clouds", 2018).
 """
 
 from collections.abc import Callable, Iterator
@@ -245,7 +245,7 @@ def _crossed(mesh: Mesh, triangles: Indices, points: Floats) -> tuple[Indices, F
     hit = np.flatnonzero((left == 3) | (left == 0))
     normal, corner = mesh.area_vectors[triangles[hit]], mesh.vertices[faces[hit, 0]]
     slope = -((points[hit, :2] - corner[:, :2]) * normal[:, :2]).sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a triangle that stands on its edge has the height of a corner
+    with np.errstate(divide="ignore", invalid="ignore"):  # a triangle on its edge has the height of a corner
         heights = corner[:, 2] + np.nan_to_num(slope / normal[:, 2], nan=0.0, posinf=0.0, neginf=0.0)
     return hit, np.where(left[hit] == 3, 1.0, -1.0), heights
 
@@ -301,7 +301,10 @@ def _winding_tree(mesh: Mesh) -> Callable[[Floats], Floats]:
 
 
 def _solid_angles(points: Floats, triangles: Floats) -> Floats:
-    """What some triangles (m, 3, 3) together fill of the sphere around points (n, 3) (Van Oosterom and Strackee, 1983)."""
+    """What some triangles (m, 3, 3) together fill of the sphere around points (n, 3), float64 (n,).
+
+    Method: Van Oosterom and Strackee, "The solid angle of a plane triangle", 1983.
+    """
     corners = triangles[None] - points[:, None, None]
     a, b, c = np.moveaxis(corners, 2, 0)
     la, lb, lc = np.moveaxis(np.linalg.norm(corners, axis=3), 2, 0)

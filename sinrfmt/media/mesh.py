@@ -5,6 +5,7 @@ keeps them apart sees a closed surface as open.
 """
 
 import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -20,7 +21,8 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 MESH_SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb")
-WRITTEN_SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb")
+FAILURES = (OSError, ValueError, LookupError, TypeError, AttributeError, NotImplementedError, ImportError, struct.error)
+"""What trimesh's readers of a file that is not what its name says raise."""
 MARGIN = 0.05
 """Free space on either side of the longest side of a mesh, as a share of half the box."""
 SCALE_KEY, OFFSET_KEY = "mesh_scale", "mesh_offset"
@@ -153,7 +155,7 @@ def read_mesh(path: str | os.PathLike[str]) -> Mesh:
 
     try:
         loaded = trimesh.load_mesh(path, process=False, maintain_order=True, skip_materials=True)
-    except Exception as failure:  # noqa: BLE001 - whatever a reader of a dozen formats may raise
+    except FAILURES as failure:
         raise error("USAGE", f"{path}: {getattr(failure, 'strerror', None) or failure or 'not a mesh'}") from failure
     vertices = np.asarray(getattr(loaded, "vertices", ()), dtype=np.float64).reshape(-1, 3)
     faces = np.asarray(getattr(loaded, "faces", ()), dtype=np.int64).reshape(-1, 3)
@@ -174,7 +176,7 @@ def welded(vertices: Floats, faces: Indices) -> Mesh:
 
 
 def write_mesh(path: Path, mesh: Mesh) -> None:
-    """Write a mesh in the format that the name's end says.
+    """Write a mesh in the format that the name's end, one of ``MESH_SUFFIXES``, stands for.
 
     Raises:
         OSError: the file cannot be written.
@@ -182,5 +184,5 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
     import trimesh
 
     out = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
-    data = out.export(file_type=path.suffix[1:])
+    data = out.export(file_type=path.suffix[1:].lower())
     path.write_bytes(data.encode() if isinstance(data, str) else data)

@@ -43,7 +43,9 @@ class View:
         return np.array([right, np.cross(back, right), back], dtype=np.float32)
 
 
-def shaded(values: Floats, level: float, size: int, *, is_distance: bool, view: View | None = None) -> NDArray[np.uint8]:
+def shaded(
+    values: Floats, level: float, size: int, *, is_distance: bool, view: View | None = None
+) -> NDArray[np.uint8]:
     """Draw the surface where a field crosses a level.
 
     Args:

@@ -25,6 +25,7 @@ from sinrfmt.torch.point_fit import Objective, PointFitOptions, fit_objective, s
 from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.progressive import encode_passes
+from sinrfmt.torch.shapes import ShapeOptions, ShapePreset, ShapeSamples, encode_shape, shape_samples
 from sinrfmt.torch.signals import Signal, image_signal
 from sinrfmt.torch.tiles import TileWork, encode_tiles
 
@@ -44,6 +45,9 @@ __all__ = [
     "PointPreset",
     "Points",
     "Preset",
+    "ShapeOptions",
+    "ShapePreset",
+    "ShapeSamples",
     "Signal",
     "TileWork",
     "Uncompressed",
@@ -56,6 +60,7 @@ __all__ = [
     "encode_passes",
     "encode_picture",
     "encode_set",
+    "encode_shape",
     "encode_signal_grid",
     "encode_tiles",
     "export_field",
@@ -74,6 +79,7 @@ __all__ = [
     "ready_architecture",
     "ready_names",
     "sampled_objective",
+    "shape_samples",
     "signal_for",
     "to_module",
     "uncompressed_grid",

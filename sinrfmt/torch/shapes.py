@@ -53,7 +53,7 @@ FAR_WEIGHT = 0.3
 DEPTH, OMEGA, LEARNING_RATE = 4, 20.0, 1e-2
 MIN_WIDTH, MAX_WIDTH = 6, 256
 N_POINTS = {"fast": 1 << 17, "balanced": 1 << 18, "best": 1 << 19}
-N_CODING_POINTS = 1 << 16
+N_CODING_POINTS = 1 << 15
 """Points that quality is measured on while integers are chosen."""
 STEP_SHARE = 0.5
 """Of the steps of a preset for pictures."""
@@ -173,12 +173,13 @@ def _far_scales(distances: Floats) -> Floats:
     return scales
 
 
-def shape_samples(mesh: Mesh, modality: Modality, n: int, seed: int) -> ShapeSamples:
-    """Place a mesh in the box and take its distances at ``n`` points, most of them near its surface."""
+def shape_samples(mesh: Mesh, options: ShapeOptions) -> ShapeSamples:
+    """Place a mesh in the box and take its distances at points most of which are near its surface."""
     surface = Surface(placement_of(mesh).into_box(mesh))
-    points = points_around(surface, n, np.random.default_rng(seed)).astype(np.float32)
+    rng = np.random.default_rng(options.seed)
+    points = points_around(surface, N_POINTS[options.preset], rng).astype(np.float32)
     distances = surface.signed_distances(points.astype(np.float64)).astype(np.float32)
-    return ShapeSamples(surface, points, distances, modality)
+    return ShapeSamples(surface, points, distances, options.modality)
 
 
 def encode_shape(
@@ -199,7 +200,7 @@ def encode_shape(
         UsageError: the target cannot be reached.
     """
     if samples is None:
-        samples = shape_samples(mesh, options.modality, N_POINTS[options.preset], options.seed)
+        samples = shape_samples(mesh, options)
     meta = placement_of(mesh).meta
     job = _Job(samples, options, preset_of(options.preset), meta, device_of(options.device), on_progress)
     encode = {FieldKind.GRID: _encode_grid}.get(options.field, _encode_mlp)

@@ -3,8 +3,8 @@
 Distances are exact to the few triangles near which the closest samples of the surface lie. Inside a closed mesh is
 where a ray crosses it more often in one direction than in the other; of an open one, where its generalized winding
 number is above one half (Jacobson et al., "Robust inside-outside segmentation using generalized winding numbers",
-2013), summed over a tree of triangles whose far nodes count as one dipole (Barill et al., "Fast winding numbers for soups
-and clouds", 2018).
+2013), summed over a tree of triangles whose far nodes count as one dipole (Barill et al., "Fast winding numbers for
+soups and clouds", 2018).
 """
 
 from collections.abc import Callable, Iterator

@@ -1,5 +1,6 @@
-"""Sampled fields to surfaces, and how alike two shapes are: marching cubes by scikit-image (extra ``mesh``), IoU, Chamfer
-distance, normal consistency.
+"""Sampled fields to surfaces, and how alike two shapes are.
+
+Marching cubes by scikit-image (extra ``mesh``); IoU, Chamfer distance, normal consistency.
 
 Samples stand at the centres of the cells of a box, the first axis first. Inside is where a field is below its level.
 """

@@ -1,7 +1,7 @@
 """Meshes to files: a network of sines or a grid of latents learns signed distances or occupancy.
 
 What counts is where the surface is. A distance is seen twice: bent by tanh at a fiftieth of half the box, beyond which
-an error does not move the surface, and relative to the distance, so that far away it still is one. Occupancy is the same
+an error does not move the surface, and relative to the distance, so that far away it still is one. Occupancy is the
 bent distance as a probability. Curvature and rounding see what the training sees. Nothing here is normative.
 """
 

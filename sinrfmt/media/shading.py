@@ -76,7 +76,7 @@ class _Samples:
 
     @property
     def cell(self) -> float:
-        return 2.0 / self.values.shape[0]
+        return 2.0 / len(self.values)
 
     def at(self, points: Floats) -> Floats:
         """Trilinear values (n,) at points (n, 3); outside the samples those at the edge."""
@@ -135,7 +135,7 @@ def _march(
     found = np.sort(np.concatenate(hit)) if hit else active
     outside, inside = before[found], depth[found]
     for _ in range(N_HALVINGS):
-        middle = (outside + inside) / 2
+        middle = (outside + inside) / np.float32(2)
         is_in = field.at(origin + middle[:, None] * directions[found]) <= 0
         outside, inside = np.where(is_in, outside, middle), np.where(is_in, middle, inside)
     return found, inside

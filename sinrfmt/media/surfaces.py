@@ -14,7 +14,7 @@ from sinrfmt.faults import error
 from sinrfmt.media.distances import Bools, Surface
 from sinrfmt.media.mesh import Floats, Mesh
 
-N_SURFACE_SAMPLES = 100_000
+N_SURFACE_SAMPLES = 30_000
 """Of each of two surfaces that are compared."""
 
 

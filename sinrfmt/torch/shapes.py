@@ -52,7 +52,7 @@ FAR_WEIGHT = 0.3
 """Of the squared relative error of a distance. A tenth gains 0.1 % of IoU, and distances are off by a third."""
 DEPTH, OMEGA, LEARNING_RATE = 4, 20.0, 1e-2
 MIN_WIDTH, MAX_WIDTH = 6, 256
-N_POINTS = {"fast": 1 << 17, "balanced": 1 << 18, "best": 1 << 19}
+N_POINTS = {"fast": 1 << 16, "balanced": 1 << 18, "best": 1 << 19}
 N_CODING_POINTS = 1 << 15
 """Points that quality is measured on while integers are chosen."""
 STEP_SHARE = 0.5

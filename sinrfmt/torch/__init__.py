@@ -25,8 +25,9 @@ from sinrfmt.torch.point_fit import Objective, PointFitOptions, fit_objective, s
 from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.progressive import encode_passes
+from sinrfmt.torch.sampled import Sampled, encode_sampled
 from sinrfmt.torch.shapes import ShapeOptions, ShapePreset, ShapeSamples, encode_shape, shape_samples
-from sinrfmt.torch.signals import Signal, image_signal
+from sinrfmt.torch.signals import Signal, array_signal, audio_signal, image_signal
 from sinrfmt.torch.tiles import TileWork, encode_tiles
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "PointPreset",
     "Points",
     "Preset",
+    "Sampled",
     "ShapeOptions",
     "ShapePreset",
     "ShapeSamples",
@@ -52,6 +54,8 @@ __all__ = [
     "TileWork",
     "Uncompressed",
     "WeightTarget",
+    "array_signal",
+    "audio_signal",
     "compress_weights",
     "encode",
     "encode_grid",
@@ -59,6 +63,7 @@ __all__ = [
     "encode_on_base",
     "encode_passes",
     "encode_picture",
+    "encode_sampled",
     "encode_set",
     "encode_shape",
     "encode_signal_grid",

@@ -231,6 +231,11 @@ class _Job:
     def last(self) -> LayerRecord:
         return LayerRecord(RecordKind.LINEAR if self.is_distance else RecordKind.SIGMOID, 1)
 
+    def built(self, network: Network, codes: Sequence[TensorCode]) -> bytes:
+        """The file without META."""
+        header = Header(network, self.options.modality, values=self.value_range, seed=self.options.seed)
+        return build(replace(header, level=lowest_level(network, ())), codes, Coding.RANS)
+
     def finished(self, data: bytes) -> Field:
         return sinrfmt.loads(with_meta(data, self.meta))
 
@@ -276,6 +281,10 @@ def _encode_mlp(job: _Job) -> Encoding:
 def _encode_for_bytes(job: _Job, max_bytes: int) -> Encoding:
     """The file of a network of the right size for a budget; of a smaller one where its weights take too much."""
     budget = job.body_bytes(max_bytes)
+    smallest = _network(job, 0)
+    empty = [TensorCode(tensor, np.zeros(tensor.size, dtype=np.int32)) for tensor in smallest.tensors]
+    if len(job.built(*without_unused_prior(smallest, empty))) > budget:  # known before any work is done
+        raise error("USAGE", f"{max_bytes} bytes are fewer than the smallest network takes")
     for share in (1.0, 0.8, 0.6):
         network = _network(job, round(share * budget))
         with one_thread(network.layers[0].weight_shape[0] <= 64):
@@ -332,10 +341,6 @@ def _quantised(job: _Job, module: FieldModule, max_bytes: int) -> Encoding | Non
     def quality(found: Floats) -> float:
         return -10 * math.log10(float(np.mean((found.astype(np.float64) - wanted) ** 2)))
 
-    def built(network: Network, codes: Sequence[TensorCode], _: int) -> bytes:
-        header = Header(network, job.options.modality, values=job.value_range, seed=seed)
-        return build(replace(header, level=lowest_level(network, ())), codes, Coding.RANS)
-
     curvature = curvature_of(
         module,
         some.coords,
@@ -352,7 +357,7 @@ def _quantised(job: _Job, module: FieldModule, max_bytes: int) -> Encoding | Non
         some.coords,
         wanted,
         quality,
-        lambda *chosen: len(built(*chosen)),
+        lambda network, codes, _: len(job.built(network, codes)),
         Work(preset.n_trials, preset.n_refit_trials, preset.n_refits),
         seed,
         device,
@@ -364,7 +369,7 @@ def _quantised(job: _Job, module: FieldModule, max_bytes: int) -> Encoding | Non
     if trial is None:
         return None
     network = with_tool(module.network, tool_of(trial.codes))
-    field = job.finished(built(*without_unused_prior(network, trial.codes), seed))
+    field = job.finished(job.built(*without_unused_prior(network, trial.codes)))
     return Encoding(field, job.announced(field), _float_quality(job, module), module.arrays())
 
 

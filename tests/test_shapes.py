@@ -250,9 +250,9 @@ def test_a_ball_is_drawn_as_a_disc(is_distance: bool) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A preset that trains for an instant."""
-    little = {"n_steps": 300, "n_trials": 4, "n_refits": 0, "n_refit_trials": 0, "curvature_samples": 200}
+    little = {"n_steps": 1600, "n_trials": 4, "n_refits": 0, "n_refit_trials": 0, "curvature_samples": 200}
     monkeypatch.setitem(presets(), "fast", replace(presets()["fast"], feedback_limit=300, **little))
-    monkeypatch.setitem(torch_shapes.N_POINTS, "fast", 1 << 13)
+    monkeypatch.setitem(torch_shapes.N_POINTS, "fast", 1 << 14)
     shape = replace(grid_presets()["shape"], n_steps=80, n_levels=3, last_resolution=16, batch_size=2048)
     monkeypatch.setitem(grid_presets(), "shape", shape)
 

@@ -107,7 +107,7 @@ def _half_row(name: str, row: Row, encoding: Encoding, samples: ShapeSamples) ->
 def _remeshed_row(name: str, surface: Surface, cells: int) -> Row:
     values = surface.signed_distances(cell_centres(cells)).reshape(cells, cells, cells)
     mesh = surface_of(values.astype(np.float32), 0.0, -np.ones(3), np.ones(3))
-    return _draco_row(name, "Draco, fewer triangles", surface, welded(mesh.vertices, mesh.faces), REMESHED_BITS, cells)
+    return _draco_row(name, "Draco, fewer triangles", surface, mesh, REMESHED_BITS, cells)
 
 
 def _draco_row(name: str, codec: str, surface: Surface, mesh: Mesh, bits: int, cells: int | None = None) -> Row:

@@ -28,8 +28,10 @@ MAX_PAIRS = 1 << 21
 """Pairs of a point and a triangle that are looked at together."""
 MAX_BINS = 256
 """Along each axis, of the triangles as rays see them."""
-SPREADS = {0.003: 0.3, 0.01: 0.3, 0.04: 0.25}
-"""Shares of the points around a surface by their standard deviation; the rest is anywhere."""
+SPREADS = {0.003: 0.25, 0.01: 0.25, 0.04: 0.15, 0.15: 0.1}
+"""Shares of the points around a surface by their standard deviation; the rest is anywhere.
+
+With less of it crumbs are left in the air that no point of the training has met."""
 LEAF_TRIANGLES = 16
 FAR = 2.0
 """Radii of a node from which on it counts as a dipole."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sinrfmt.faults import error
 from sinrfmt.media.distances import Bools, Surface
-from sinrfmt.media.mesh import Floats, Mesh
+from sinrfmt.media.mesh import Floats, Mesh, welded
 
 N_SURFACE_SAMPLES = 30_000
 """Of each of two surfaces that are compared."""
@@ -53,7 +53,7 @@ def surface_of(values: NDArray[np.float32], level: float, low: Floats, high: Flo
         raise error("USAGE", f"the field has no surface on a grid of {'x'.join(map(str, values.shape))}")
     cells = (high - low) / values.shape
     vertices, faces, _, _ = marching_cubes(values, level, spacing=tuple(cells), gradient_direction="descent")
-    return Mesh(vertices.astype(np.float64) + low + cells / 2, faces.astype(np.int64))
+    return welded(vertices.astype(np.float64) + low + cells / 2, faces.astype(np.int64))
 
 
 def cell_centres(size: int) -> Floats:

@@ -64,8 +64,8 @@ def cell_centres(size: int) -> Floats:
 
 def iou(a: Bools, b: Bools) -> float:
     """Intersection over union of what is inside two shapes, at the same points; 1 where both are empty."""
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 1.0
 
 
 def match_surfaces(a: Surface, b: Surface, *, n: int = N_SURFACE_SAMPLES, seed: int = 0) -> SurfaceMatch:

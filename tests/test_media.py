@@ -17,6 +17,7 @@ from sinrfmt.cli.handlers import scaled
 from sinrfmt.cli.modalities import HANDLERS, handler_of_input
 from sinrfmt.errors import UsageError
 from sinrfmt.metrics import max_error
+from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.registry import Modality
 from sinrfmt.torch.grid_files import grid_presets
 from sinrfmt.torch.presets import presets
@@ -337,3 +338,28 @@ def test_a_moment_of_bach(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
     _, summary = encoded(tmp_path / "a.wav", "--bytes", 700, "--field", "mlp")
     assert summary["snr"] > 1
+
+
+# --- network or grid --------------------------------------------------------------------------------------------------
+
+
+CHOICES: dict[str, tuple[dict[str, Any], FieldKind]] = {
+    "few bytes": ({"max_bytes": 1999}, FieldKind.MLP),
+    "many bytes": ({"max_bytes": 2000}, FieldKind.GRID),
+    "bits of many pixels": ({"max_bpp": 0.7}, FieldKind.GRID),
+    "nothing asked for": ({}, FieldKind.MLP),
+    "sizes of passes": ({"passes": (800, 2500)}, FieldKind.GRID),
+    "the preset of a network": ({"max_bytes": 9000, "preset": "fast"}, FieldKind.MLP),
+    "the preset of a grid": ({"max_bytes": 900, "preset": "pyramid"}, FieldKind.GRID),
+    "a way to code a network": ({"max_bytes": 9000, "weight_coding": "sparse"}, FieldKind.MLP),
+    "asked for": ({"max_bytes": 900, "field": FieldKind.GRID}, FieldKind.GRID),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_the_field_of_a_picture_follows_from_its_size(name: str) -> None:
+    asked, field = CHOICES[name]
+    chosen, reason = PictureOptions(**asked).for_size((128, 192))
+    assert chosen.is_grid == (field is FieldKind.GRID)
+    is_free = set(asked) <= {"max_bytes", "max_bpp", "passes"}
+    assert (reason is not None) == is_free

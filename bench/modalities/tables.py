@@ -103,7 +103,7 @@ def _text(number: float | None) -> str:
 
 def _machine() -> str:
     load = os.getloadavg()[0]
-    return f"{machine_name()}, {torch.get_num_threads()} thread of {os.cpu_count()}, load {load:.1f} at the end"
+    return f"{machine_name('cpu')}, {torch.get_num_threads()} thread, load {load:.1f} at the end"
 
 
 def draw(

@@ -83,7 +83,7 @@ class ShapeOptions:
 
     Attributes:
         modality: SDF or OCCUPANCY.
-        field: MLP or GRID; AUTO takes the network, which is the smaller one at every IoU that was measured.
+        field: MLP or GRID; AUTO takes the network.
         preset: how much work to do.
         max_bytes: size of the file at most.
         min_iou: IoU at least.

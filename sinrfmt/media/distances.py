@@ -132,14 +132,16 @@ def points_around(surface: Surface, n: int, rng: np.random.Generator) -> Floats:
         for spread, count in zip(SPREADS, n_near, strict=True)
     ]
     points = np.concatenate([*near, rng.uniform(-1.0, 1.0, (n - sum(n_near), 3))])
-    return np.clip(points, -1.0, 1.0)
+    clipped: Floats = np.clip(points, -1.0, 1.0)
+    return clipped
 
 
 def on_triangles(mesh: Mesh, owners: Indices, u: Floats, v: Floats) -> Floats:
     """Points of triangles, evenly spread where u and v are over the unit square: float64 (n, 3)."""
     a, b, c = mesh.triangles[owners].swapaxes(0, 1)
     root = np.sqrt(u)[:, None]
-    return (1 - root) * a + root * (1 - v[:, None]) * b + root * v[:, None] * c
+    points: Floats = (1 - root) * a + root * (1 - v[:, None]) * b + root * v[:, None] * c
+    return points
 
 
 def squared_distances(points: Floats, triangles: Floats) -> Floats:
@@ -189,7 +191,8 @@ def _columns_inside(mesh: Mesh, columns: Floats, along: Floats) -> Bools:
         hit, signs, heights = _crossed(mesh, triangles, columns[owners])
         np.add.at(total, (owners[hit], np.searchsorted(along, heights)), signs)
     above = total.sum(axis=1, keepdims=True) - np.cumsum(total, axis=1)[:, :-1]
-    return (above if mesh.closure is Closure.CLOSED else above % 2) != 0
+    inside: Bools = (above if mesh.closure is Closure.CLOSED else above % 2) != 0
+    return inside
 
 
 class _Bins:
@@ -212,7 +215,8 @@ class _Bins:
         self.starts = np.searchsorted(cells[by_cell], np.arange(self.n**2 + 1))
 
     def _cells(self, positions: Floats) -> Indices:
-        return np.clip(np.floor((positions - self.low) / self.size), 0, self.n - 1).astype(np.int64)
+        cells: Indices = np.clip(np.floor((positions - self.low) / self.size), 0, self.n - 1).astype(np.int64)
+        return cells
 
     def pairs(self, points: Floats) -> Iterator[tuple[Indices, Indices]]:
         """Points and the triangles in their cells."""

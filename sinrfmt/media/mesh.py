@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,5 +185,5 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
     import trimesh
 
     out = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
-    data = out.export(file_type=path.suffix[1:].lower())
+    data: Any = out.export(file_type=path.suffix[1:].lower())
     path.write_bytes(data.encode() if isinstance(data, str) else data)

@@ -6,6 +6,7 @@ Samples stand at the centres of the cells of a box, the first axis first. Inside
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +48,9 @@ def surface_of(values: NDArray[np.float32], level: float, low: Floats, high: Flo
     Raises:
         UsageError: the field does not cross the level.
     """
-    from skimage.measure import marching_cubes
+    from skimage import measure
 
+    marching_cubes: Any = measure.marching_cubes
     if min(values.shape) < 2 or not values.min() < level < values.max():
         raise error("USAGE", f"the field has no surface on a grid of {'x'.join(map(str, values.shape))}")
     cells = (high - low) / values.shape

@@ -154,7 +154,7 @@ class ShapeSamples:
         """What should be seen, float32 (n, channels seen)."""
         bent = np.tanh(self.distances / BEND)
         if self.modality is Modality.OCCUPANCY:
-            return ((1 - bent) / 2)[:, None]
+            return np.asarray((1 - bent) / 2, dtype=np.float32)[:, None]
         return np.stack([bent, self.distances * _far_scales(self.distances)], axis=1)
 
     def some(self, n: int, seed: int) -> "ShapeSamples":

@@ -78,6 +78,9 @@ def encode(
     channel_axis: Annotated[
         int | None, typer.Option(metavar="AXIS", help="Of arrays: the axis of the values of a sample, such as -1.")
     ] = None,
+    iou: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of shapes: intersection over union with the mesh at least.")
+    ] = None,
     keep_network: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Also write the float32 network before quantisation.")
     ] = None,
@@ -108,6 +111,7 @@ def encode(
         variable=variable,
         fill=fill,
         channel_axis=channel_axis,
+        iou=iou,
         keep_network=keep_network,
     )
     handler = handler_of_input(source, modality)

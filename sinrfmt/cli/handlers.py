@@ -125,12 +125,14 @@ class Writer:
         check: of HEAD and request before any weight is decoded.
         options: of ``decode`` that it takes.
         needs_grid: whether a field without a native grid needs ``--size``, ``--scale`` or ``--coords``.
+        is_cubic: whether one number of ``--size`` stands for every axis.
     """
 
     write: Callable[[Path, Decoding], Mapping[str, Any]]
     check: Callable[[Header, DecodeRequest], None] = anything
     options: frozenset[str] = COMMON_DECODE
     needs_grid: bool = True
+    is_cubic: bool = False
 
 
 @dataclass(frozen=True)

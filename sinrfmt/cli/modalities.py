@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sinrfmt.cli import audio, fields, images, video
+from sinrfmt.cli import audio, fields, images, shapes, video
 from sinrfmt.cli.handlers import Handler, Plan, Writer, scaled
 from sinrfmt.cli.options import sizes_of
 from sinrfmt.cli.parts import region_of
@@ -14,7 +14,14 @@ from sinrfmt.media.arrays import read_array
 from sinrfmt.region import RegionOf
 from sinrfmt.registry import Modality
 
-HANDLERS: tuple[Handler, ...] = (audio.HANDLER, video.HANDLER, fields.HANDLER, images.HANDLER)
+HANDLERS: tuple[Handler, ...] = (
+    audio.HANDLER,
+    video.HANDLER,
+    fields.HANDLER,
+    shapes.SDF,
+    shapes.OCCUPANCY,
+    images.HANDLER,
+)
 """In the order in which an input is shown to them."""
 DEFAULT = images.HANDLER
 """Of an input that none of them knows: Pillow reads many kinds of file, and says so of the others."""
@@ -114,6 +121,8 @@ def plan_of(header: Header, writer: Writer, request: DecodeRequest) -> Plan:
             raise error("USAGE", f"--coords is {coords.shape}, expected (n, {in_dims}): the field has {in_dims} axes")
         return Plan(coords=coords.astype("float32"))
     sizes = sizes_of(request.size)
+    if sizes is not None and len(sizes) == 1 and writer.is_cubic:
+        sizes *= in_dims
     if sizes is not None and len(sizes) != in_dims:
         raise error("USAGE", f"--size has {len(sizes)} entries, the field has {in_dims} axes")
     if not header.grid and (request.scale is not None or (sizes is None and writer.needs_grid)):

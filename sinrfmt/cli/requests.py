@@ -51,6 +51,7 @@ class EncodeRequest:
     variable: str | None = None
     fill: float | None = None
     channel_axis: int | None = None
+    iou: float | None = None
 
     @property
     def given(self) -> frozenset[str]:

@@ -26,6 +26,7 @@ from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.progressive import encode_passes
 from sinrfmt.torch.sampled import Sampled, encode_sampled
+from sinrfmt.torch.shapes import ShapeOptions, ShapePreset, ShapeSamples, encode_shape, shape_samples
 from sinrfmt.torch.signals import Signal, array_signal, audio_signal, image_signal
 from sinrfmt.torch.tiles import TileWork, encode_tiles
 from sinrfmt.torch.video import VideoPreset, encode_video, video_preset_of
@@ -47,6 +48,9 @@ __all__ = [
     "Points",
     "Preset",
     "Sampled",
+    "ShapeOptions",
+    "ShapePreset",
+    "ShapeSamples",
     "Signal",
     "TileWork",
     "Uncompressed",
@@ -63,6 +67,7 @@ __all__ = [
     "encode_picture",
     "encode_sampled",
     "encode_set",
+    "encode_shape",
     "encode_signal_grid",
     "encode_tiles",
     "encode_video",
@@ -82,6 +87,7 @@ __all__ = [
     "ready_architecture",
     "ready_names",
     "sampled_objective",
+    "shape_samples",
     "signal_for",
     "to_module",
     "uncompressed_grid",

@@ -11,6 +11,8 @@ from sinrfmt.wire import Fault
 
 HASH_ENTRY_BYTES: int = layout.HASH_ENTRY.sizeof()
 HASH_ENTRIES_LIMIT = 256  # one for each pass
+META_PAIRS_LIMIT = 4096
+"""Pairs of META that are kept of one file: a short pair costs many times its bytes in memory."""
 
 
 def parse_hash(payload: bytes) -> list[tuple[int, bytes]] | None:

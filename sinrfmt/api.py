@@ -7,6 +7,7 @@ temporary file in the same folder is renamed over the target. Specification: cla
 import contextlib
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -208,6 +209,28 @@ def writing(path: PathLike) -> Iterator[Path]:
         raise error("USAGE", f"{target}: {failure.strerror or failure}") from failure
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_folder(path: PathLike) -> Iterator[Path]:
+    """A folder to write to that becomes ``path`` when the block ends without an exception.
+
+    Raises:
+        UsageError: the folder cannot be made, or is there and holds something; nothing is left behind.
+    """
+    target = Path(path)
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as failure:
+        raise error("USAGE", f"{target}: {failure.strerror}") from failure
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        os.replace(temporary, target)  # takes the place of an empty folder
+    except OSError as failure:
+        raise error("USAGE", f"{target}: {failure.strerror or failure}") from failure
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _umask() -> int:

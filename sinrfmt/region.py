@@ -5,7 +5,7 @@ index come first, with little else, then each run of neighbouring chunks in one 
 checked as in whole-file decoding; what is not read is not judged.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import BinaryIO
@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from sinrfmt.ancillary import META_PAIRS_LIMIT, parse_meta
 from sinrfmt.container import (
     FRAMING_BYTES,
     HEADER_BYTES,
@@ -52,12 +53,14 @@ class Region:
         header: of the file.
         parts: numbers of the parts that were read.
         n_passes: passes decoded.
+        meta: keys and values of META in front of the index.
     """
 
     values: NDArray[np.float32]
     header: Header
     parts: tuple[int, ...]
     n_passes: int
+    meta: Mapping[str, str]
 
 
 class FileSource:
@@ -104,7 +107,7 @@ def read_region(source: Source, region: RegionOf, *, passes: int | None = None) 
     needed = _needed_parts(header, ranges)
     states = _read_parts(chunks, header, needed, n_passes)
     values = region_values(header, ranges, header.grid, lambda part: part_field(header, part, states[part]))
-    return Region(values, header, tuple(needed), n_passes)
+    return Region(values, header, tuple(needed), n_passes, chunks.meta)
 
 
 def _needed_parts(header: Header, ranges: Sequence[Range]) -> list[int]:
@@ -152,6 +155,7 @@ class _Chunks:
         self._prefix = bytearray()
         self._reader = ChunkReader()
         self._index: Places | Directory | None = None
+        self.meta: dict[str, str] = {}
         self._behind = 0  # offset behind the last chunk that was read here
         self._places: dict[int, Places] = {}
         self._fill(FIRST_BYTES)
@@ -159,6 +163,8 @@ class _Chunks:
             self._behind = self._reader.offset
             if chunk.kind is ChunkKind.INDX:
                 self._index = parse_index(chunk.payload)
+            elif chunk.kind is ChunkKind.META:
+                self.meta |= parse_meta(chunk.payload, META_PAIRS_LIMIT - len(self.meta)) or {}
         if not self._behind:
             raise error("TRUNCATED", "the file ends before HEAD does", offset=len(self._prefix))
         if self._index is None:

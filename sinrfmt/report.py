@@ -60,6 +60,7 @@ def summary(field: Field) -> dict[str, Any]:
     coded = _Coded.of(field)
     return {
         "schema": SCHEMA,
+        "modality": field.header.modality.name,
         "file_bytes": len(field.data),
         "overhead_bytes": overhead_bytes(field.data),
         "weights_sha256": field.weights_sha256,

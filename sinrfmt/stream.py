@@ -17,7 +17,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from sinrfmt.ancillary import HASH_ENTRY_BYTES, parse_hash, parse_meta
+from sinrfmt.ancillary import HASH_ENTRY_BYTES, META_PAIRS_LIMIT, parse_hash, parse_meta
 from sinrfmt.base import Base, BaseSource, states_from
 from sinrfmt.container import Chunk, ChunkReader
 from sinrfmt.errors import SinrError
@@ -83,9 +83,6 @@ class Note:
     message: str
     offset: int
 
-
-META_PAIRS_LIMIT = 4096
-"""Pairs of META that are kept of one file: a short pair costs many times its bytes in memory."""
 
 Event = HeaderRead | PassComplete | PartComplete | MetaRead | IndexRead | Note
 

@@ -334,14 +334,14 @@ def cli(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
 
 
-def test_batch_takes_every_option_of_encode() -> None:
+def test_batch_takes_every_option_of_encode_for_pictures() -> None:
     import inspect
 
     from sinrfmt.cli.batch import batch
     from sinrfmt.cli.commands import encode
 
     one, many = inspect.signature(encode).parameters, inspect.signature(batch).parameters
-    own = {"source", "output", "keep_network", "json_output"}
+    own = {"source", "output", "keep_network", "json_output", "modality", "variable", "fill", "channel_axis"}
     assert {name: one[name] for name in one.keys() - own} == {name: many[name] for name in one.keys() - own}
 
 

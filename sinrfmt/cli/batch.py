@@ -16,12 +16,22 @@ from typing import Annotated
 import typer
 
 from sinrfmt.batch import JOURNAL, Journal, Output, ProcessWorkers, Result, Status, file_jobs, n_cores, run_batch
-from sinrfmt.cli.options import Atoms, Budget, Device, Force, PassSizes, Quality, Where, Workers, torch_api
+from sinrfmt.cli.options import (
+    Atoms,
+    Budget,
+    CodingTool,
+    ContextName,
+    Device,
+    Force,
+    PassSizes,
+    Quality,
+    Where,
+    Workers,
+    torch_api,
+)
 from sinrfmt.cli.pictures import (
     BitsPerPixel,
-    CodingTool,
     Context,
-    ContextName,
     FieldOption,
     Overlap,
     Payload,
@@ -36,6 +46,7 @@ from sinrfmt.cli.pictures import (
     picture_summary,
 )
 from sinrfmt.cli.progress import batch_progress
+from sinrfmt.cli.requests import EncodeRequest
 from sinrfmt.faults import error
 from sinrfmt.media import image
 from sinrfmt.pictures import FieldKind, PictureOptions
@@ -74,7 +85,8 @@ def batch(
     """Encode many pictures; what is finished already is skipped, and a picture that fails does not stop the rest."""
     if workers is not None and dask is not None:
         raise error("USAGE", "--workers and --dask exclude each other")
-    options = picture_options(
+    request = EncodeRequest(
+        output=out_dir,
         preset=preset,
         n_bytes=n_bytes,
         bpp=bpp,
@@ -92,6 +104,7 @@ def batch(
         base=base,
         atoms=atoms,
     )
+    options = picture_options(request)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as failure:

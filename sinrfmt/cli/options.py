@@ -48,6 +48,39 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class PicturePreset(StrEnum):
+    FAST = "fast"
+    BALANCED = "balanced"
+    BEST = "best"
+    PYRAMID = "pyramid"
+    SHACIRA = "shacira"
+
+
+class ContextName(StrEnum):
+    FACTORISED = "factorised"
+    INTERLACED = "interlaced"
+    SERIAL = "serial"
+
+
+class CodingTool(StrEnum):
+    SCALAR = "scalar"
+    SPARSE = "sparse"
+    SINR_PAPER = "sinr-paper"
+
+
+class PayloadCoding(StrEnum):
+    PACKED = "packed"
+    RANS = "rans"
+    ZLIB = "zlib"
+    BROTLI = "brotli"
+    ZSTANDARD = "zstandard"
+
+
+class Depth(StrEnum):
+    EIGHT = "8"
+    SIXTEEN = "16"
+
+
 Where = Annotated[Device, typer.Option(help="Where to fit the network.")]
 
 
@@ -61,6 +94,20 @@ def check_output(path: Path, force: bool) -> None:
         raise error("USAGE", f"{path} exists; --force overwrites it")
     if path.is_dir():
         raise error("USAGE", f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise error("USAGE", f"{path.parent}: no such folder")
+
+
+def check_folder(path: Path) -> None:
+    """The same for an output that is a folder: it may be there if it is empty.
+
+    Raises:
+        UsageError: it holds something, or cannot be.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise error("USAGE", f"{path} is a folder that is not empty")
+    if path.is_file():
+        raise error("USAGE", f"{path} exists and is no folder; the suffix of an output says what to write")
     if not path.parent.is_dir():
         raise error("USAGE", f"{path.parent}: no such folder")
 

@@ -1,6 +1,6 @@
 """The verbs for files with parts: ``join`` and ``extract``, and regions of ``decode`` (clause 13.1)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from sinrfmt.cli.options import Force, Json, check_output, print_result, read_in
 from sinrfmt.faults import error
 from sinrfmt.head import Header
 from sinrfmt.parts import Parts, Range
-from sinrfmt.region import FileSource, read_region
+from sinrfmt.region import FileSource, RegionOf, read_region
 from sinrfmt.remote import Source, is_url, open_source
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT.sinr", help="The file to write.")]
@@ -79,15 +79,17 @@ class Cut:
     Attributes:
         values: float32[*lengths, out_channels].
         header: of the file.
+        meta: keys and values of META; of a file with parts those in front of its index.
         summary: what ``--json`` says.
     """
 
     values: NDArray[np.float32]
     header: Header
+    meta: Mapping[str, str]
     summary: dict[str, Any]
 
 
-def region_of(region: str | None, frames: str | None) -> Callable[[Header], Sequence[Range]]:
+def region_of(region: str | None, frames: str | None) -> RegionOf:
     """The ranges that ``--region`` and ``--frames`` ask for, on every axis of a file.
 
     Raises:
@@ -119,16 +121,16 @@ def _numbers(text: str, separator: str, n: int, form: str) -> list[int]:
     return [int(field) for field in fields]
 
 
-def cut_region(source: str, ranges: Callable[[Header], Sequence[Range]], passes: int | None) -> Cut:
-    """Read a region of a file or URL; of one without parts after decoding all of it.
+def cut_region(source: str, header: Header, ranges: RegionOf, passes: int | None) -> Cut:
+    """Read a region of a file or URL with this HEAD; of one without parts after decoding all of it.
 
     Raises:
         SinrError: as :func:`sinrfmt.region.read_region`.
     """
-    if sinrfmt.read_header(source).parts is None:
+    if header.parts is None:
         field = sinrfmt.load(source, passes=passes)
         values = field.region(ranges(field.header))
-        return Cut(values, field.header, {"schema": report.SCHEMA, "passes": field.n_passes})
+        return Cut(values, field.header, field.meta, {"schema": report.SCHEMA, "passes": field.n_passes})
     with ExitStack() as stack:
         opened = _source(source, stack)
         found = read_region(opened, ranges, passes=passes)
@@ -139,7 +141,7 @@ def cut_region(source: str, ranges: Callable[[Header], Sequence[Range]], passes:
             "fetched_bytes": opened.n_fetched,
             "n_requests": opened.n_requests,
         }
-    return Cut(found.values, found.header, summary)
+    return Cut(found.values, found.header, found.meta, summary)
 
 
 def _source(source: str, stack: ExitStack) -> Source:

@@ -1,44 +1,15 @@
 """What the verbs that encode pictures have in common: their options, and what they say about a file."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sinrfmt import metrics, report
-from sinrfmt.cli.options import Device, passes_of, read_input
+from sinrfmt.cli.options import CodingTool, ContextName, PayloadCoding, PicturePreset, passes_of, read_input
+from sinrfmt.cli.requests import EncodeRequest
 from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.registry import Coding, ContextId
-
-
-class PicturePreset(StrEnum):
-    FAST = "fast"
-    BALANCED = "balanced"
-    BEST = "best"
-    PYRAMID = "pyramid"
-    SHACIRA = "shacira"
-
-
-class ContextName(StrEnum):
-    FACTORISED = "factorised"
-    INTERLACED = "interlaced"
-    SERIAL = "serial"
-
-
-class CodingTool(StrEnum):
-    SCALAR = "scalar"
-    SPARSE = "sparse"
-    SINR_PAPER = "sinr-paper"
-
-
-class PayloadCoding(StrEnum):
-    PACKED = "packed"
-    RANS = "rans"
-    ZLIB = "zlib"
-    BROTLI = "brotli"
-    ZSTANDARD = "zstandard"
-
 
 Preset = Annotated[
     PicturePreset | None, typer.Option(help="How much work to do; balanced, for grids pyramid, when not given.")
@@ -66,47 +37,29 @@ ShiftedBase = Annotated[
 ]
 
 
-def picture_options(
-    *,
-    preset: PicturePreset | None,
-    n_bytes: int | None,
-    bpp: float | None,
-    psnr: float | None,
-    passes: str | None,
-    field: FieldKind,
-    context: ContextName,
-    rate_weight: float | None,
-    tiles: int | None,
-    overlap: int | None,
-    coding: CodingTool,
-    payload: PayloadCoding | None,
-    seed: int,
-    device: Device,
-    base: Path | None,
-    atoms: int | None,
-) -> PictureOptions:
-    """The request that the options make.
+def picture_options(request: EncodeRequest) -> PictureOptions:
+    """What is asked for of a picture.
 
     Raises:
-        UsageError: they do not go together, or the base cannot be read.
+        UsageError: options that do not go together, or the base cannot be read.
     """
     return PictureOptions(
-        preset=None if preset is None else preset.value,
-        max_bytes=n_bytes,
-        max_bpp=bpp,
-        min_psnr=psnr,
-        passes=1 if passes is None else passes_of(passes),
-        field=field,
-        context=ContextId[context.name],
-        rate_weight=rate_weight,
-        tiles=tiles,
-        overlap=overlap,
-        weight_coding=coding.value,
-        coding=None if payload is None else Coding[payload.name],
-        base=None if base is None else read_input(base),
-        n_atoms=atoms,
-        seed=seed,
-        device=device.value,
+        preset=None if request.preset is None else request.preset.value,
+        max_bytes=request.n_bytes,
+        max_bpp=request.bpp,
+        min_psnr=request.psnr,
+        passes=1 if request.passes is None else passes_of(request.passes),
+        field=request.field,
+        context=ContextId[request.context.name],
+        rate_weight=request.rate_weight,
+        tiles=request.tiles,
+        overlap=request.overlap,
+        weight_coding=request.coding.value,
+        coding=None if request.payload is None else Coding[request.payload.name],
+        base=None if request.base is None else read_input(request.base),
+        n_atoms=request.atoms,
+        seed=request.seed,
+        device=request.device.value,
     )
 
 

@@ -1,0 +1,61 @@
+"""The verb ``decode``: what a file's HEAD and the name of the output say, checked before any weight is decoded."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sinrfmt
+from sinrfmt.api import writing, writing_folder
+from sinrfmt.cli import parts
+from sinrfmt.cli.handlers import Decoding
+from sinrfmt.cli.modalities import check_decode, plan_of, writer_of
+from sinrfmt.cli.options import BasePath, Depth, Force, Json, Partial, Passes, check_folder, check_output, print_result
+from sinrfmt.cli.requests import DecodeRequest
+
+
+def decode(
+    source: Annotated[str, typer.Argument(metavar="IN.sinr", help="A file or a URL.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Its suffix says what to write: .npy, .png, .wav, …; none: a folder.")
+    ],
+    coords: Annotated[Path | None, typer.Option(metavar="C.npy", help="Coordinates, float32 (n, in_dims).")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Output grid instead of the native one.")] = None,
+    scale: Annotated[
+        float | None, typer.Option(metavar="FACTOR", min=1e-6, help="So many times the samples on every axis.")
+    ] = None,
+    bits: Annotated[Depth, typer.Option(help="Bits of a sample of the picture.")] = Depth.EIGHT,
+    passes: Passes = None,
+    partial: Partial = False,
+    base: BasePath = None,
+    region: parts.RegionText = None,
+    frames: parts.FramesText = None,
+    force: Force = False,
+    json_output: Json = False,
+) -> None:
+    """Decode a file to a picture, a sound, an array, …, by the suffix of the output."""
+    request = DecodeRequest(
+        coords=coords,
+        size=size,
+        scale=scale,
+        bits=bits,
+        passes=passes,
+        partial=partial,
+        base=base,
+        region=region,
+        frames=frames,
+    )
+    is_folder = output.suffix == ""
+    if is_folder:
+        check_folder(output)
+    else:
+        check_output(output, force)
+    with sinrfmt.open(source, passes=passes, partial=partial, base=base) as opened:
+        writer = writer_of(opened.header, output)
+        check_decode(opened.header, writer, request, output)
+        decoding = Decoding(source, opened, request, plan_of(opened.header, writer, request))
+        with (writing_folder if is_folder else writing)(output) as temporary:
+            added = writer.write(temporary, decoding)
+        summary = decoding.summary | dict(added)
+        text = f"{output}: {decoding.line}"
+    print_result(text, as_json=summary if json_output else None)

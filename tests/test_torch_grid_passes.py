@@ -11,14 +11,25 @@ import sinrfmt
 import sinrfmt.torch
 from sinrfmt.metrics import Samples
 from sinrfmt.registry import ContextId
-from sinrfmt.torch.grid_files import PyramidPreset, ShaciraPreset, pyramid_network, sample_psnr
+from sinrfmt.torch.grid_files import PyramidPreset, pyramid_network, sample_psnr
 from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid
 from sinrfmt.torch.grid_passes import Prefix, _by_quality, _by_size
+from sinrfmt.torch.point_recipes import PointPreset
 from sinrfmt.torch.pyramid import PyramidModule
 from tests.strategies import assert_passes_are_announced, assert_passes_decode_in_both
 
 PRESET = PyramidPreset("pyramid", 250, 2e-4, 8, 0, 8, 1, 0.3)
-HASHED = ShaciraPreset("shacira", 20, 1e-3, 3, 4, 12, 5, 8, 2)
+HASHED = PointPreset(
+    name="shacira",
+    n_steps=20,
+    rate_weight=1e-3,
+    n_levels=3,
+    first_resolution=4,
+    last_resolution=12,
+    log2_table_size=5,
+    width=8,
+    depth=2,
+)
 
 
 def _picture() -> Samples:

@@ -14,7 +14,6 @@ from sinrfmt.network import LayerRecord, Network, PyramidEncoding, TensorRole
 from sinrfmt.registry import ContextId, RecordKind, Tool
 from sinrfmt.torch.grid_files import (
     PyramidPreset,
-    ShaciraPreset,
     latent_codes,
     picture_header,
     pyramid_network,
@@ -29,11 +28,23 @@ from sinrfmt.torch.latents import (
     round_through,
     soft_round,
 )
+from sinrfmt.torch.point_recipes import PointPreset
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.soap import Soap
 
 TINY_PYRAMID = PyramidPreset("pyramid", 30, 1e-3, 6, 2, 8, 1, 0.25)
-TINY_SHACIRA = ShaciraPreset("shacira", 20, 1e-3, 3, 4, 12, 5, 8, 2)
+TINY_SHACIRA = PointPreset(
+    name="shacira",
+    n_steps=20,
+    rate_weight=1e-3,
+    method="published",
+    n_levels=3,
+    first_resolution=4,
+    last_resolution=12,
+    log2_table_size=5,
+    width=8,
+    depth=2,
+)
 CONTEXTS = (ContextId.INTERLACED, ContextId.SERIAL)
 
 

@@ -15,10 +15,14 @@ from sinrfmt.torch.convert import from_module, to_module
 from sinrfmt.torch.exporting import EXPORT_SUFFIXES, export_field, export_into
 from sinrfmt.torch.files import Encoding, encode
 from sinrfmt.torch.grid_files import GridPreset, encode_grid, grid_preset_of, grid_presets
+from sinrfmt.torch.grid_module import GridModule, Points
 from sinrfmt.torch.importing import Imported, import_checkpoint, lossless, signal_for
 from sinrfmt.torch.modulations import EncodedSet, Modulation, encode_on_base, encode_set
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.pictures import encode_picture
+from sinrfmt.torch.point_files import Uncompressed, encode_objective, encode_signal_grid, uncompressed_grid
+from sinrfmt.torch.point_fit import Objective, PointFitOptions, fit_objective, sampled_objective
+from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.progressive import encode_passes
 from sinrfmt.torch.signals import Signal, image_signal
@@ -31,34 +35,46 @@ __all__ = [
     "EncodedSet",
     "Encoding",
     "FieldModule",
+    "GridModule",
     "GridPreset",
     "Imported",
     "Modulation",
+    "Objective",
+    "PointFitOptions",
+    "PointPreset",
+    "Points",
     "Preset",
     "Signal",
     "TileWork",
+    "Uncompressed",
     "WeightTarget",
     "compress_weights",
     "encode",
     "encode_grid",
+    "encode_objective",
     "encode_on_base",
     "encode_passes",
     "encode_picture",
     "encode_set",
+    "encode_signal_grid",
     "encode_tiles",
     "export_field",
     "export_into",
+    "fit_objective",
     "from_module",
     "grid_preset_of",
     "grid_presets",
     "image_signal",
     "import_checkpoint",
     "lossless",
+    "point_network",
     "preset_of",
     "presets",
     "read_architecture",
     "ready_architecture",
     "ready_names",
+    "sampled_objective",
     "signal_for",
     "to_module",
+    "uncompressed_grid",
 ]

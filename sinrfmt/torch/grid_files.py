@@ -7,9 +7,10 @@ given to the caller.
 import math
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 import sinrfmt
 from sinrfmt.faults import error
 from sinrfmt.field import Field
+from sinrfmt.grids import Frame
 from sinrfmt.head import Header, lowest_level
 from sinrfmt.metrics import Samples
-from sinrfmt.network import GridEncoding, LayerRecord, Network, PyramidEncoding, Tensor, TensorRole
+from sinrfmt.network import LayerRecord, Network, PyramidEncoding, Tensor, TensorRole
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import ContextId, Coords, Modality, RecordKind, Values
 from sinrfmt.tables import UNIT_STEP
@@ -28,11 +30,16 @@ from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, device_of, one_thread_if_small
 from sinrfmt.torch.fit import Progress
 from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid
+from sinrfmt.torch.grid_module import GridModule
 from sinrfmt.torch.grid_passes import Passes, budget_of, build_levels, check_passes, check_sizes, trained_prefixes
+from sinrfmt.torch.point_fit import fit_objective, sampled_objective
+from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.pyramid import PyramidModule
-from sinrfmt.torch.shacira import GridModule, ShaciraOptions, fit_shacira
+from sinrfmt.torch.signals import grid_coords
 from sinrfmt.torch.weight_steps import integers
 from sinrfmt.weights import nearest_step_code
+
+Floats = NDArray[np.float32]
 
 MAX_LEVELS = 7
 FEWEST_LEVELS = 3
@@ -45,9 +52,6 @@ CLOSE_BYTES = 0.97
 CLOSE_PSNR = 0.15
 RATE_WEIGHTS = (1e-6, 1.0)
 """Least and largest lambda that a search tries."""
-PUBLISHED_ENTROPY_WEIGHTS = (1e-3, 1e-4)
-PUBLISHED_RATE_WEIGHT = 1e-3
-"""What stands for them in the search of the networks' steps, which SHACIRA does not code."""
 
 
 @dataclass(frozen=True)
@@ -77,40 +81,21 @@ class PyramidPreset:
     tile_steps: int = 200
 
 
-@dataclass(frozen=True)
-class ShaciraPreset:
-    """A recipe for SHACIRA.
-
-    Attributes:
-        name: of the preset.
-        n_steps: optimiser steps.
-        rate_weight: as for pyramids; the published entropy weights are those of 1e-3, and in proportion to it.
-        n_levels: levels, from ``first_resolution`` to ``last_resolution`` vertices on an axis by one factor.
-        first_resolution, last_resolution: see there.
-        log2_table_size: of the most entries of a level.
-        width, depth: of the hidden layers.
-    """
-
-    name: str
-    n_steps: int
-    rate_weight: float
-    n_levels: int
-    first_resolution: int
-    last_resolution: int
-    log2_table_size: int
-    width: int
-    depth: int
-
-
-GridPreset = PyramidPreset | ShaciraPreset
-_KINDS: dict[str, type[GridPreset]] = {"pyramid": PyramidPreset, "shacira": ShaciraPreset}
+GridPreset = PyramidPreset | PointPreset
 
 
 @cache
 def grid_presets() -> dict[str, GridPreset]:
     """All presets by name."""
     table = tomllib.loads(files("sinrfmt.torch").joinpath("grid_presets.toml").read_text(encoding="utf-8"))
-    return {name: _KINDS[name](name=name, **fields) for name, fields in table.items()}
+    return {name: _preset(name, fields) for name, fields in table.items()}
+
+
+def _preset(name: str, fields: dict[str, Any]) -> GridPreset:
+    if name == "pyramid":
+        return PyramidPreset(name=name, **fields)
+    arguments: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
+    return PointPreset(name=name, **arguments)
 
 
 def grid_preset_of(name: str) -> GridPreset:
@@ -159,12 +144,7 @@ def encode_grid(
     job = _Job(as_samples(picture), recipe, context, planned, seed, device_of(device), on_progress)
     check_passes(planned, job.n_levels)
     with one_thread_if_small(job.samples.shape[0] * job.samples.shape[1]):
-        if budget is not None:
-            encoding = _search(job, partial(_for_bytes, max_bytes=budget))
-        elif min_psnr is not None:
-            encoding = _search(job, partial(_for_psnr, min_psnr=min_psnr))
-        else:
-            encoding = job.run(recipe.rate_weight)
+        encoding = encode_for(job.run, recipe.rate_weight, max_bytes=budget, min_psnr=min_psnr)
     check_sizes(encoding.field, planned)
     return encoding
 
@@ -189,12 +169,36 @@ def _for_psnr(encoding: Encoding, min_psnr: float) -> _Verdict:
     return _Verdict(excess >= 0.0, 0.0 <= excess <= CLOSE_PSNR, 2.0**octaves)
 
 
-def _search(job: "_Job", judge: Callable[[Encoding], _Verdict]) -> Encoding:
-    """Train with lambda after lambda; the file that meets the target with the largest or smallest lambda needed."""
+def encode_for(
+    run: Callable[[float], Encoding], rate_weight: float, *, max_bytes: int | None, min_psnr: float | None
+) -> Encoding:
+    """Train with lambda after lambda until a file meets a target; without a target once.
+
+    Args:
+        run: trains with a lambda and writes.
+        rate_weight: the first lambda.
+        max_bytes: size of the file at most.
+        min_psnr: its quality at least, in dB. At most one of the two.
+
+    Returns:
+        the file that meets the target with the least or largest lambda needed.
+
+    Raises:
+        UsageError: the target was not reached, or there are two.
+    """
+    if max_bytes is not None and min_psnr is not None:
+        raise error("USAGE", "max_bytes and min_psnr exclude each other")
+    if max_bytes is not None:
+        return _search(run, rate_weight, partial(_for_bytes, max_bytes=max_bytes))
+    if min_psnr is not None:
+        return _search(run, rate_weight, partial(_for_psnr, min_psnr=min_psnr))
+    return run(rate_weight)
+
+
+def _search(run: Callable[[float], Encoding], rate_weight: float, judge: Callable[[Encoding], _Verdict]) -> Encoding:
     best: Encoding | None = None
-    rate_weight = job.preset.rate_weight
     for _ in range(MAX_TRAININGS):
-        encoding = job.run(rate_weight)
+        encoding = run(rate_weight)
         verdict = judge(encoding)
         if verdict.is_met and (best is None or verdict.is_close):
             best = encoding
@@ -224,7 +228,7 @@ class _Job:
 
     @property
     def n_levels(self) -> int:
-        return self.preset.n_levels if isinstance(self.preset, ShaciraPreset) else n_levels_of(self.grid)
+        return self.preset.n_levels if isinstance(self.preset, PointPreset) else n_levels_of(self.grid)
 
     @property
     def progress(self) -> Progress | None:
@@ -237,14 +241,21 @@ class _Job:
     def run(self, rate_weight: float) -> Encoding:
         """Train, round and write."""
         target = torch.tensor(unit_values(self.samples), device=self.device)
-        trained = _train_pyramid if isinstance(self.preset, PyramidPreset) else _train_shacira
+        trained = _train_pyramid if isinstance(self.preset, PyramidPreset) else _train_points
         module, fitted = trained(self, target, rate_weight)
         header, codes = picture_header(module.network, self.grid), latent_codes(module, fitted)
         field = sinrfmt.loads(build_levels(header, codes, self.passes, self.quality))
-        with torch.no_grad():
-            floats = module(fitted.latents).cpu().numpy().T
+        floats = _float_values(module, fitted.latents, self.grid)
         arrays = {name: array.detach().cpu().numpy().copy() for name, array in module.arrays().items()}
         return Encoding(field, self.quality(field), sample_psnr(self.samples, floats), arrays)
+
+
+@torch.no_grad()
+def _float_values(module: PyramidModule | GridModule, latents: torch.Tensor, grid: tuple[int, int]) -> Floats:
+    """Values float32 (rows * columns, channels) with networks that are not rounded."""
+    values = module(latents).T if isinstance(module, PyramidModule) else module.values_at(latents, grid_coords(grid))
+    array: Floats = values.cpu().numpy()
+    return array
 
 
 def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[PyramidModule, GridFit]:
@@ -258,15 +269,14 @@ def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple
     return module, fit_pyramid(module, values, options, seed=job.seed, on_progress=job.progress)
 
 
-def _train_shacira(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[GridModule, GridFit]:
+def _train_points(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[GridModule, GridFit]:
     preset = job.preset
-    assert isinstance(preset, ShaciraPreset)
-    network = shacira_network(values.shape[0], preset)
-    module = GridModule(network, job.grid, seed=job.seed).to(job.device)
-    scale = rate_weight / PUBLISHED_RATE_WEIGHT
-    first, last = (weight * scale for weight in PUBLISHED_ENTROPY_WEIGHTS)
-    options = ShaciraOptions(preset.n_steps, rate_weight, entropy_weights=(first, last))
-    return module, fit_shacira(module, values, options, seed=job.seed, on_progress=job.progress)
+    assert isinstance(preset, PointPreset)
+    network = point_network(preset, 2, values.shape[0], grid=job.grid)
+    module = GridModule(network, Frame(grid=job.grid), seed=job.seed).to(job.device)
+    objective = sampled_objective(module, grid_coords(job.grid), values.T, batch_size=preset.batch_size, seed=job.seed)
+    options = replace(preset, rate_weight=rate_weight)
+    return module, fit_objective(module, objective, options, seed=job.seed, on_progress=job.progress)
 
 
 def as_samples(picture: Samples) -> Samples:
@@ -320,15 +330,6 @@ def pyramid_network(grid: tuple[int, int], channels: int, preset: PyramidPreset,
     n_filters = preset.n_lattice_filters
     kept = [*records[:2], *(records[2:3] if n_filters > 1 else ()), *(records[3:] if n_filters else ())]
     return Network(2, channels, tuple(kept), encoding)
-
-
-def shacira_network(channels: int, preset: ShaciraPreset) -> Network:
-    """The network of a preset for a picture."""
-    factor = (preset.last_resolution / preset.first_resolution) ** (1.0 / max(1, preset.n_levels - 1))
-    sizes = [round(preset.first_resolution * factor**level) for level in range(preset.n_levels)]
-    encoding = GridEncoding(tuple((n, n) for n in sizes), log2_table_size=preset.log2_table_size)
-    hidden = LayerRecord(RecordKind.RELU, preset.width, repeat=preset.depth)
-    return Network(2, channels, (hidden, LayerRecord(RecordKind.LINEAR, channels)), encoding)
 
 
 def picture_header(network: Network, grid: tuple[int, int]) -> Header:

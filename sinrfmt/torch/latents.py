@@ -115,11 +115,19 @@ class MonotoneCdf(nn.Module):
     Equations 1 to 3 of the appendix. Latent dimensions are apart from each other.
     """
 
-    def __init__(self, n_dims: int, hidden: tuple[int, ...] = (3, 3, 3), scale: float = 10.0) -> None:
+    def __init__(
+        self,
+        n_dims: int,
+        hidden: tuple[int, ...] = (3, 3, 3),
+        scale: float = 10.0,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
         """Args:
         n_dims: latent dimensions.
         hidden: widths of the hidden layers.
         scale: half width of the range that it covers at first.
+        generator: of the first biases.
         """
         super().__init__()
         widths = (1, *hidden, 1)
@@ -128,7 +136,7 @@ class MonotoneCdf(nn.Module):
         self.weights = nn.ParameterList(
             torch.full((n_dims, n_out, n_in), math.log(math.expm1(1.0 / gain / n_out))) for n_in, n_out in pairs
         )
-        self.biases = nn.ParameterList(torch.rand(n_dims, n_out, 1) - 0.5 for _, n_out in pairs)
+        self.biases = nn.ParameterList(torch.rand(n_dims, n_out, 1, generator=generator) - 0.5 for _, n_out in pairs)
         self.bends = nn.ParameterList(torch.zeros(n_dims, n_out, 1) for _, n_out in pairs[:-1])
 
     def forward(self, x: Values) -> Values:

@@ -161,7 +161,45 @@ class SeededFourierInput(nn.Module):
 RunLayer = Callable[[DenseLayer, Values], Values]
 
 
-class FieldModule(nn.Module):
+class StepsModule(nn.Module):
+    """The steps of a network: what follows its input encoding. Parameters are named as the tensors of the file."""
+
+    def __init__(self, network: Network, seed: int) -> None:
+        """All weights are zeros. ``seed`` is the file's, for seeded Fourier features."""
+        super().__init__()
+        self.network = network
+        self.seed = seed
+        self.layers = nn.ModuleList(DenseLayer(layer) for layer in network.layers)
+        self.appended = nn.ModuleList(
+            _build_input(step.encoding, step.count, seed) for step in network.steps if isinstance(step, InputRecord)
+        )
+
+    def run_steps(self, current: Values, coords: Values, run_layer: RunLayer | None = None) -> Values:
+        """Values (..., out_channels) for the current values before the first record and coords (..., in_dims).
+
+        ``run_layer`` stands between: called with every layer and its inputs, it gives the layer's outputs.
+        """
+        run = run_layer or DenseLayer.__call__
+        outputs = []
+        layers, appended = iter(self.layers), iter(self.appended)
+        for step in self.network.steps:
+            if isinstance(step, InputRecord):
+                current = torch.cat(
+                    [current, next(appended)(coords[..., step.first : step.first + step.count])], dim=-1
+                )
+                continue
+            layer = next(layers)
+            assert isinstance(layer, DenseLayer)
+            if step.kind is RecordKind.FILTER:
+                current = current * run(layer, coords)
+            elif step.record.is_output:
+                outputs.append(run(layer, current))
+            else:
+                current = run(layer, current)
+        return torch.cat([current, *outputs], dim=-1) if outputs else current
+
+
+class FieldModule(StepsModule):
     """The field of a network: coords float32 (n, in_dims) -> values float32 (n, out_channels).
 
     Its parameters are named as the tensors of the file, ``layers.N.weight`` and ``layers.N.bias``.
@@ -181,40 +219,14 @@ class FieldModule(nn.Module):
             KeyError: a tensor is missing from ``tensors``.
             ValueError: an array has another shape than its tensor.
         """
-        super().__init__()
-        self.network = network
-        self.seed = seed
+        super().__init__(network, seed)
         self.input = _build_input(network.input_encoding, network.in_dims, seed)
-        self.layers = nn.ModuleList(DenseLayer(layer) for layer in network.layers)
-        self.appended = nn.ModuleList(
-            _build_input(step.encoding, step.count, seed) for step in network.steps if isinstance(step, InputRecord)
-        )
         self.load_arrays(initial_arrays(network, seed) if tensors is None else tensors)
 
     def forward(self, coords: Values, run_layer: RunLayer | None = None) -> Values:
-        """Coords (..., in_dims) -> values (..., out_channels).
-
-        ``run_layer`` stands between: called with every layer and its inputs, it gives the layer's outputs.
-        """
-        run = run_layer or DenseLayer.__call__
-        current: Values = self.input(coords) if self.network.starts_with_coordinates else coords[..., :0]
-        outputs = []
-        layers, appended = iter(self.layers), iter(self.appended)
-        for step in self.network.steps:
-            if isinstance(step, InputRecord):
-                current = torch.cat(
-                    [current, next(appended)(coords[..., step.first : step.first + step.count])], dim=-1
-                )
-                continue
-            layer = next(layers)
-            assert isinstance(layer, DenseLayer)
-            if step.kind is RecordKind.FILTER:
-                current = current * run(layer, coords)
-            elif step.record.is_output:
-                outputs.append(run(layer, current))
-            else:
-                current = run(layer, current)
-        return torch.cat([current, *outputs], dim=-1) if outputs else current
+        """Coords (..., in_dims) -> values (..., out_channels); ``run_layer`` as in ``run_steps``."""
+        first: Values = self.input(coords) if self.network.starts_with_coordinates else coords[..., :0]
+        return self.run_steps(first, coords, run_layer)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """A float32 copy of every tensor, in table order."""

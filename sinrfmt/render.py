@@ -202,7 +202,7 @@ def _is_occupied(scene: Scenery, positions: Doubles) -> NDArray[np.bool_]:
 
 def on_background(picture: Floats, background: tuple[float, float, float]) -> Floats:
     """Colours (..., 3) in front of a background, of colour in front of black and opacity (..., 4)."""
-    colours: Floats = picture[..., :DENSITY] + (1.0 - picture[..., DENSITY:]) * np.float32(background)
+    colours: Floats = picture[..., :DENSITY] + (1.0 - picture[..., DENSITY:]) * np.array(background, dtype=np.float32)
     return colours
 
 
@@ -212,6 +212,5 @@ def turntable(box: Doubles, sight: Sight, n_views: int) -> tuple[Camera, ...]:
     distance = sight.distance or HALF_DIAGONALS * float(np.linalg.norm(box[:, 1] - box[:, 0])) / 2
     angles = (2 * math.pi * view / n_views for view in range(n_views))
     return tuple(
-        Camera(orbit((x, y, z), distance, sight.elevation, angle), sight.camera_angle_x, sight.size)
-        for angle in angles
+        Camera(orbit((x, y, z), distance, sight.elevation, angle), sight.camera_angle_x, sight.size) for angle in angles
     )

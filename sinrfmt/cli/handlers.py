@@ -125,12 +125,14 @@ class Writer:
         check: of HEAD and request before any weight is decoded.
         options: of ``decode`` that it takes.
         needs_grid: whether a field without a native grid needs ``--size``, ``--scale`` or ``--coords``.
+        draws: whether ``--size`` is that of what it draws, which it takes from the request.
     """
 
     write: Callable[[Path, Decoding], Mapping[str, Any]]
     check: Callable[[Header, DecodeRequest], None] = anything
     options: frozenset[str] = COMMON_DECODE
     needs_grid: bool = True
+    draws: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sinrfmt.cli import images
+from sinrfmt.cli import images, radiance
 from sinrfmt.cli.handlers import Handler, Plan, Writer, scaled
 from sinrfmt.cli.options import sizes_of
 from sinrfmt.cli.parts import region_of
@@ -14,7 +14,7 @@ from sinrfmt.media.arrays import read_array
 from sinrfmt.region import RegionOf
 from sinrfmt.registry import Modality
 
-HANDLERS: tuple[Handler, ...] = (images.HANDLER,)
+HANDLERS: tuple[Handler, ...] = (radiance.HANDLER, images.HANDLER)
 """In the order in which an input is shown to them."""
 DEFAULT = images.HANDLER
 """Of an input that none of them knows: Pillow reads many kinds of file, and says so of the others."""
@@ -105,6 +105,8 @@ def plan_of(header: Header, writer: Writer, request: DecodeRequest) -> Plan:
     Raises:
         UsageError: it does not fit.
     """
+    if writer.draws:
+        return Plan()
     if request.region is not None or request.frames is not None:
         return Plan(ranges=_checked(region_of(request.region, request.frames), header))
     in_dims = header.network.in_dims

@@ -63,9 +63,7 @@ class Camera:
         depth = -local[:, 2]
         focal = 0.5 * columns / math.tan(0.5 * self.angle_x)
         with np.errstate(divide="ignore", invalid="ignore"):
-            seen = np.stack(
-                [rows / 2 - focal * local[:, 1] / depth, columns / 2 + focal * local[:, 0] / depth], axis=1
-            )
+            seen = np.stack([rows / 2 - focal * local[:, 1] / depth, columns / 2 + focal * local[:, 0] / depth], axis=1)
         return seen, depth
 
 
@@ -134,9 +132,7 @@ def read_views(path: Path) -> Views:
     """
     angle_x, frames = _read_transforms(path)
     pictures = tuple(read_image(_picture_file(path, name)) for name, _ in frames)
-    cameras = (
-        Camera(pose, angle_x, picture.shape[:2]) for (_, pose), picture in zip(frames, pictures, strict=True)
-    )
+    cameras = (Camera(pose, angle_x, picture.shape[:2]) for (_, pose), picture in zip(frames, pictures, strict=True))
     return Views(tuple(name for name, _ in frames), tuple(cameras), pictures)
 
 
@@ -198,9 +194,7 @@ def straight_rgba(picture: Samples) -> NDArray[np.float32]:
     return np.concatenate([colours, alpha], axis=2)
 
 
-def orbit(
-    centre: tuple[float, float, float], distance: float, elevation: float, azimuth: float
-) -> Doubles:
+def orbit(centre: tuple[float, float, float], distance: float, elevation: float, azimuth: float) -> Doubles:
     """Pose (3, 4) of a camera that looks at a point, from an elevation above the horizon and an azimuth in radians."""
     backwards = np.array(
         [math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation)]

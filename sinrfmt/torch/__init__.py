@@ -25,6 +25,7 @@ from sinrfmt.torch.point_fit import Objective, PointFitOptions, fit_objective, s
 from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.progressive import encode_passes
+from sinrfmt.torch.radiance import SceneEncoding, encode_scene, field_renderer, scene_psnr, uncompressed_scene
 from sinrfmt.torch.signals import Signal, image_signal
 from sinrfmt.torch.tiles import TileWork, encode_tiles
 
@@ -44,6 +45,7 @@ __all__ = [
     "PointPreset",
     "Points",
     "Preset",
+    "SceneEncoding",
     "Signal",
     "TileWork",
     "Uncompressed",
@@ -55,11 +57,13 @@ __all__ = [
     "encode_on_base",
     "encode_passes",
     "encode_picture",
+    "encode_scene",
     "encode_set",
     "encode_signal_grid",
     "encode_tiles",
     "export_field",
     "export_into",
+    "field_renderer",
     "fit_objective",
     "from_module",
     "grid_preset_of",
@@ -74,7 +78,9 @@ __all__ = [
     "ready_architecture",
     "ready_names",
     "sampled_objective",
+    "scene_psnr",
     "signal_for",
     "to_module",
     "uncompressed_grid",
+    "uncompressed_scene",
 ]

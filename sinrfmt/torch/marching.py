@@ -7,6 +7,7 @@ the estimate of what is before them lets nothing through. Nothing here is normat
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from sinrfmt.render import CHANNELS, DENSITY, Scenery
 Evaluate = Callable[[Values], Values]
 """Coordinates float32 (n, 6) -> values float32 (n, 4)."""
 
-RAYS_AT_ONCE = 1 << 13
+RAYS_AT_ONCE = 1 << 11
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,13 @@ class _Positive(torch.autograd.Function):
     """max(x, 0), whose gradient also reaches negative numbers that are to grow: what is empty may fill again."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Values) -> Values:
+    def forward(ctx: Any, x: Values) -> Values:
         ctx.save_for_backward(x)
         return x.clamp_min(0.0)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Values) -> Values:
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, gradient: Values) -> Values:
+        (x,) = ctx.saved_tensors
         return torch.where((x > 0.0) | (gradient < 0.0), gradient, 0.0)
 
 
@@ -129,7 +130,8 @@ def light(samples: Samples, values: Values, step: float, n_rays: int) -> Values:
         n_rays: rays, those without samples counted.
     """
     # binary64: sums run on over all rays, and only their differences count.
-    thickness = _Positive.apply(values[:, DENSITY]).to(torch.float64) * step  # type: ignore[no-untyped-call]
+    density = cast(Values, _Positive.apply(values[:, DENSITY]))  # type: ignore[no-untyped-call]
+    thickness = density.to(torch.float64) * step
     until = thickness.cumsum(0) - thickness
     is_first = torch.ones_like(samples.rays, dtype=torch.bool)
     is_first[1:] = samples.rays[1:] != samples.rays[:-1]
@@ -145,7 +147,8 @@ def render(evaluate: Evaluate, space: Space, camera: Camera) -> NDArray[np.float
     device = space.low.device
     origins, directions = (torch.tensor(array.astype(np.float32), device=device) for array in camera.rays())
     parts = []
-    for eye, towards in zip(origins.split(RAYS_AT_ONCE), directions.split(RAYS_AT_ONCE), strict=True):
+    blocks = (torch.split(rays, RAYS_AT_ONCE) for rays in (origins, directions))
+    for eye, towards in zip(*blocks, strict=True):
         offsets = torch.full((len(eye),), 0.5, device=device)
         samples = march(space, eye, towards, offsets, least=1.0)
         parts.append(light(samples, evaluate(samples.coords), space.step, len(eye)))

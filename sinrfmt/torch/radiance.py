@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor as Values
 
 import sinrfmt
@@ -25,7 +26,8 @@ from sinrfmt.metrics import psnr
 from sinrfmt.network import FourierEncoding, GridEncoding, InputRecord, LayerRecord, Network
 from sinrfmt.registry import ChunkKind, Coords, Modality, RecordKind
 from sinrfmt.registry import Values as ValueRange
-from sinrfmt.render import CHANNELS, DENSITY, DOWN, RAY_AXES, Sight, box_of, on_background, scenery, sight_of
+from sinrfmt.render import CHANNELS, DENSITY, DOWN, RAY_AXES, Cells, Sight, box_of, on_background, scenery, sight_of
+from sinrfmt.torch.convert import to_module
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, device_of
 from sinrfmt.torch.grid_module import GridModule
@@ -34,6 +36,9 @@ from sinrfmt.torch.point_files import Uncompressed, encode_objective, grid_heade
 from sinrfmt.torch.point_fit import Objective
 from sinrfmt.torch.point_recipes import PointPreset, level_resolutions
 from sinrfmt.torch.space import carved, cells_of
+
+Floats = NDArray[np.float32]
+See = Callable[[Camera], Floats]
 
 DIRECTION_OCTAVES = 2
 DENSITY_GAIN, FIRST_DENSITY = 20.0, 2.0
@@ -54,7 +59,7 @@ FIRST_RAYS, RAY_RANGE = 1024, (64, 1 << 14)
 OPACITY_WEIGHT = 0.1
 N_EMPTY, EMPTY_WEIGHT, EMPTY_MARGIN = 512, 0.01, 0.02
 """Points of carved cells in every step, what a step's thickness there adds to the loss, and from where on it counts."""
-N_VALIDATION = 1 << 12
+N_VALIDATION = 1 << 11
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def encode_scene(
         on_progress=on_progress,
     )
     encoding = replace(encoding, field=finished(encoding.field, prepared.sight))
-    return SceneEncoding(encoding, test_psnr(encoding.field, prepared.test, device=device))
+    return SceneEncoding(encoding, scene_psnr(encoding.field, prepared.test, device=device))
 
 
 def uncompressed_scene(
@@ -149,12 +154,9 @@ def uncompressed_scene(
     result = uncompressed_grid(
         prepared.header, prepared.objective, prepared.recipe, seed=seed, device=device, on_progress=on_progress
     )
-    module = result.module
-
-    def evaluate(coords: Values) -> Values:
-        return module(module.latents, coords)
-
-    return result, _views_psnr(evaluate, box_of(prepared.header), prepared.sight, prepared.test, device_of(device))
+    evaluate = partial(result.module, result.module.latents)
+    see = _renderer(evaluate, box_of(prepared.header), prepared.sight, device_of(device))
+    return result, _mean_psnr(see, prepared.sight, prepared.test)
 
 
 def prepare(scene: Scene, preset: str | PointPreset, *, seed: int) -> Prepared:
@@ -164,9 +166,7 @@ def prepare(scene: Scene, preset: str | PointPreset, *, seed: int) -> Prepared:
     sight = _sight(scene.train, box)
     network = scene_network(recipe, box)
     whole = (*((float(low), float(high)) for low, high in box.astype(np.float32)), *((-1.0, 1.0),) * 3)
-    header = grid_header(
-        Header(network, Modality.RADIANCE, coords=Coords.BOX, box=whole, values=ValueRange.RAW)
-    )
+    header = grid_header(Header(network, Modality.RADIANCE, coords=Coords.BOX, box=whole, values=ValueRange.RAW))
     test = scene.test or scene.train
     objective = partial(_RayObjective.of, box_of(header), cells, scene.train, test, recipe.batch_size, seed)
     return Prepared(header, objective, recipe, sight, test)
@@ -204,7 +204,7 @@ class _RayObjective:
     """Rays through random pixels: squared error in front of the background, and of opacity."""
 
     def __init__(
-        self, module: GridModule, box: Doubles, cells: Doubles, pixels: Pixels, test: Pixels, n_points: int, seed: int
+        self, module: GridModule, box: Doubles, cells: Cells, pixels: Pixels, test: Pixels, n_points: int, seed: int
     ) -> None:
         device = module.latents.device
         low, high = torch.tensor(box.astype(np.float32), device=device).unbind(1)
@@ -222,7 +222,7 @@ class _RayObjective:
 
     @classmethod
     def of(
-        cls, box: Doubles, cells: Doubles, train: Views, test: Views, n_points: int, seed: int, module: GridModule
+        cls, box: Doubles, cells: Cells, train: Views, test: Views, n_points: int, seed: int, module: GridModule
     ) -> Objective:
         """The objective for a module, whose weights it starts."""
         _start_density(module)
@@ -242,9 +242,7 @@ class _RayObjective:
         numbers = torch.randint(len(self.pixels), (self.n_rays,), generator=drawn).to(device)
         offsets = torch.rand(self.n_rays, generator=drawn).to(device)
         origins, directions = self.pixels.rays(numbers)
-        samples = march(
-            self.space, origins, directions, offsets, least=LEAST_THICKNESS, most_before=MOST_BEFORE
-        )
+        samples = march(self.space, origins, directions, offsets, least=LEAST_THICKNESS, most_before=MOST_BEFORE)
         empty = self._empty_points(drawn)
         values = evaluate(torch.cat([samples.coords, empty]))
         seen = light(samples, values[: len(samples.rays)], self.space.step, self.n_rays)
@@ -284,9 +282,7 @@ class _RayObjective:
     def _seen(self, evaluate: Evaluate, pixels: Pixels, numbers: Values) -> Values:
         origins, directions = pixels.rays(numbers)
         offsets = torch.full((len(numbers),), 0.5, device=numbers.device)
-        samples = march(
-            self.space, origins, directions, offsets, least=LEAST_THICKNESS, most_before=MOST_BEFORE
-        )
+        samples = march(self.space, origins, directions, offsets, least=LEAST_THICKNESS, most_before=MOST_BEFORE)
         return light(samples, evaluate(samples.coords), self.space.step, len(numbers))
 
     def validation(self, evaluate: Evaluate) -> Values:
@@ -315,7 +311,7 @@ def _start_density(module: GridModule) -> None:
     is_feature = torch.ones_like(first)
     is_feature[:, -DENSITY:] = 0.0
     first.mul_(is_feature)
-    first.register_hook(lambda gradient: gradient * is_feature)
+    first.register_hook(lambda gradient: gradient * is_feature)  # type: ignore[no-untyped-call]
     index = next(layer.index for layer in module.network.layers if layer.record.is_output)
     module.get_parameter(f"layers.{index}.weight").mul_(DENSITY_GAIN)
     module.get_parameter(f"layers.{index}.bias").fill_(FIRST_DENSITY)
@@ -341,39 +337,35 @@ def _passes(data: bytes) -> list[tuple[ChunkKind, bytes]]:
     return [] if chunk is None else [(ChunkKind.PASS, bytes(chunk.payload))]
 
 
-def field_renderer(field: Field, *, device: str = "auto") -> Callable[[Camera], np.ndarray]:
+def field_renderer(field: Field, *, device: str = "auto") -> See:
     """What renders a decoded file with torch: a camera -> float32 (rows, columns, 4), as ``sinrfmt.render.render``.
 
     Raises:
-        UsageError: not a radiance field over a latent grid in one part.
+        UsageError: not a radiance field, or one in parts.
     """
     where = device_of(device)
+    box, sight = box_of(field.header), sight_of(field.meta)
+    if field.header.network.latents is None:
+        return _renderer(to_module(field).to(where), box, sight, where)
     module = GridModule.of_field(field).to(where)
-    return _renderer(
-        lambda coords: module(module.latents, coords), box_of(field.header), sight_of(field.meta), where
-    )
+    return _renderer(partial(module, module.latents), box, sight, where)
 
 
-def _renderer(
-    evaluate: Evaluate, box: Doubles, sight: Sight, device: torch.device
-) -> Callable[[Camera], np.ndarray]:
+def _renderer(evaluate: Evaluate, box: Doubles, sight: Sight, device: torch.device) -> See:
     @torch.no_grad()
-    def sample(coords: np.ndarray) -> np.ndarray:
-        return evaluate(torch.from_numpy(coords).to(device)).cpu().numpy()
+    def sample(coords: Floats) -> Floats:
+        values: Floats = evaluate(torch.from_numpy(coords).to(device)).cpu().numpy()
+        return values
 
     return partial(render, evaluate, space_of(scenery(sample, box, sight.n_samples), device))
 
 
-def test_psnr(field: Field, views: Views, *, device: str = "auto") -> float:
+def scene_psnr(field: Field, views: Views, *, device: str = "auto") -> float:
     """Mean of the PSNR of views rendered from a file, 8 bits a sample, in dB."""
     return _mean_psnr(field_renderer(field, device=device), sight_of(field.meta), views)
 
 
-def _views_psnr(evaluate: Evaluate, box: Doubles, sight: Sight, views: Views, device: torch.device) -> float:
-    return _mean_psnr(_renderer(evaluate, box, sight, device), sight, views)
-
-
-def _mean_psnr(see: Callable[[Camera], np.ndarray], sight: Sight, views: Views) -> float:
+def _mean_psnr(see: See, sight: Sight, views: Views) -> float:
     found = []
     for camera, picture in zip(views.cameras, views.pictures, strict=True):
         rgba = straight_rgba(picture)

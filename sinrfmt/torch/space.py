@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt.media.scene import Camera, Views
+from sinrfmt.metrics import Samples
 
 Doubles = NDArray[np.float64]
 Cells = NDArray[np.bool_]
@@ -73,7 +74,7 @@ def _carve(views: Views, box: Doubles, shape: tuple[int, int, int]) -> Cells:
     return cells.reshape(shape)
 
 
-def _may_be(camera: Camera, alpha: NDArray[np.generic], centres: Doubles, radius: float) -> NDArray[np.bool_]:
+def _may_be(camera: Camera, alpha: Samples, centres: Doubles, radius: float) -> NDArray[np.bool_]:
     """Whether balls around points are not seen as empty: some pixel of their square shows something, or is outside."""
     rows, columns = camera.size
     seen, depth = camera.pixels(centres)
@@ -87,5 +88,6 @@ def _may_be(camera: Camera, alpha: NDArray[np.generic], centres: Doubles, radius
     counts = np.pad(np.cumsum(np.cumsum(alpha > 0, axis=0), axis=1), ((1, 0), (1, 0)))
     with np.errstate(invalid="ignore"):
         (y0, x0), (y1, x1) = (np.clip(np.nan_to_num(p), 0, edges).astype(np.int64).T for p in (low, high))
-    inside = counts[y1, x1] - counts[y0, x1] - counts[y1, x0] + counts[y0, x0] > 0
-    return is_behind | is_outside | inside
+    shown = counts[y1, x1] - counts[y0, x1] - counts[y1, x0] + counts[y0, x0]
+    may_be: Cells = is_behind | is_outside | (shown > 0)
+    return may_be

@@ -214,7 +214,7 @@ class _RayObjective:
         self.space = Space(low, high, float((high - low).norm()) / N_SAMPLES, shape, thickness)
         self.empty = (~carved_cells).nonzero().squeeze(1)
         self.pixels, self.test, self.n_points, self.seed = pixels, test, n_points, seed
-        self.n_rays = FIRST_RAYS
+        self.n_rays = min(FIRST_RAYS, len(pixels))
         drawn = self._generator(-1)
         self.validated, self.tested = (
             torch.randint(len(these), (N_VALIDATION,), generator=drawn).to(device) for these in (pixels, test)
@@ -256,7 +256,7 @@ class _RayObjective:
     def _next_rays(self, n_samples: int) -> int:
         """Rays of the next step, so that it has about as many samples as were asked for."""
         wanted = self.n_rays * self.n_points / max(1, n_samples)
-        return round(min(max(wanted, 0.8 * self.n_rays, RAY_RANGE[0]), 1.25 * self.n_rays, RAY_RANGE[1]))
+        return round(min(max(wanted, 0.8 * self.n_rays, RAY_RANGE[0]), 1.25 * self.n_rays, RAY_RANGE[1], len(self.pixels)))
 
     def _empty_points(self, drawn: torch.Generator) -> Values:
         if not len(self.empty):

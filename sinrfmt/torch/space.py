@@ -1,6 +1,6 @@
-"""Where a scene may have something: the box that its cameras look at, and the cells that no picture shows as empty.
+"""Where a scene may have something: the box that its cameras look at, and the cells that may have something.
 
-Space carving: a cell that some picture sees through, by its alpha, is empty. Nothing here is normative.
+Space carving: a cell that some picture sees through, by its alpha, is empty; so is one that no picture shows. Nothing here is normative.
 """
 
 import math
@@ -38,7 +38,7 @@ def carved(views: Views, n_cells: int) -> tuple[Doubles, Cells]:
     """The tight box of a scene, float64 (3, 2), and its cells that may have something.
 
     Args:
-        views: with alpha; opaque pictures carve nothing.
+        views: with alpha; opaque pictures only carve what none of them shows.
         n_cells: along the longest axis; cells are about cubes.
     """
     wide = first_box(views.cameras)
@@ -64,18 +64,20 @@ def _carve(views: Views, box: Doubles, shape: tuple[int, int, int]) -> Cells:
     sides = (box[:, 1] - box[:, 0]) / shape
     numbers = np.arange(math.prod(shape))
     radius = 0.5 * float(np.linalg.norm(sides))
+    is_shown = np.zeros(math.prod(shape), dtype=np.bool_)
     for camera, picture in zip(views.cameras, views.pictures, strict=True):
-        if picture.shape[2] not in (2, 4):
-            continue
+        alpha = picture[..., -1] if picture.shape[2] in (2, 4) else np.ones_like(picture[..., 0])
         centres = box[:, 0] + (np.stack(np.unravel_index(numbers, shape), axis=1) + 0.5) * sides
-        numbers = numbers[_may_be(camera, picture[..., -1], centres, radius)]
+        shows, hides = _looks(camera, alpha, centres, radius)
+        is_shown[numbers[shows]] = True
+        numbers = numbers[shows | hides]
     cells = np.zeros(math.prod(shape), dtype=np.bool_)
-    cells[numbers] = True
+    cells[numbers[is_shown[numbers]]] = True
     return cells.reshape(shape)
 
 
-def _may_be(camera: Camera, alpha: Samples, centres: Doubles, radius: float) -> NDArray[np.bool_]:
-    """Whether balls around points are not seen as empty: some pixel of their square shows something, or is outside."""
+def _looks(camera: Camera, alpha: Samples, centres: Doubles, radius: float) -> tuple[Cells, Cells]:
+    """Of balls around points: whether a pixel of their square shows something; whether they are partly out of sight."""
     rows, columns = camera.size
     seen, depth = camera.pixels(centres)
     focal = 0.5 * columns / math.tan(0.5 * camera.angle_x)
@@ -89,5 +91,4 @@ def _may_be(camera: Camera, alpha: Samples, centres: Doubles, radius: float) -> 
     with np.errstate(invalid="ignore"):
         (y0, x0), (y1, x1) = (np.clip(np.nan_to_num(p), 0, edges).astype(np.int64).T for p in (low, high))
     shown = counts[y1, x1] - counts[y0, x1] - counts[y1, x0] + counts[y0, x0]
-    may_be: Cells = is_behind | is_outside | (shown > 0)
-    return may_be
+    return ~is_behind & (shown > 0), is_behind | is_outside

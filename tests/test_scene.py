@@ -128,6 +128,4 @@ def test_an_orbit_has_its_up_towards_the_third_axis() -> None:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_pictures_of_any_channels_become_straight_rgba(channels: int) -> None:
     picture = np.full((1, 1, channels), 51, dtype=np.uint8)
-    assert straight_rgba(picture).tolist()[0][0] == pytest.approx(
-        [0.2, 0.2, 0.2, 0.2 if channels in (2, 4) else 1.0]
-    )
+    assert straight_rgba(picture).tolist()[0][0] == pytest.approx([0.2, 0.2, 0.2, 0.2 if channels in (2, 4) else 1.0])

@@ -24,8 +24,8 @@ from sinrfmt.torch.marching import Pixels, Samples, Space, light, march, space_o
 from sinrfmt.torch.marching import render as torch_render
 from sinrfmt.torch.point_files import point_preset_of
 from sinrfmt.torch.point_recipes import PointPreset
-from sinrfmt.torch.space import carved, first_box
-from tests.scenes import BOX, RADIUS, SIZE, Floats, ball, ball_scenery, cameras, write_scene
+from sinrfmt.torch.space import carve, first_box, tight_box
+from tests.scenes import RADIUS, SIZE, Floats, ball, ball_scenery, cameras, write_scene
 
 TINY = replace(
     point_preset_of("radiance-fast"),
@@ -36,7 +36,7 @@ TINY = replace(
     last_resolution=12,
     log2_table_size=11,
     width=16,
-    batch_size=3000,
+    batch_size=2000,
 )
 
 
@@ -116,7 +116,8 @@ def test_pixels_have_the_rays_of_their_cameras(scene: Scene) -> None:
 
 
 def test_the_carved_box_holds_the_ball_and_little_else(scene: Scene) -> None:
-    box, cells = carved(scene.train, 16)
+    box = tight_box(scene.train)
+    cells = carve(scene.train, box, (14, 15, 16))
     assert (box[:, 0] < -RADIUS).all()
     assert (box[:, 1] > RADIUS).all()
     wide = first_box(scene.train.cameras)
@@ -129,7 +130,8 @@ def test_the_carved_box_holds_the_ball_and_little_else(scene: Scene) -> None:
 def test_opaque_pictures_carve_only_what_none_of_them_shows(scene: Scene) -> None:
     views = scene.train
     opaque = Views(views.names, views.cameras, tuple(picture[..., :3] for picture in views.pictures))
-    box, cells = carved(opaque, 8)
+    box = tight_box(opaque)
+    cells = carve(opaque, box, (8, 8, 8))
     wide = first_box(views.cameras)
     assert (box[:, 0] >= wide[:, 0]).all()
     assert (box[:, 1] <= wide[:, 1]).all()
@@ -151,7 +153,7 @@ def test_the_file_says_all_that_a_viewer_needs(encoded: SceneEncoding, scene: Sc
     assert sight.size == SIZE
     assert sight.distance == pytest.approx(3.0, abs=0.2)
     box = box_of(field.header)
-    np.testing.assert_allclose(box, carved(scene.train, 64)[0], rtol=1e-6)
+    np.testing.assert_allclose(box, tight_box(scene.train), rtol=1e-6)
     seen = render(scenery(field.sample, box, sight.n_samples), turntable(box, sight, 4)[1])
     assert 0.05 < seen[..., 3].mean() < 0.6
 

@@ -35,7 +35,7 @@ from sinrfmt.torch.marching import Evaluate, Pixels, Space, light, march, render
 from sinrfmt.torch.point_files import Uncompressed, encode_objective, grid_header, point_preset_of, uncompressed_grid
 from sinrfmt.torch.point_fit import Objective
 from sinrfmt.torch.point_recipes import PointPreset, level_resolutions
-from sinrfmt.torch.space import carved, cells_of
+from sinrfmt.torch.space import carve, cells_of, tight_box
 
 Floats = NDArray[np.float32]
 See = Callable[[Camera], Floats]
@@ -43,10 +43,8 @@ See = Callable[[Camera], Floats]
 DIRECTION_OCTAVES = 2
 DENSITY_GAIN, FIRST_DENSITY = 20.0, 2.0
 """Of the first weights and bias of the density: a surface needs densities of tens in a box of a few units."""
-N_SAMPLES = 256
-"""Samples on a ray as long as the box's diagonal."""
-N_CELLS = 64
-"""Cells of the estimate along the longest side of the box."""
+CELL_STEPS, MOST_CELLS = 3.0, 64
+"""Side of a cell of the estimate in steps of a ray, and most of them along the longest side of the box."""
 FIRST_THICKNESS = 0.05
 LEAST_THICKNESS = 5e-3
 """Of a step, below which a cell is left out of the training."""
@@ -162,13 +160,18 @@ def uncompressed_scene(
 def prepare(scene: Scene, preset: str | PointPreset, *, seed: int) -> Prepared:
     """Look for the box of a scene, and make the network and the objective."""
     recipe = point_preset_of(preset)
-    box, cells = carved(scene.train, N_CELLS)
+    box = tight_box(scene.train)
     sight = _sight(scene.train, box)
+    step = float(np.linalg.norm(box[:, 1] - box[:, 0])) / sight.n_samples
+    n_cells = math.ceil(float((box[:, 1] - box[:, 0]).max()) / (CELL_STEPS * step))
+    cells = carve(scene.train, box, cells_of(box, min(n_cells, MOST_CELLS)))
     network = scene_network(recipe, box)
     whole = (*((float(low), float(high)) for low, high in box.astype(np.float32)), *((-1.0, 1.0),) * 3)
     header = grid_header(Header(network, Modality.RADIANCE, coords=Coords.BOX, box=whole, values=ValueRange.RAW))
     test = scene.test or scene.train
-    objective = partial(_RayObjective.of, box_of(header), cells, scene.train, test, recipe.batch_size, seed)
+    objective = partial(
+        _RayObjective.of, box_of(header), sight.n_samples, cells, scene.train, test, recipe.batch_size, seed
+    )
     return Prepared(header, objective, recipe, sight, test)
 
 
@@ -192,26 +195,36 @@ def scene_network(recipe: PointPreset, box: Doubles) -> Network:
 
 
 def _sight(views: Views, box: Doubles) -> Sight:
-    """How the middle one of the views looks at the box."""
+    """How the middle one of the views looks at the box; steps of rays are as long as a pixel is wide there."""
     towards = np.array([camera.pose[:, 3] for camera in views.cameras]) - box.mean(axis=1)
     distances = np.linalg.norm(towards, axis=1)
     elevation = float(np.median(np.arcsin(np.clip(towards[:, 2] / distances, -1, 1))))
-    first = views.cameras[0]
-    return Sight(N_SAMPLES, (1.0, 1.0, 1.0), first.angle_x, first.size, float(np.median(distances)), elevation)
+    first, distance = views.cameras[0], float(np.median(distances))
+    pixel = 2 * distance * math.tan(0.5 * first.angle_x) / first.size[1]
+    n_samples = math.ceil(float(np.linalg.norm(box[:, 1] - box[:, 0])) / pixel)
+    return Sight(n_samples, (1.0, 1.0, 1.0), first.angle_x, first.size, distance, elevation)
 
 
 class _RayObjective:
     """Rays through random pixels: squared error in front of the background, and of opacity."""
 
     def __init__(
-        self, module: GridModule, box: Doubles, cells: Cells, pixels: Pixels, test: Pixels, n_points: int, seed: int
+        self,
+        module: GridModule,
+        box: Doubles,
+        n_samples: int,
+        cells: Cells,
+        pixels: Pixels,
+        test: Pixels,
+        n_points: int,
+        seed: int,
     ) -> None:
         device = module.latents.device
         low, high = torch.tensor(box.astype(np.float32), device=device).unbind(1)
         shape = torch.tensor(cells.shape, device=device)
         carved_cells = torch.tensor(cells.reshape(-1), device=device)
         thickness = torch.where(carved_cells, FIRST_THICKNESS, 0.0)
-        self.space = Space(low, high, float((high - low).norm()) / N_SAMPLES, shape, thickness)
+        self.space = Space(low, high, float((high - low).norm()) / n_samples, shape, thickness)
         self.empty = (~carved_cells).nonzero().squeeze(1)
         self.pixels, self.test, self.n_points, self.seed = pixels, test, n_points, seed
         self.n_rays = min(FIRST_RAYS, len(pixels))
@@ -222,13 +235,23 @@ class _RayObjective:
 
     @classmethod
     def of(
-        cls, box: Doubles, cells: Cells, train: Views, test: Views, n_points: int, seed: int, module: GridModule
+        cls,
+        box: Doubles,
+        n_samples: int,
+        cells: Cells,
+        train: Views,
+        test: Views,
+        n_points: int,
+        seed: int,
+        module: GridModule,
     ) -> Objective:
         """The objective for a module, whose weights it starts."""
         _start_density(module)
         device = module.latents.device
         pixels = Pixels(train, device)
-        own = cls(module, box, cells, pixels, pixels if test is train else Pixels(test, device), n_points, seed)
+        own = cls(
+            module, box, n_samples, cells, pixels, pixels if test is train else Pixels(test, device), n_points, seed
+        )
         return Objective(own.distortion, own.validation, len(pixels), own.quality)
 
     def _generator(self, step: int) -> torch.Generator:
@@ -256,7 +279,9 @@ class _RayObjective:
     def _next_rays(self, n_samples: int) -> int:
         """Rays of the next step, so that it has about as many samples as were asked for."""
         wanted = self.n_rays * self.n_points / max(1, n_samples)
-        return round(min(max(wanted, 0.8 * self.n_rays, RAY_RANGE[0]), 1.25 * self.n_rays, RAY_RANGE[1], len(self.pixels)))
+        return round(
+            min(max(wanted, 0.8 * self.n_rays, RAY_RANGE[0]), 1.25 * self.n_rays, RAY_RANGE[1], len(self.pixels))
+        )
 
     def _empty_points(self, drawn: torch.Generator) -> Values:
         if not len(self.empty):

@@ -1,6 +1,7 @@
 """Where a scene may have something: the box that its cameras look at, and the cells that may have something.
 
-Space carving: a cell that some picture sees through, by its alpha, is empty; so is one that no picture shows. Nothing here is normative.
+Space carving: a cell that some picture sees through, by its alpha, is empty; so is one that no picture shows. Nothing
+here is normative.
 """
 
 import math
@@ -34,23 +35,17 @@ def first_box(cameras: tuple[Camera, ...]) -> Doubles:
     return np.stack([centre - reach, centre + reach], axis=1)
 
 
-def carved(views: Views, n_cells: int) -> tuple[Doubles, Cells]:
-    """The tight box of a scene, float64 (3, 2), and its cells that may have something.
-
-    Args:
-        views: with alpha; opaque pictures only carve what none of them shows.
-        n_cells: along the longest axis; cells are about cubes.
-    """
+def tight_box(views: Views) -> Doubles:
+    """The box of what may be in a scene: float64 (3, 2)."""
     wide = first_box(views.cameras)
-    coarse = _carve(views, wide, (N_COARSE,) * 3)
+    coarse = carve(views, wide, (N_COARSE,) * 3)
     if not coarse.any():
         coarse[:] = True
     used = np.argwhere(coarse)
     size = (wide[:, 1] - wide[:, 0]) / N_COARSE
     low = np.maximum(wide[:, 0], wide[:, 0] + (used.min(0) - MARGIN) * size)
     high = np.minimum(wide[:, 1], wide[:, 0] + (used.max(0) + 1 + MARGIN) * size)
-    box = np.stack([low, high], axis=1)
-    return box, _carve(views, box, cells_of(box, n_cells))
+    return np.stack([low, high], axis=1)
 
 
 def cells_of(box: Doubles, n: int) -> tuple[int, int, int]:
@@ -60,7 +55,14 @@ def cells_of(box: Doubles, n: int) -> tuple[int, int, int]:
     return x, y, z
 
 
-def _carve(views: Views, box: Doubles, shape: tuple[int, int, int]) -> Cells:
+def carve(views: Views, box: Doubles, shape: tuple[int, int, int]) -> Cells:
+    """The cells of a box that may have something.
+
+    Args:
+        views: with alpha; opaque pictures only carve what none of them shows.
+        box: float64 (3, 2).
+        shape: cells along every axis.
+    """
     sides = (box[:, 1] - box[:, 0]) / shape
     numbers = np.arange(math.prod(shape))
     radius = 0.5 * float(np.linalg.norm(sides))

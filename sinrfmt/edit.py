@@ -6,13 +6,13 @@ what was changed. Weights, and so their digests, stay as they are: whether the i
 ``acc_crc``, which decoders check.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from construct import Container
 
 from sinrfmt import layout
-from sinrfmt.ancillary import build_hash, parse_hash
+from sinrfmt.ancillary import build_hash, build_meta, parse_hash
 from sinrfmt.container import FRAMING_BYTES, LAST, SAFE_TO_COPY, Chunk, ChunkReader, chunk_type, seal_file
 from sinrfmt.faults import error
 from sinrfmt.head import Header, fitting_level
@@ -63,6 +63,26 @@ def reindex(data: bytes) -> bytes:
         FormatError, UnsupportedError, LimitError, ChecksumError: the file breaks a rule of the container.
     """
     return _write(replace(_read(data), has_index=True))
+
+
+def with_meta(data: bytes, meta: Mapping[str, str]) -> bytes:
+    """The same file with a META chunk (clause 12.2) of these keys in front of its passes, in place of those it had.
+
+    The level rises if the file would be too long for it.
+
+    Raises:
+        FormatError, UnsupportedError, LimitError, ChecksumError: the file breaks a rule of the container.
+        UsageError: a key or value that cannot be written.
+    """
+    parts = _read(data)
+    kept = [chunk for chunk in parts.chunks if chunk.kind is not ChunkKind.META]
+    payload = build_meta(dict(meta))
+    return _write(replace(parts, chunks=kept), [(chunk_type(ChunkKind.META), payload)] if meta else [])
+
+
+def meta_bytes(meta: Mapping[str, str]) -> int:
+    """Bytes that :func:`with_meta` adds to a file that has no META."""
+    return FRAMING_BYTES + len(build_meta(dict(meta))) if meta else 0
 
 
 def _read(data: bytes) -> _Parts:
@@ -158,11 +178,14 @@ def _bits(value: int) -> list[int]:
     return [bit for bit in range(value.bit_length()) if value >> bit & 1]
 
 
-def _write(parts: _Parts) -> bytes:
-    sizes = [(chunk.kind is ChunkKind.PASS, len(chunk.payload)) for chunk in parts.chunks]
+def _write(parts: _Parts, first: Sequence[tuple[int, bytes]] = ()) -> bytes:
+    """A file of the parts; ``first`` are types and payloads of more chunks, in front of all but HEAD and INDX."""
+    sizes = [(False, len(payload)) for _, payload in first]
+    sizes += [(chunk.kind is ChunkKind.PASS, len(chunk.payload)) for chunk in parts.chunks]
     offset = len(SIGNATURE) + FRAMING_BYTES + len(parts.head)
     index = build_index(offset, sizes) if parts.has_index else []
     chunks = [(chunk_type(ChunkKind.INDX), payload) for payload in index]
+    chunks += first
     chunks += [(chunk.type & ~LAST, chunk.payload) for chunk in parts.chunks]
     n_bytes = offset + sum(FRAMING_BYTES + len(payload) for _, payload in chunks)
     return seal_file(_with_level(parts.head, parts.header.level, n_bytes), chunks)

@@ -53,7 +53,7 @@ class Region:
         header: of the file.
         parts: numbers of the parts that were read.
         n_passes: passes decoded.
-        meta: keys and values of META in front of the index.
+        meta: keys and values of META, where it came with the first bytes.
     """
 
     values: NDArray[np.float32]
@@ -159,10 +159,10 @@ class _Chunks:
         self._behind = 0  # offset behind the last chunk that was read here
         self._places: dict[int, Places] = {}
         self._fill(FIRST_BYTES)
-        while self._index is None and (chunk := self._next_in_front()) is not None:
+        while (self._index is None or self._next_is_here()) and (chunk := self._next_in_front()) is not None:
             self._behind = self._reader.offset
             if chunk.kind is ChunkKind.INDX:
-                self._index = parse_index(chunk.payload)
+                self._index = self._index or parse_index(chunk.payload)
             elif chunk.kind is ChunkKind.META:
                 self.meta |= parse_meta(chunk.payload, META_PAIRS_LIMIT - len(self.meta)) or {}
         if not self._behind:
@@ -176,6 +176,12 @@ class _Chunks:
             data = self._source.get_bytes(len(self._prefix), end - len(self._prefix))
             self._prefix += data
             self._reader.feed(data)
+
+    def _next_is_here(self) -> bool:
+        """Whether all of the next chunk came with what was read."""
+        header = self._prefix[self._behind : self._behind + HEADER_BYTES]
+        end = self._behind + FRAMING_BYTES + int.from_bytes(header[1:4], "little")
+        return len(header) == HEADER_BYTES and end <= len(self._prefix)
 
     def _next_in_front(self) -> Chunk | None:
         """The next chunk if it stands before the first PASS chunk and, but for HEAD, in the first 16384 bytes."""

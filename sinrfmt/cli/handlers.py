@@ -72,7 +72,7 @@ class Decoding:
 
     @property
     def meta(self) -> Mapping[str, str]:
-        """Keys and values of META; of a region of a file with parts those before its index."""
+        """Keys and values of META; of a region of a file with parts where it came with its first bytes."""
         return self.field.meta if self._plan.ranges is None else self._cut.meta
 
     @cached_property

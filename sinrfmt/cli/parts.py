@@ -79,7 +79,7 @@ class Cut:
     Attributes:
         values: float32[*lengths, out_channels].
         header: of the file.
-        meta: keys and values of META; of a file with parts those in front of its index.
+        meta: keys and values of META; of a file with parts where it came with its first bytes.
         summary: what ``--json`` says.
     """
 

@@ -26,7 +26,8 @@ from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.progressive import encode_passes
 from sinrfmt.torch.radiance import SceneEncoding, encode_scene, field_renderer, scene_psnr, uncompressed_scene
-from sinrfmt.torch.signals import Signal, image_signal
+from sinrfmt.torch.sampled import Sampled, encode_sampled
+from sinrfmt.torch.signals import Signal, array_signal, audio_signal, image_signal
 from sinrfmt.torch.tiles import TileWork, encode_tiles
 
 __all__ = [
@@ -45,11 +46,14 @@ __all__ = [
     "PointPreset",
     "Points",
     "Preset",
+    "Sampled",
     "SceneEncoding",
     "Signal",
     "TileWork",
     "Uncompressed",
     "WeightTarget",
+    "array_signal",
+    "audio_signal",
     "compress_weights",
     "encode",
     "encode_grid",
@@ -57,6 +61,7 @@ __all__ = [
     "encode_on_base",
     "encode_passes",
     "encode_picture",
+    "encode_sampled",
     "encode_scene",
     "encode_set",
     "encode_signal_grid",

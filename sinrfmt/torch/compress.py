@@ -8,12 +8,13 @@ normative.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sinrfmt.evaluate import grid_axes, to_depth, to_uint8
+from sinrfmt.evaluate import grid_axes, to_uint8
 from sinrfmt.faults import error
 from sinrfmt.head import Header, lowest_level
 from sinrfmt.metrics import psnr
@@ -30,7 +31,7 @@ from sinrfmt.torch.rate import start_knob
 from sinrfmt.torch.rays import CHANNELS, cast_rays
 from sinrfmt.torch.search import Goal, Problem, Work, search_codes, tool_of, with_tool, without_unused_prior
 from sinrfmt.torch.sensitivity import Curvature, curvature_of, kronecker_curvature_of, largest_block
-from sinrfmt.torch.signals import VALUE_RANGES, Signal
+from sinrfmt.torch.signals import VALUE_RANGES, Signal, psnr_of
 from sinrfmt.torch.views import EACH, View, seen
 
 Floats = NDArray[np.float32]
@@ -240,12 +241,8 @@ def _reference(
     if isinstance(signal, Signal):
         if target.min_snr is not None:
             raise error("USAGE", "an SNR is measured against the network itself, without a signal")
-        samples, value_range = signal.samples, signal.value_range
-        peak = VALUE_RANGES[value_range][0] ** 2
-        depth = samples.dtype
-        return _Reference(
-            signal.coords, signal.values, lambda found: psnr(samples, to_depth(depth, value_range, found)), peak
-        )
+        peak = VALUE_RANGES[signal.value_range][0] ** 2
+        return _Reference(signal.coords, signal.values, partial(psnr_of, signal), peak)
     if signal is None and _is_seen_along_rays(header):
         return _ray_reference(module, header, target, seed, device)
     chosen = _points(module, header, seed, device) if signal is None else signal

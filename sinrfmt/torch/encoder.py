@@ -158,15 +158,18 @@ def options_of(job: Job, n_steps: int, rate_share: float = 1.0) -> FitOptions:
     return FitOptions(max(1, n_steps), job.preset.learning_rate * rate_share, batch_size)
 
 
-def _network_for(job: Job, max_bytes: int, omega: float, bits_of_rate: Callable[[float], float]) -> Network:
-    signal = job.signal
-    return network_for_bytes(signal.coords.shape[1], signal.channels, max_bytes, signal.n_samples, omega, bits_of_rate)
+def _network_for(
+    job: Job, max_bytes: int, waves: tuple[float, float], bits_of_rate: Callable[[float], float]
+) -> Network:
+    signal, (first, omega) = job.signal, waves
+    in_dims = signal.coords.shape[1]
+    return network_for_bytes(in_dims, signal.channels, max_bytes, signal.n_samples, omega, bits_of_rate, first)
 
 
 def _train(job: Job, max_bytes: int, bits_of_rate: Callable[[float], float]) -> FieldModule:
     """Screen seeds and omegas for the network of a budget and train the best one to the end."""
     preset, signal = job.preset, job.signal
-    networks = [_network_for(job, max_bytes, omega, bits_of_rate) for omega in preset.omegas]
+    networks = [_network_for(job, max_bytes, waves, bits_of_rate) for waves in preset.waves]
     seeds = [(job.seed + i) % SEED_LIMIT for i in range(preset.n_seeds)]
     candidates = [(network, seed) for seed in seeds for network in networks]
     screening = options_of(job, round(preset.n_steps * preset.screening_share))
@@ -184,7 +187,7 @@ def _train(job: Job, max_bytes: int, bits_of_rate: Callable[[float], float]) -> 
 def _encode_for_bytes(job: Job, weight_coding: WeightCoding, target: Target) -> EncodedField:
     """Encode for a budget; where the weights turn out to need more bits than expected, with a smaller network."""
     max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * job.signal.n_samples / 8))
-    smallest = _network_for(job, 0, 1.0, weight_coding.bits_of_rate)
+    smallest = _network_for(job, 0, (1.0, 1.0), weight_coding.bits_of_rate)
     if job.size_of(*_all_zero(smallest), job.seed) > max_bytes:  # known before any work is done
         raise error("USAGE", f"{max_bytes} bytes are fewer than the smallest network takes")
     results = []
@@ -233,7 +236,7 @@ def probe_size(job: Job, min_psnr: float, bits_of_rate: Callable[[float], float]
     max_size = max(MIN_BYTES, min(MAX_BYTES, signal.samples.size))
     for _ in range(MAX_PROBES):
         size = min(max(size, MIN_BYTES), max_size)
-        network = _network_for(job, round(size), job.preset.omegas[0], bits_of_rate)
+        network = _network_for(job, round(size), job.preset.waves[0], bits_of_rate)
         psnr = fit(FieldModule(network, seed=job.seed), signal, options, seed=job.seed, device=job.device)
         missing = min_psnr + BEST_DROP - PROBE_GAIN - psnr
         size *= 2.0 ** (missing / PSNR_PER_OCTAVE)

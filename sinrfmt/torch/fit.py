@@ -79,7 +79,7 @@ def fit(
     """
     module.to(device).train()
     parameters = [module.get_parameter(tensor.name) for tensor in module.network.tensors]
-    rate = min(tensor_rates(module.network, options.learning_rate).values())
+    rate, shares = _common_rate(module.network, options.learning_rate)
     n_warm = min(WARM_STEPS, WARM_SHARE * options.n_steps)
     optimizer = Soap(parameters)
     source = batches(signal, options.batch_size, seed, device)
@@ -88,13 +88,24 @@ def fit(
         module.zero_grad(set_to_none=True)
         loss = torch.nn.functional.mse_loss(module(coords), values)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step(rate * min(1.0, step / n_warm) * cosine_share(step, options.n_steps))
+        optimizer.step(rate * min(1.0, step / n_warm) * cosine_share(step, options.n_steps), shares)
         if on_progress and (step + 1) % PROGRESS_INTERVAL == 0 and step + 1 < options.n_steps:
             on_progress(step + 1, options.n_steps, measure(module, signal, device=device))
     psnr = measure(module, signal, device=device)
     if on_progress:
         on_progress(options.n_steps, options.n_steps, psnr)
     return psnr
+
+
+def _common_rate(network: Network, learning_rate: float) -> tuple[float, list[float]]:
+    """The rate of all tensors, the least of those behind the first layer, and the share of it that each one has.
+
+    The first layer may have a far larger omega, as fine waves along time need: that must not slow the others down.
+    """
+    rates = tensor_rates(network, learning_rate)
+    behind = [rate for tensor, rate in zip(network.tensors, rates.values(), strict=True) if tensor.ordinal // 2 > 0]
+    common = min(behind or rates.values())
+    return common, [min(1.0, rate / common) for rate in rates.values()]
 
 
 def tensor_rates(network: Network, learning_rate: float) -> dict[str, float]:

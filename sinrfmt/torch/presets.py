@@ -7,7 +7,7 @@ larger one at fewer bits, or a smaller one at more, gives a worse picture.
 import math
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -34,6 +34,7 @@ class Preset:
         name: of the preset.
         n_seeds: seeds that are screened, for each omega.
         omegas: candidates for omega of the sine layers.
+        first_omegas: candidates for that of the first one alone; none where it is that of the others.
         screening_share: steps of a screened candidate, as a share of ``n_steps``.
         n_steps: steps of the training that follows.
         learning_rate: at the start of the cosine.
@@ -55,6 +56,12 @@ class Preset:
     n_trials: int
     n_refits: int
     n_refit_trials: int
+    first_omegas: tuple[float, ...] = ()
+
+    @property
+    def waves(self) -> list[tuple[float, float]]:
+        """All candidates: omega of the first layer, and that of the others."""
+        return [(first, omega) for omega in self.omegas for first in self.first_omegas or (omega,)]
 
 
 @cache
@@ -75,10 +82,16 @@ def preset_of(name: str) -> Preset:
     return presets()[name]
 
 
-def sine_network(in_dims: int, out_channels: int, depth: int, width: int, omega: float) -> Network:
-    """A SIREN of ``depth`` hidden layers with one omega and seeded prior."""
+def sine_network(
+    in_dims: int, out_channels: int, depth: int, width: int, omega: float, first_omega: float | None = None
+) -> Network:
+    """A SIREN of ``depth`` hidden layers with seeded prior; with one omega unless the first layer has its own."""
     hidden = LayerRecord(RecordKind.SINE, width, repeat=depth, omega=omega, prior=True)
-    return Network(in_dims, out_channels, (hidden, LayerRecord(RecordKind.LINEAR, out_channels)))
+    last = LayerRecord(RecordKind.LINEAR, out_channels)
+    if first_omega is None or first_omega == omega:
+        return Network(in_dims, out_channels, (hidden, last))
+    first = LayerRecord(RecordKind.SINE, width, omega=first_omega, prior=True)
+    return Network(in_dims, out_channels, (first, replace(hidden, repeat=depth - 1), last))
 
 
 def bits_per_parameter(bits_per_sample: float) -> float:
@@ -101,6 +114,7 @@ def network_for_bytes(
     n_samples: int,
     omega: float,
     bits_of_rate: Callable[[float], float] = bits_per_parameter,
+    first_omega: float | None = None,
 ) -> Network:
     """The widest SIREN that is expected to fit; the smallest one when none does.
 
@@ -110,8 +124,12 @@ def network_for_bytes(
         n_samples: grid positions of the signal.
         omega: of the sine layers.
         bits_of_rate: bits of a weight at a rate in bits per grid position.
+        first_omega: of the first layer; None for that of the others.
     """
     bits = bits_of_rate(max(8.0 * max_bytes, 1.0) / n_samples)
-    networks = [sine_network(in_dims, out_channels, DEPTH, width, omega) for width in range(MIN_WIDTH, MAX_WIDTH + 1)]
+    networks = [
+        sine_network(in_dims, out_channels, DEPTH, width, omega, first_omega)
+        for width in range(MIN_WIDTH, MAX_WIDTH + 1)
+    ]
     n_fitting = sum(expected_bytes(network, bits) <= max_bytes for network in networks)
     return networks[max(0, n_fitting - 1)]

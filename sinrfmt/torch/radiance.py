@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor as Values
 
 import sinrfmt
-from sinrfmt.ancillary import build_meta
 from sinrfmt.container import ChunkReader, build_file
+from sinrfmt.edit import meta_bytes, with_meta
 from sinrfmt.evaluate import to_uint8
 from sinrfmt.field import Field
-from sinrfmt.head import Header, build_head, fitting_level
+from sinrfmt.head import Header, build_head
 from sinrfmt.media.scene import Camera, Doubles, Scene, Views, straight_rgba
 from sinrfmt.metrics import psnr
 from sinrfmt.network import FourierEncoding, GridEncoding, InputRecord, LayerRecord, Network
@@ -114,7 +114,7 @@ def encode_scene(
         scene: the views.
         preset: ``radiance``, or a recipe in figures; its ``batch_size`` counts samples on rays.
         rate_weight: lambda in place of the preset's; where there is a target, the first one tried.
-        max_bytes: size of the file at most, but for its metadata of about 200 bytes.
+        max_bytes: size of the file at most.
         min_psnr: PSNR at least, in dB, of rays of the test views (of the others without them).
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda`` or any torch device.
@@ -129,7 +129,7 @@ def encode_scene(
         prepared.header,
         prepared.objective,
         recipe,
-        max_bytes=max_bytes,
+        max_bytes=None if max_bytes is None else max_bytes - meta_bytes(prepared.sight.meta()),
         min_psnr=min_psnr,
         seed=seed,
         device=device,
@@ -153,8 +153,8 @@ def uncompressed_scene(
         prepared.header, prepared.objective, prepared.recipe, seed=seed, device=device, on_progress=on_progress
     )
     evaluate = partial(result.module, result.module.latents)
-    see = _renderer(evaluate, box_of(prepared.header), prepared.sight, device_of(device))
-    return result, _mean_psnr(see, prepared.sight, prepared.test)
+    see = renderer_of(evaluate, box_of(prepared.header), prepared.sight, device_of(device))
+    return result, views_psnr(see, prepared.sight, prepared.test)
 
 
 def prepare(scene: Scene, preset: str | PointPreset, *, seed: int) -> Prepared:
@@ -349,10 +349,8 @@ def finished(field: Field, sight: Sight) -> Field:
         for record in field.header.network.records
     )
     header = replace(field.header, network=replace(field.header.network, records=records))
-    chunks = [(ChunkKind.META, build_meta(sight.meta())), *_passes(field.data)]
-    data = build_file(build_head(header), chunks)
-    header = replace(header, level=fitting_level(header.level, len(data)))
-    return sinrfmt.loads(build_file(build_head(header), chunks))
+    data = build_file(build_head(header), _passes(field.data))
+    return sinrfmt.loads(with_meta(data, sight.meta()))
 
 
 def _passes(data: bytes) -> list[tuple[ChunkKind, bytes]]:
@@ -362,7 +360,7 @@ def _passes(data: bytes) -> list[tuple[ChunkKind, bytes]]:
     return [] if chunk is None else [(ChunkKind.PASS, bytes(chunk.payload))]
 
 
-def field_renderer(field: Field, *, device: str = "auto") -> See:
+def fieldrenderer_of(field: Field, *, device: str = "auto") -> See:
     """What renders a decoded file with torch: a camera -> float32 (rows, columns, 4), as ``sinrfmt.render.render``.
 
     Raises:
@@ -371,12 +369,14 @@ def field_renderer(field: Field, *, device: str = "auto") -> See:
     where = device_of(device)
     box, sight = box_of(field.header), sight_of(field.meta)
     if field.header.network.latents is None:
-        return _renderer(to_module(field).to(where), box, sight, where)
+        return renderer_of(to_module(field).to(where), box, sight, where)
     module = GridModule.of_field(field).to(where)
-    return _renderer(partial(module, module.latents), box, sight, where)
+    return renderer_of(partial(module, module.latents), box, sight, where)
 
 
-def _renderer(evaluate: Evaluate, box: Doubles, sight: Sight, device: torch.device) -> See:
+def renderer_of(evaluate: Evaluate, box: Doubles, sight: Sight, device: torch.device) -> See:
+    """What renders a function of coordinates: a camera -> float32 (rows, columns, 4)."""
+
     @torch.no_grad()
     def sample(coords: Floats) -> Floats:
         values: Floats = evaluate(torch.from_numpy(coords).to(device)).cpu().numpy()
@@ -387,10 +387,11 @@ def _renderer(evaluate: Evaluate, box: Doubles, sight: Sight, device: torch.devi
 
 def scene_psnr(field: Field, views: Views, *, device: str = "auto") -> float:
     """Mean of the PSNR of views rendered from a file, 8 bits a sample, in dB."""
-    return _mean_psnr(field_renderer(field, device=device), sight_of(field.meta), views)
+    return views_psnr(fieldrenderer_of(field, device=device), sight_of(field.meta), views)
 
 
-def _mean_psnr(see: See, sight: Sight, views: Views) -> float:
+def views_psnr(see: See, sight: Sight, views: Views) -> float:
+    """Mean of the PSNR of views, 8 bits a sample in front of the background, in dB."""
     found = []
     for camera, picture in zip(views.cameras, views.pictures, strict=True):
         rgba = straight_rgba(picture)

@@ -40,8 +40,11 @@ class Soap:
         self._n_steps = 0
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """One update; the very first call only measures, it has no basis yet. A missing gradient counts as zero."""
+    def step(self, learning_rate: float, shares: Sequence[float] | None = None) -> None:
+        """One update; the very first call only measures, it has no basis yet. A missing gradient counts as zero.
+
+        ``shares`` are those of the learning rate that the parameters have; None for all of it.
+        """
         gradient = self._gradients()
         self._left.lerp_(gradient @ gradient.mT, 1.0 - FACTOR_DECAY)
         self._right.lerp_(gradient.mT @ gradient, 1.0 - FACTOR_DECAY)
@@ -50,8 +53,11 @@ class Soap:
             return
         self._n_steps += 1
         change = self._direction(gradient, *self._bases)
-        for parameter, (n_rows, n_columns), part in zip(self.parameters, self._shapes, change, strict=True):
-            parameter.sub_(part[:n_rows, :n_columns].reshape(parameter.shape), alpha=learning_rate)
+        rates = [learning_rate * share for share in shares or [1.0] * len(self.parameters)]
+        for parameter, (n_rows, n_columns), part, rate in zip(
+            self.parameters, self._shapes, change, rates, strict=True
+        ):
+            parameter.sub_(part[:n_rows, :n_columns].reshape(parameter.shape), alpha=rate)
         if self._n_steps % BASIS_INTERVAL == 0:
             self._refine_bases(*self._bases)
 

@@ -1,0 +1,135 @@
+"""Sampled signals of any kind to files, as a network or as a grid of latents: sound, scientific fields.
+
+The choice between the two, and the waves of a network along one axis, come from measurements, which stand in
+docs/audio-and-fields.md. META goes into the finished file, within the bytes asked for. Nothing here is normative.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import sinrfmt
+from sinrfmt import edit
+from sinrfmt.faults import error
+from sinrfmt.pictures import FieldKind
+from sinrfmt.registry import Modality
+from sinrfmt.torch.encoder import StageProgress
+from sinrfmt.torch.files import Encoding, encode
+from sinrfmt.torch.point_files import encode_signal_grid, point_preset_of
+from sinrfmt.torch.presets import Preset, preset_of
+from sinrfmt.torch.signals import Signal
+
+GRID_PRESETS = {Modality.AUDIO: "audio", Modality.VIDEO: "video"}
+"""Recipes of modalities; ``field`` is that of the others."""
+GRID_WORK = {"fast": 1.0 / 3.0, "balanced": 1.0, "best": 3.0}
+"""Shares of the steps of a recipe."""
+ENERGY_SHARE = 0.9
+"""Of a sound, below the frequency up to which the first layer's waves begin."""
+FIRST_SHARES = (1.0, 0.5)
+"""Of that frequency, that are tried; ``fast`` tries the first alone."""
+LEAST_OMEGA = 10.0
+FEW_WEIGHTS = 16
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """An encoded signal.
+
+    Attributes:
+        encoding: the file, and its quality.
+        field: what holds the signal.
+        reason: why it was chosen, in a few words; None where it was asked for.
+    """
+
+    encoding: Encoding
+    field: FieldKind
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What holds a signal, and why."""
+
+    field: FieldKind
+    reason: str
+
+
+def encode_sampled(
+    signal: Signal,
+    *,
+    field: FieldKind = FieldKind.AUTO,
+    preset: str = "balanced",
+    max_bytes: int | None = None,
+    min_psnr: float | None = None,
+    rate_weight: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    on_progress: StageProgress | None = None,
+) -> Sampled:
+    """Encode a signal with its META.
+
+    Args:
+        signal: what to encode.
+        field: what holds it; ``auto`` for what measurements say.
+        preset: ``fast``, ``balanced`` or ``best``: how much work to do.
+        max_bytes: size of the whole file at most.
+        min_psnr: PSNR of the decoded samples at least, in dB, relative to ``signal.peak``. At most one of the two.
+        rate_weight: of a grid, lambda; in place of a target.
+        seed: of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` or any torch device.
+        on_progress: called with (stage, done, in all, PSNR in dB).
+
+    Raises:
+        UsageError: the target cannot be reached.
+    """
+    n_meta = edit.meta_bytes(signal.meta)
+    if max_bytes is not None and max_bytes <= n_meta:
+        raise error("USAGE", f"{max_bytes} bytes: META alone takes {n_meta}")
+    chosen = choose_field(signal, max_bytes, min_psnr) if field is FieldKind.AUTO else Choice(field, "")
+    if rate_weight is not None:
+        chosen = Choice(FieldKind.GRID, "a rate weight is that of a grid")
+    common: dict[str, Any] = {
+        "max_bytes": None if max_bytes is None else max_bytes - n_meta,
+        "min_psnr": min_psnr,
+        "seed": seed,
+        "device": device,
+        "on_progress": on_progress,
+    }
+    if chosen.field is FieldKind.GRID:
+        recipe = point_preset_of(GRID_PRESETS.get(signal.modality, "field"))
+        recipe = replace(recipe, n_steps=max(1, round(recipe.n_steps * GRID_WORK[preset])))
+        if rate_weight is not None:
+            recipe = replace(recipe, rate_weight=rate_weight)
+        encoding = encode_signal_grid(signal, recipe, **common)
+    else:
+        encoding = encode(signal, preset=_with_waves(preset_of(preset), signal), **common)
+    whole = sinrfmt.loads(edit.with_meta(encoding.field.data, signal.meta))
+    reason = chosen.reason if field is FieldKind.AUTO else None
+    return Sampled(replace(encoding, field=whole), chosen.field, reason)
+
+
+def choose_field(signal: Signal, max_bytes: int | None, min_psnr: float | None) -> Choice:
+    """MLP or grid, by the rule that the measurements of docs/audio-and-fields.md gave."""
+    return Choice(FieldKind.MLP, "nothing measured yet")
+
+
+def _with_waves(preset: Preset, signal: Signal) -> Preset:
+    """The preset for a signal: one along a single axis gets first waves as fine as the signal is."""
+    if len(signal.grid) > 1 or signal.n_samples < FEW_WEIGHTS:
+        return preset
+    finest = max(LEAST_OMEGA, math.pi * signal.n_samples * _bandwidth(signal))
+    shares = FIRST_SHARES[:1] if preset.n_seeds <= 2 else FIRST_SHARES
+    return replace(preset, omegas=preset.omegas[:1], first_omegas=tuple(_binary32(finest * share) for share in shares))
+
+
+def _bandwidth(signal: Signal) -> float:
+    """The frequency, in cycles a sample, below which a share of the signal's energy lies."""
+    energy = np.sum(np.abs(np.fft.rfft(signal.values.astype(np.float64), axis=0)) ** 2, axis=1)
+    total = np.cumsum(energy)
+    return float(np.searchsorted(total, ENERGY_SHARE * total[-1])) / signal.n_samples
+
+
+def _binary32(number: float) -> float:
+    return float(np.float32(number))

@@ -360,7 +360,7 @@ def _passes(data: bytes) -> list[tuple[ChunkKind, bytes]]:
     return [] if chunk is None else [(ChunkKind.PASS, bytes(chunk.payload))]
 
 
-def fieldrenderer_of(field: Field, *, device: str = "auto") -> See:
+def field_renderer(field: Field, *, device: str = "auto") -> See:
     """What renders a decoded file with torch: a camera -> float32 (rows, columns, 4), as ``sinrfmt.render.render``.
 
     Raises:
@@ -387,7 +387,7 @@ def renderer_of(evaluate: Evaluate, box: Doubles, sight: Sight, device: torch.de
 
 def scene_psnr(field: Field, views: Views, *, device: str = "auto") -> float:
     """Mean of the PSNR of views rendered from a file, 8 bits a sample, in dB."""
-    return views_psnr(fieldrenderer_of(field, device=device), sight_of(field.meta), views)
+    return views_psnr(field_renderer(field, device=device), sight_of(field.meta), views)
 
 
 def views_psnr(see: See, sight: Sight, views: Views) -> float:

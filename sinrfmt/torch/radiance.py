@@ -354,10 +354,14 @@ def finished(field: Field, sight: Sight) -> Field:
 
 
 def _passes(data: bytes) -> list[tuple[ChunkKind, bytes]]:
+    """The PASS chunks of a file of one pass."""
     reader = ChunkReader()
     reader.feed(data)
-    chunk = reader.next_chunk(passes_complete=False)
-    return [] if chunk is None else [(ChunkKind.PASS, bytes(chunk.payload))]
+    found: list[tuple[ChunkKind, bytes]] = []
+    while (chunk := reader.next_chunk(passes_complete=bool(found))) is not None:
+        if chunk.kind is ChunkKind.PASS:
+            found.append((ChunkKind.PASS, bytes(chunk.payload)))
+    return found
 
 
 def field_renderer(field: Field, *, device: str = "auto") -> See:

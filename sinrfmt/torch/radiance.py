@@ -30,9 +30,10 @@ from sinrfmt.render import CHANNELS, DENSITY, DOWN, RAY_AXES, Cells, Sight, box_
 from sinrfmt.torch.convert import to_module
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, device_of
-from sinrfmt.torch.grid_module import GridModule
-from sinrfmt.torch.marching import Evaluate, Pixels, Space, light, march, render, space_of
+from sinrfmt.torch.grid_module import GridModule, Points
+from sinrfmt.torch.marching import Evaluate, Pixels, Samples, Space, light, march, render, space_of
 from sinrfmt.torch.point_files import Uncompressed, encode_objective, grid_header, point_preset_of, uncompressed_grid
+from sinrfmt.torch.point_fit import Evaluate as EvaluatePoints
 from sinrfmt.torch.point_fit import Objective
 from sinrfmt.torch.point_recipes import PointPreset, level_resolutions
 from sinrfmt.torch.space import carve, cells_of, tight_box
@@ -57,7 +58,8 @@ FIRST_RAYS, RAY_RANGE = 1024, (64, 1 << 14)
 OPACITY_WEIGHT = 0.1
 N_EMPTY, EMPTY_WEIGHT, EMPTY_MARGIN = 512, 0.01, 0.02
 """Points of carved cells in every step, what a step's thickness there adds to the loss, and from where on it counts."""
-N_VALIDATION = 1 << 11
+N_VALIDATION = 1 << 10
+"""Rays of the validation, and of the quality that is said while a training runs."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,8 @@ class _RayObjective:
         thickness = torch.where(carved_cells, FIRST_THICKNESS, 0.0)
         self.space = Space(low, high, float((high - low).norm()) / n_samples, shape, thickness)
         self.empty = (~carved_cells).nonzero().squeeze(1)
-        self.pixels, self.test, self.n_points, self.seed = pixels, test, n_points, seed
+        self.module, self.pixels, self.test, self.n_points, self.seed = module, pixels, test, n_points, seed
+        self.prepared: tuple[Samples, Points] | None = None
         self.n_rays = min(FIRST_RAYS, len(pixels))
         drawn = self._generator(-1)
         self.validated, self.tested = (
@@ -303,18 +306,27 @@ class _RayObjective:
         cells = torch.randperm(n, generator=drawn)[: max(1, round(UPDATED_SHARE * n))].to(self.space.low.device)
         found = evaluate(self._inside(cells, drawn))[:, DENSITY].relu() * self.space.step
         self.space.thickness[cells] = torch.maximum(MEMORY * self.space.thickness[cells], found)
+        self.prepared = None
 
-    def _seen(self, evaluate: Evaluate, pixels: Pixels, numbers: Values) -> Values:
+    def _middle(self, pixels: Pixels, numbers: Values) -> Samples:
+        """Samples in the middle of the steps of pixels' rays."""
         origins, directions = pixels.rays(numbers)
         offsets = torch.full((len(numbers),), 0.5, device=numbers.device)
-        samples = march(self.space, origins, directions, offsets, least=LEAST_THICKNESS, most_before=MOST_BEFORE)
-        return light(samples, evaluate(samples.coords), self.space.step, len(numbers))
+        return march(self.space, origins, directions, offsets, least=LEAST_THICKNESS, most_before=MOST_BEFORE)
 
-    def validation(self, evaluate: Evaluate) -> Values:
-        return _difference(self.pixels, self.validated, self._seen(evaluate, self.pixels, self.validated))
+    def validation(self, evaluate: EvaluatePoints) -> Values:
+        """Prepared until the estimate changes: a search of the networks' steps asks hundreds of times."""
+        if self.prepared is None:
+            samples = self._middle(self.pixels, self.validated)
+            self.prepared = samples, self.module.points(samples.coords)
+        samples, points = self.prepared
+        seen = light(samples, evaluate(points), self.space.step, len(self.validated))
+        return _difference(self.pixels, self.validated, seen)
 
     def quality(self, evaluate: Evaluate) -> float:
-        error = float(_on_white(self.test.colours(self.tested) - self._seen(evaluate, self.test, self.tested)))
+        samples = self._middle(self.test, self.tested)
+        seen = light(samples, evaluate(samples.coords), self.space.step, len(self.tested))
+        error = float(_on_white(self.test.colours(self.tested) - seen))
         return -10.0 * math.log10(error) if error > 0.0 else math.inf
 
 

@@ -29,14 +29,16 @@ from tests.scenes import RADIUS, SIZE, Floats, ball, ball_scenery, cameras, writ
 
 TINY = replace(
     point_preset_of("radiance-fast"),
-    n_steps=80,
-    rate_weight=1e-3,
+    n_steps=100,
+    network_rate=0.02,
+    latent_rate=0.2,
+    rate_weight=2e-5,
     n_levels=3,
     first_resolution=4,
     last_resolution=12,
     log2_table_size=11,
     width=16,
-    batch_size=2000,
+    batch_size=1500,
 )
 
 

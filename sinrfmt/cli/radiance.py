@@ -59,7 +59,7 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
         "fp32_psnr": round(encoded.encoding.float_psnr, 4),
         "test_views": 0 if scene.test is None else len(scene.test),
         "train_views": len(scene.train),
-        "preset": PRESETS[request.preset],
+        "preset": (request.preset or PicturePreset.BALANCED).value,
     }
     kind = "train" if scene.test is None else "test"
     line = (

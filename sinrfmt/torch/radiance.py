@@ -42,6 +42,8 @@ Floats = NDArray[np.float32]
 See = Callable[[Camera], Floats]
 
 DIRECTION_OCTAVES = 2
+LATENT_GAIN = 20.0
+"""Of the first latents: without a rate, and so without its noise, features of a thousandth would hold the start up."""
 DENSITY_GAIN, FIRST_DENSITY = 20.0, 2.0
 """Of the first weights and bias of the density: a surface needs densities of tens in a box of a few units."""
 CELL_STEPS, MOST_CELLS = 3.0, 64
@@ -249,7 +251,7 @@ class _RayObjective:
         module: GridModule,
     ) -> Objective:
         """The objective for a module, whose weights it starts."""
-        _start_density(module)
+        _start(module)
         device = module.latents.device
         pixels = Pixels(train, device)
         own = cls(
@@ -342,8 +344,9 @@ def _difference(pixels: Pixels, numbers: Values, seen: Values) -> Values:
 
 
 @torch.no_grad()
-def _start_density(module: GridModule) -> None:
-    """Densities of the right size, and none of the direction."""
+def _start(module: GridModule) -> None:
+    """Latents and densities of the right size, and none of the density from the direction."""
+    module.latents.mul_(LATENT_GAIN)
     first = module.get_parameter("layers.0.weight")
     is_feature = torch.ones_like(first)
     is_feature[:, -DENSITY:] = 0.0

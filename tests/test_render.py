@@ -15,7 +15,7 @@ def fog(density: float) -> Scenery:
     """A box of one colour and density."""
 
     def sample(coords: Floats) -> Floats:
-        return np.tile(np.float32([0.25, 0.5, 1.0, density]), (len(coords), 1))
+        return np.tile(np.array([0.25, 0.5, 1.0, density], dtype=np.float32), (len(coords), 1))
 
     return scenery(sample, np.array([(-1.0, 1.0)] * 3), 256)
 
@@ -59,7 +59,9 @@ def test_rays_that_miss_the_box_see_the_background() -> None:
     camera = Camera(orbit((0, 10.0, 0), 3.0, 0.0, 0.0), 0.1, (2, 2))
     seen = render(ball_scenery(), camera)
     assert not seen.any()
-    np.testing.assert_array_equal(on_background(seen, (1.0, 0.5, 0.0))[0, 0], np.float32([1.0, 0.5, 0.0]))
+    np.testing.assert_array_equal(
+        on_background(seen, (1.0, 0.5, 0.0))[0, 0], np.array([1.0, 0.5, 0.0], dtype=np.float32)
+    )
 
 
 def test_crossing_of_rays_along_the_axes() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import reference_decoder
@@ -25,7 +26,7 @@ from sinrfmt.torch.marching import render as torch_render
 from sinrfmt.torch.point_files import point_preset_of
 from sinrfmt.torch.point_recipes import PointPreset
 from sinrfmt.torch.space import carve, first_box, tight_box
-from tests.scenes import RADIUS, SIZE, Floats, ball, ball_scenery, cameras, write_scene
+from tests.scenes import RADIUS, SIZE, ball, ball_scenery, cameras, write_scene
 
 TINY = replace(
     point_preset_of("radiance-fast"),
@@ -91,7 +92,7 @@ def test_empty_places_can_fill_again() -> None:
     assert values.grad is not None
     assert values.grad[0, 3] == 0  # an increase of opacity as the loss: the density is to fall, and is empty already
     values.grad = None
-    (-light(Samples(torch.tensor([0]), torch.zeros(1, 6)), values, 0.5, 1)[0, 3]).backward()
+    (-light(Samples(torch.tensor([0]), torch.zeros(1, 6)), values, 0.5, 1)[0, 3]).backward()  # type: ignore[no-untyped-call]
     assert values.grad is not None
     assert values.grad[0, 3] < 0
 
@@ -223,7 +224,7 @@ def test_encode_takes_a_folder_of_views(folder: Path, tmp_path: Path, capsys: py
     assert summary["psnr"] > 20
 
 
-def _pixels(path: Path) -> Floats:
+def _pixels(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as picture:
         return np.asarray(picture)
 
@@ -233,7 +234,7 @@ def test_decode_draws_the_view_of_a_camera(path: Path, folder: Path, tmp_path: P
     run("decode", path, output, "--camera", folder / "transforms_test.json", "--view", 1)
     rgba = _pixels(folder / "test" / "r_1.png").astype(np.float64) / 255
     wanted = np.rint(255 * (rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:])).astype(np.uint8)
-    assert psnr(wanted, _pixels(output)) > 20  # type: ignore[arg-type]
+    assert psnr(wanted, _pixels(output)) > 20
     by_torch = tmp_path / "torch.png"
     run("decode", path, by_torch, "--camera", folder / "transforms_test.json", "--view", 1, "--device", "cpu")
     assert np.abs(_pixels(output).astype(int) - _pixels(by_torch)).max() <= 1

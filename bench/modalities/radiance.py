@@ -136,7 +136,7 @@ def uncompressed(bench: Bench) -> tuple[Arrays, float]:
         )
         arrays = {name: array.detach().numpy() for name, array in found.module.arrays().items()}
         arrays[LATENTS] = found.module.latents.detach().numpy()
-        np.savez(path, seconds=time.process_time() - started, **arrays)
+        np.savez(path, seconds=time.process_time() - started, **arrays)  # type: ignore[arg-type]
     with np.load(path) as file:
         return {name: file[name] for name in file.files if name != "seconds"}, float(file["seconds"])
 
@@ -150,7 +150,7 @@ def by_nnc(python: Path, arrays: Arrays, qp: int) -> tuple[int, Arrays]:
     """Bytes of a file of NNC, and what it is decoded to."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.savez(folder / "tensors.npz", **dict(arrays))
+        np.savez(folder / "tensors.npz", **dict(arrays))  # type: ignore[arg-type]
         (folder / "job.json").write_text(json.dumps({"qp": qp}), encoding="utf-8")
         subprocess.run([python, WORKER, folder], check=True, stdout=subprocess.DEVNULL, env={"OMP_NUM_THREADS": "1"})
         with np.load(folder / "decoded.npz") as file:
@@ -211,7 +211,7 @@ def markdown(bench: Bench, rows: Sequence[Row]) -> str:
     floats = rows[0]
     lines = [
         f"lego 200x200, {len(bench.scene.train)} train views, mean PSNR of {len(bench.views)} test views; preset "
-        f"radiance with {bench.recipe.n_steps} steps, seed {SEED}, one thread of {machine_name()}.",
+        f"radiance with {bench.recipe.n_steps} steps, seed {SEED}, one thread of {machine_name('cpu')}.",
         "",
         "| method | setting | bytes | share of binary16 | PSNR dB | difference dB | seconds |",
         "|---|---|---:|---:|---:|---:|---:|",
@@ -268,7 +268,8 @@ def main() -> None:
     folder = arguments.out or Path(tempfile.mkdtemp())
     folder.mkdir(exist_ok=True)
     bench = bench_of(arguments.data, folder, arguments.steps, arguments.views)
-    rows, shown = [], []
+    rows: list[Row] = []
+    shown: list[tuple[Row, See]] = []
     for row, see in measured(bench, arguments.nnc_python):
         print(row, flush=True)
         rows.append(row)

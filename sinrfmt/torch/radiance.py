@@ -415,6 +415,8 @@ def views_psnr(see: See, sight: Sight, views: Views) -> float:
     for camera, picture in zip(views.cameras, views.pictures, strict=True):
         rgba = straight_rgba(picture)
         wanted = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], axis=2)
-        pair = (to_uint8(ValueRange.UNIT, on_background(one, sight.background)) for one in (wanted, see(camera)))
-        found.append(psnr(*pair))
+        first, second = (
+            to_uint8(ValueRange.UNIT, on_background(one, sight.background)) for one in (wanted, see(camera))
+        )
+        found.append(psnr(first, second))
     return float(np.mean(found))

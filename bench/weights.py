@@ -71,11 +71,11 @@ N_POINTS = 100_000
 SPREAD = 0.01
 """Standard deviation of the points around the surface, as a share of the box."""
 N_INSIDE, N_BISECTIONS = 2000, 20
-MARGIN = 0.05
+MARGIN = 0.01
 """What is asked for above an SNR, in dB: our encoder looks at other points than those that count."""
 N_ATTEMPTS = 4
 """Files of ours at most for a quality point; more than one only where the encoder cannot measure it."""
-TOLERANCE = 0.5
+TOLERANCE = 0.03
 """Power of the error below what is allowed, in dB, that is not worth another file."""
 MOST_QUALITY = 100.0
 LEAST_NOISE = 1e-3

@@ -88,6 +88,7 @@ EXTREMES: dict[str, tuple[int, int]] = {
     "Input.first": (0, 7),
     "Input.count": (1, 8),
     "Input.octaves": (1, 32),
+    "Multiply.layer": (0, 254),  # HED-16 and HED-8: one of the 256 layers is behind it
     "Grid.n_axes": (1, 4),
     "Grid.n_levels": (1, 64),
     "Grid.latent_dim": (1, 255),

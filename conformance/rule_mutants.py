@@ -16,7 +16,7 @@ from typing import Any
 
 from conformance.generate import field, latents, lattice, parts, philox, rans
 from conformance.generate.build import build
-from conformance.generate.describe import BLOCK_SHIFT, Block, Head, Input, Pyramid, Unit
+from conformance.generate.describe import BLOCK_SHIFT, Block, Filter, Head, Input, Multiply, Pyramid, Unit
 from conformance.generate.primitives import npy_bytes, rne32
 from conformance.generate.recipe import Valid
 from conformance.generate.suite import every_valid, samples
@@ -103,6 +103,16 @@ def _scaled_first(t: Number, omega: float) -> Number:
 def _scaled_last(t: Number, omega: float) -> Number:
     value, error = field.finer(t, 1.0)
     return omega * value, error
+
+
+def _layers_from_one(layers: Sequence[list[Number]], record: Multiply) -> list[Number]:
+    """The first layer is number 1; for 0 the one before is taken."""
+    return layers[max(record.layer - 1, 0)]
+
+
+def _product_of_filter(unit: Unit, outputs: list[Number], values: list[Number]) -> list[Number]:
+    """The current values behind a FILTER, not its sines."""
+    return values if unit.role is Filter else outputs
 
 
 def _first_axes(record: Input, point: tuple[float, ...]) -> list[Number]:
@@ -267,6 +277,8 @@ RULES: dict[str, Patch | None] = {
     "quantiser-of-high-bit": (rans, "contribution", lambda: _other_quantiser),
     "output-first": (field, "field_values", lambda: lambda last, extra: extra + last),
     "filter-added": (field, "multiplied", lambda: lambda a, b: (a[0] + b[0], a[1] + b[1])),
+    "multiply-by-product": (field, "factors_from", lambda: _product_of_filter),
+    "multiply-from-one": (field, "factors_of", lambda: _layers_from_one),
     "gabor-conjugated": (field, "wavelet", lambda: _conjugated(field.wavelet)),
     "gabor-real-sums": (field, "layer_sums", lambda: _real_sums(field.layer_sums)),
     "finer-omega-first": (field, "ACTIVATIONS", lambda: field.ACTIVATIONS | {"FINER": _scaled_first}),

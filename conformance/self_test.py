@@ -40,6 +40,8 @@ RULE_SAMPLE = (
     "valid-input-last-axis",
     "valid-output-two",
     "valid-filter-one",
+    "valid-multiply-filter",
+    "valid-multiply-twice",
     "valid-gabor-repeat",
     "valid-finer-repeat",
     "valid-grid-levels",

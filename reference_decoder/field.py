@@ -23,6 +23,7 @@ from reference_decoder.head import (
     INPUT,
     LATTICE_FILTERS,
     LINEAR,
+    MULTIPLY,
     OUTPUT,
     PYRAMID,
     RELU,
@@ -294,9 +295,8 @@ class Network:
         self.steps: list[tuple[Step, Callable[[Floats], Floats]]] = []
         matrices, rest = layer_weights(head, weights, passes)
         for step in head.steps:
-            is_input = step.record.kind == INPUT
-            function = coordinates_of(step.record) if is_input else step_function(head, step, *next(matrices))
-            self.steps.append((step, function))
+            weights_of_step = next(matrices) if step.record.is_counted else ([], None)
+            self.steps.append((step, step_function(head, step, *weights_of_step)))
         self.features: Floats | None = None  # of a pyramid, on the lattice
         self.values: Floats | None = None  # of lattice filters, on the lattice
         if head.records[0].kind != PYRAMID:
@@ -370,16 +370,24 @@ def check_lattice(head: Head) -> None:
 def run(steps: list[tuple[Step, Callable[[Floats], Floats]]], coords: Floats, h: Floats) -> tuple[Floats, list[Floats]]:
     """The current values after some steps, and the values of the OUTPUT records among them."""
     outputs: list[Floats] = []
+    taken = {step.record.layer for step, _ in steps if step.record.kind == MULTIPLY}
+    layers: list[Floats | None] = []  # what the layers so far gave, kept where a MULTIPLY takes it
     for step, apply in steps:
         kind = step.record.kind
+        if kind == MULTIPLY:
+            factors = layers[step.record.layer]
+            assert factors is not None
+            h = h * factors
+            continue
+        values = apply(coords if kind in (INPUT, FILTER) else h)
+        if step.record.is_counted:
+            layers.append(values if len(layers) in taken else None)
         if kind == INPUT:
-            h = np.concatenate([h, apply(coords)], axis=1)
+            h = np.concatenate([h, values], axis=1)
         elif kind == OUTPUT:
-            outputs.append(apply(h))
-        elif kind == FILTER:
-            h = h * apply(coords)
+            outputs.append(values)
         else:
-            h = apply(h)
+            h = h * values if kind == FILTER else values
     return h, outputs
 
 
@@ -437,7 +445,9 @@ def weighted(x: Floats, blocks: list[Block]) -> Floats:
 
 
 def step_function(head: Head, step: Step, blocks: list[Block], bias: Floats | None) -> Callable[[Floats], Floats]:
-    """The function of a record with weights."""
+    """The function of a record; those without weights have no blocks."""
+    if step.record.kind == INPUT:
+        return coordinates_of(step.record)
     if step.record.kind in LATTICE_FILTERS:
         return lattice_filter(step, head.records[0].halved, blocks[0].matrix, bias)
     return layer(step, blocks, bias)

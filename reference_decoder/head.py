@@ -29,7 +29,7 @@ LINEAR, SINE, RELU, GAUSSIAN, TANH, SIGMOID, ELU, GABOR, FINER = LAYER_KINDS = r
 HAS_OMEGA = (SINE, GAUSSIAN, GABOR, FINER)
 CONV, CONV_RELU = LATTICE_FILTERS = (11, 12)
 FOURIER, FOURIER_SEEDED, GRID, PYRAMID = INPUT_ENCODINGS = (33, 34, 35, 36)
-INPUT, OUTPUT, FILTER = STRUCTURES = (64, 65, 66)
+INPUT, OUTPUT, FILTER, MULTIPLY = STRUCTURES = (64, 65, 66, 67)
 RECORD_KINDS = (*LAYER_KINDS, *LATTICE_FILTERS, *INPUT_ENCODINGS, *STRUCTURES)
 RAW, SCALAR, TRELLIS, SPARSE, LATENT = range(5)
 TOOL_FEATURES = {TRELLIS: HAS_TRELLIS, SPARSE: HAS_SPARSE}
@@ -88,6 +88,8 @@ class Record:
     context_at: int = 0
     n_hidden: int = 0
     hidden_width: int = 0
+    layer: int = 0  # of MULTIPLY
+    layer_at: int = 0
 
     @property
     def is_layer(self) -> bool:
@@ -140,6 +142,11 @@ class Step:
     columns: int
     after: int
     is_complex: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """Of a layer. §6.7: "OUTPUT is one layer: it takes the current values and leaves them as they are." """
+        return self.rows if self.record.kind == OUTPUT else self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,10 +497,10 @@ def next_step(record: Record, values: int, gabor: int, head: Head) -> Step:
 
     §6.7: "INPUT appends to the current values. OUTPUT is one layer: it takes the current values and leaves them as they
     are. FILTER is one layer with the coordinates (all in_dims, without encoding) as inputs and as many outputs as there
-    are current values, with which these are multiplied."
+    are current values, with which these are multiplied. MULTIPLY is no layer and has no tensors".
     """
-    if record.kind == INPUT:
-        return Step(record, 0, 0, values + encoded_width(record, record.count))
+    if record.kind in (INPUT, MULTIPLY):
+        return Step(record, 0, 0, values + encoded_width(record, record.count))  # a MULTIPLY has a count of 0
     if record.kind == OUTPUT:
         return Step(record, record.width, values, values)
     if record.kind == FILTER:
@@ -544,6 +551,7 @@ def read_head(p: Payload) -> Head:
     check_frequencies(head)
     check_grid_feature(head)
     check_relative(head)
+    check_products(head)
     return head
 
 
@@ -669,6 +677,12 @@ def read_filter(p: Payload, record: Record) -> None:
     read_omega(p, record)
 
 
+def read_multiply(p: Payload, record: Record) -> None:
+    """§6.4, MULTIPLY_BODY."""
+    record.layer = p.unsigned(1)
+    record.layer_at = p.field
+
+
 def read_input(p: Payload, record: Record) -> None:
     """§6.4, INPUT_BODY."""
     record.first = p.unsigned(1)
@@ -775,6 +789,7 @@ BODIES: dict[int, Callable[[Payload, Record], None]] = {
     INPUT: read_input,
     OUTPUT: read_output,
     FILTER: read_filter,
+    MULTIPLY: read_multiply,
 }
 
 
@@ -883,7 +898,7 @@ def check_pyramid(head: Head) -> None:
 
 def check_lattice_filters(head: Head) -> None:
     """GRD-3 §9.6.2: "A CONV or CONV_RELU record, the last one too, has a PYRAMID as input encoding; no record of
-    another kind follows it (INPUT, OUTPUT and FILTER are other kinds); its outputs are as many as its inputs
+    another kind follows it (INPUT, OUTPUT, FILTER and MULTIPLY are other kinds); its outputs are as many as its inputs
     (`BAD_RECORD`, at its kind)."
     """
     inputs: dict[int, int] = {}  # of the first layer of the record at an offset
@@ -1032,3 +1047,15 @@ def check_relative(head: Head) -> None:
     for record in head.records:
         if head.features & SHARED_BASE and (record.has_prior or record.has_row_steps):
             raise DecodeError("BAD_RECORD", record.tool_flags_at)
+
+
+def check_products(head: Head) -> None:
+    """HED-16 §6.4: "MULTIPLY: more than `layer` layers come before it, and layer `layer` (counted as in clause 6.7) has
+    as many outputs as there are current values (`BAD_RECORD`, at layer)."
+    """
+    outputs: list[int] = []  # of the layers so far
+    for values, step in zip(head.widths, head.steps, strict=False):
+        if step.record.kind == MULTIPLY and outputs[step.record.layer :][:1] != [values]:
+            raise DecodeError("BAD_RECORD", step.record.layer_at)
+        if step.record.is_counted:
+            outputs.append(step.outputs)

@@ -22,7 +22,7 @@ LEVELS = {
     2: Level(524288, 16, 131072, 8192, 67108864, 16777216, 512),
     3: Level(4194304, 32, 1048576, 16384, 1073741824, 67108864, 4096),
     4: Level(67108864, 64, 16777216, 32768, 17179869184, 268435456, 16384),
-    5: Level(2147483648, 256, 268435456, 65535, 274877906944, 1073741824, 65534),
+    5: Level(2147483648, 256, 4294967296, 65535, 274877906944, 17179869184, 65534),
 }
 
 # §14: "A decoder needs at most 16 bytes a parameter + 8 bytes for each atom and coefficient of a sparse code that is
@@ -33,8 +33,8 @@ LEVELS = {
 BLOCK = 1 << 14
 
 # §14: "A decoder MAY have limits of its caller on memory, on work (symbols, products, samples) and on output samples"
-# This decoder writes at most 1 GiB of values.
-OUTPUT_VALUES = 1 << 28
+# This decoder writes at most 1 GiB of values, and its integers take as much.
+OUTPUT_VALUES = PARAMETERS = 1 << 28
 
 
 def blocks(n: int) -> Iterator[slice]:

@@ -19,6 +19,7 @@ from reference_decoder.entropy import (
 from reference_decoder.errors import DecodeError
 from reference_decoder.head import CONTEXT, CORE, FACTORISED, GRID, LATENTS, PARTS, RAW, TRELLIS, Head, Tensor
 from reference_decoder.latents import LATENT_STEP, Known, LatentCode, check_context, read_latents
+from reference_decoder.limits import PARAMETERS
 from reference_decoder.packed import Decompress, Packed, load_codec, open_compressed, open_packed
 from reference_decoder.sparse import (
     BITMAP,
@@ -104,6 +105,9 @@ def decode_pass(data: memoryview, chunk: Chunk, decoded: Decoded, number: int, g
     decoded.symbols += sum(entry.values.symbols for entry in entries if isinstance(entry.values, SparseCode))
     if decoded.symbols > head.level.symbols:
         raise DecodeError("LIMIT_SYMBOLS", bits.start)
+    # LIM-3 §14: "limits of its caller on memory": nothing of the network's size was made before
+    if head.group_ends[-1] > PARAMETERS:
+        raise DecodeError("LIMIT_CALLER", None, "too many parameters")
     body = open_body(data[body_at : p.end], body_at, sub, entries)
     # §13.1: "The contexts of clause 10.6 are those of the part and use the context tensors of the part, or the shared
     # ones."

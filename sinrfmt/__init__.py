@@ -21,7 +21,7 @@ from sinrfmt.errors import (
 )
 from sinrfmt.field import Field
 from sinrfmt.head import Header
-from sinrfmt.network import FourierEncoding, InputRecord, LayerRecord, Network, SeededFourierEncoding
+from sinrfmt.network import FourierEncoding, InputRecord, LayerRecord, MultiplyRecord, Network, SeededFourierEncoding
 from sinrfmt.registry import EXTENSION, MEDIA_TYPE
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "InputRecord",
     "LayerRecord",
     "LimitError",
+    "MultiplyRecord",
     "Network",
     "SeededFourierEncoding",
     "SinrError",

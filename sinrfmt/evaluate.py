@@ -18,6 +18,7 @@ from sinrfmt.network import (
     InputEncoding,
     InputRecord,
     Layer,
+    MultiplyRecord,
     Network,
     PyramidEncoding,
     SeededFourierEncoding,
@@ -146,7 +147,7 @@ def evaluate(
         float32[n, out_channels], not clamped (clause 16.3).
     """
     out = np.empty((len(x), network.out_channels), dtype=np.float32)
-    block = max(1, BLOCK_VALUES // network.widest)
+    block = max(1, BLOCK_VALUES // network.most_values)
     tensors = named_tensors(network, weights)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for start in range(0, len(x), block):
@@ -182,15 +183,22 @@ def apply_steps(
         The current values after the steps, and the outputs of every OUTPUT among them.
     """
     outputs = []
+    kept: dict[int, Floats] = {}
+    wanted = {step.layer for step in steps if isinstance(step, MultiplyRecord)}
     for step in steps:
         if isinstance(step, InputRecord):
             current = np.concatenate([current, append_inputs(step, x)], axis=1)
-        elif step.kind is RecordKind.FILTER:
-            current = current * _outputs(step, tensors, x)
-        elif step.record.is_output:
-            outputs.append(_outputs(step, tensors, current))
+            continue
+        if isinstance(step, MultiplyRecord):
+            current = current * kept[step.layer]
+            continue
+        found = _outputs(step, tensors, x if step.kind is RecordKind.FILTER else current)
+        if step.index in wanted:
+            kept[step.index] = found
+        if step.record.is_output:
+            outputs.append(found)
         else:
-            current = _outputs(step, tensors, current)
+            current = current * found if step.kind is RecordKind.FILTER else found
     return current, outputs
 
 

@@ -23,6 +23,7 @@ from sinrfmt.network import (
     InputEncoding,
     InputRecord,
     LayerRecord,
+    MultiplyRecord,
     Network,
     PyramidEncoding,
     Record,
@@ -193,6 +194,8 @@ def _record(raw: Container) -> Record:
     body = raw.body
     if raw.kind == RecordKind.INPUT:
         return InputRecord(body.first, body.count, None if body.fourier is None else _fourier(body.fourier))
+    if raw.kind == RecordKind.MULTIPLY:
+        return MultiplyRecord(body.layer)
     if raw.kind == RecordKind.OUTPUT:
         return _layer_record(body.kind, body, width=body.width, is_output=True)
     if raw.kind == RecordKind.FILTER:
@@ -423,6 +426,8 @@ def _lattice_filters_fit(raw: Container, header: Header) -> None:
         if isinstance(record, InputRecord):
             n_values += record.n_out
             continue
+        if isinstance(record, MultiplyRecord):
+            continue
         is_filter = record.kind in LATTICE_KINDS
         if is_filter and not isinstance(network.input_encoding, PyramidEncoding):
             raise Fault("BAD_RECORD", "a lattice filter without a pyramid", offset=place.offset, path="records")
@@ -596,6 +601,25 @@ def _shared_base_has_no_prior(raw: Container, header: Header) -> None:
             raise Fault("BAD_RECORD", message, offset=offset, path="tool_flags")
 
 
+def _factors_are_there(raw: Container, header: Header) -> None:
+    """HED-16."""
+    n_values = header.network.input_width
+    widths: list[int] = []  # outputs of the layers so far
+    multiplies = (record for record in raw.records if record.kind == RecordKind.MULTIPLY)
+    for step in header.network.steps:
+        if isinstance(step, MultiplyRecord):
+            offset = next(multiplies).offset + 1
+            if step.layer >= len(widths) or widths[step.layer] != n_values:
+                found = f"{widths[step.layer]} outputs" if step.layer < len(widths) else f"behind {len(widths)} layers"
+                message = f"{n_values} values by layer {step.layer}: {found}"
+                raise Fault("BAD_RECORD", message, offset=offset, path="records.layer")
+        elif isinstance(step, InputRecord):
+            n_values += step.n_out
+        else:
+            widths.append(step.n_out)
+            n_values = n_values if step.record.is_output else step.n_out
+
+
 HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
     _grid_is_whole,
     _grid_is_bounded,
@@ -622,6 +646,7 @@ HEAD_RULES: tuple[Callable[[Container, Header], None], ...] = (
     _frequencies_are_bounded,
     _grid_feature_is_right,
     _shared_base_has_no_prior,
+    _factors_are_there,
 )
 
 
@@ -713,6 +738,8 @@ def _byte_or_float(value: float, name: str, low: int) -> dict[str, Any]:
 def _raw_record(record: Record) -> dict[str, Any]:
     if isinstance(record, InputRecord):
         return {"kind": RecordKind.INPUT, "body": _raw_input(record)}
+    if isinstance(record, MultiplyRecord):
+        return {"kind": RecordKind.MULTIPLY, "body": {"layer": record.layer}}
     body = _raw_layer(record)
     if record.kind is RecordKind.FILTER:
         return {"kind": record.kind, "body": body}

@@ -38,7 +38,7 @@ class Lattice:
     @property
     def tile(self) -> tuple[int, ...]:
         """Samples of a tile on every axis."""
-        n_samples = max(1, BLOCK_VALUES // max(self._network.widest, self._encoding.n_levels))
+        n_samples = max(1, BLOCK_VALUES // max(self._network.most_values, self._encoding.n_levels))
         side = max(1, int(n_samples ** (1 / len(self._frame.grid))))
         return tuple(min(side, n) for n in self._frame.grid)
 
@@ -63,7 +63,7 @@ class Lattice:
         numbers = np.ravel_multi_index(tuple(tiles.T), counts)
         order = np.argsort(numbers, kind="stable")
         _, starts = np.unique(numbers[order], return_index=True)
-        block = max(1, BLOCK_VALUES // self._network.widest)
+        block = max(1, BLOCK_VALUES // self._network.most_values)
         for points in np.split(order, starts[1:]) if len(x) else ():
             for start in range(0, len(points), block):
                 chosen = points[start : start + block]
@@ -108,6 +108,7 @@ class Lattice:
                 appended = append_inputs(step, self._coordinates(wide))
                 values = np.concatenate([values, _planes(appended, wide)])
                 continue
+            assert isinstance(step, Layer)  # GRD-3
             margin -= 1
             narrow = self._widened(box, margin)
             values = self._filtered(values, step, wide, narrow)

@@ -3,7 +3,8 @@
 Specification: clauses 6.4 (records), 6.7 (current values, layers, tensor order) and 9.6 (tensors of grids). Knows
 nothing of bytes, NumPy or torch. A network is a list of steps on the *current values*, which are the coordinates at
 first, or what an input encoding makes of them: a layer takes them and replaces them, gives values of the field beside
-them (OUTPUT) or multiplies them (FILTER); an input is appended to them.
+them (OUTPUT) or multiplies them (FILTER); an input is appended to them; a MULTIPLY multiplies them by the outputs of an
+earlier layer.
 """
 
 import math
@@ -271,7 +272,14 @@ class InputRecord:
         return self.count if self.encoding is None else self.encoding.n_out(self.count)
 
 
-Record = LayerRecord | InputRecord
+@dataclass(frozen=True)
+class MultiplyRecord:
+    """The current values are multiplied by the outputs of an earlier layer: the number ``layer`` counts all layers."""
+
+    layer: int
+
+
+Record = LayerRecord | InputRecord | MultiplyRecord
 
 
 @dataclass(frozen=True)
@@ -309,7 +317,7 @@ class Layer:
         return (self.record.width if self.kind is RecordKind.GABOR else self.n_out), self.n_in * self.n_taps
 
 
-Step = Layer | InputRecord
+Step = Layer | InputRecord | MultiplyRecord
 
 
 @dataclass(frozen=True)
@@ -340,6 +348,11 @@ class Network:
     def layers(self) -> tuple[Layer, ...]:
         """The layers among the steps, OUTPUT and FILTER included: layer l has the tensors 2 l and 2 l + 1."""
         return tuple(step for step in self.steps if isinstance(step, Layer))
+
+    @cached_property
+    def multiplied_layers(self) -> frozenset[int]:
+        """The layers by whose outputs some MULTIPLY multiplies: these are kept while the network is evaluated."""
+        return frozenset(step.layer for step in self.steps if isinstance(step, MultiplyRecord))
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -382,6 +395,11 @@ class Network:
         return max(max(layer.n_in, layer.n_out) for layer in self.layers)
 
     @property
+    def most_values(self) -> int:
+        """Most values of a sample that are alive between two layers: current ones, and outputs that are kept."""
+        return self.widest + sum(self.layers[index].n_out for index in self.multiplied_layers)
+
+    @property
     def starts_with_coordinates(self) -> bool:
         """Whether the coordinates, encoded or not, are the first current values; else there are none."""
         return self.input_encoding is not None or not isinstance(self.records[0], InputRecord)
@@ -401,6 +419,10 @@ class Network:
             if isinstance(record, InputRecord):
                 yield record
                 n_values, is_complex = n_values + record.n_out, False
+                continue
+            if isinstance(record, MultiplyRecord):
+                yield record
+                is_complex = False
                 continue
             for _ in range(record.repeat):
                 layer = self._layer(index, record, n_values, is_complex=is_complex)

@@ -6,7 +6,7 @@ here is normative.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from sinrfmt.faults import error
@@ -22,6 +22,10 @@ class FieldKind(StrEnum):
     AUTO = "auto"
 
 
+GRID_BYTES = 2000
+"""Size of a picture's file from which on latents are better than a network: measured at 192 x 128 and at full size."""
+DEFAULT_BITS_PER_PIXEL = 0.35
+"""Of a network, where nothing is asked for."""
 DEFAULT_PRESETS = {FieldKind.GRID: "pyramid", FieldKind.MLP: "balanced", FieldKind.AUTO: "balanced"}
 
 
@@ -33,7 +37,7 @@ class PictureOptions:
         preset: how much work to do; None for ``balanced``, for grids ``pyramid``.
         max_bytes, max_bpp, min_psnr: size of the file, bits per pixel, PSNR in dB; at most one of the three.
         passes: how many, or the bytes up to the end of each, None for as many as it takes.
-        field: what holds the signal; ``auto`` goes by the preset.
+        field: what holds the signal; ``auto`` goes by the preset, and without one by the size: see :meth:`for_size`.
         context: what predicts a pyramid's latents.
         rate_weight: of latents, lambda: what a bit per pixel adds to the mean squared error of values in [0, 1]; None
             for that of the preset, or for the one that a size or quality takes.
@@ -110,6 +114,17 @@ class PictureOptions:
     @property
     def is_grid(self) -> bool:
         return self.chosen_preset in GRID_PRESETS
+
+    def for_size(self, sizes: Sequence[int]) -> tuple["PictureOptions", str | None]:
+        """The same options with the field chosen for a picture of (rows, columns), and why where there was a choice."""
+        is_free = self.field is FieldKind.AUTO and self.preset is None and self.min_psnr is None
+        if not is_free or self.base is not None or self.coding is not None or self.weight_coding != "scalar":
+            return self, None
+        n_bytes = self.passes[-1] if isinstance(self.passes, tuple) else self.budget(sizes)
+        expected = int(DEFAULT_BITS_PER_PIXEL * sizes[0] * sizes[1] / 8) if n_bytes is None else n_bytes
+        field = FieldKind.GRID if expected >= GRID_BYTES else FieldKind.MLP
+        reason = f"about {expected} bytes; latents are better from {GRID_BYTES} bytes on"
+        return replace(self, field=field), reason
 
     def budget(self, sizes: Sequence[int]) -> int | None:
         """Bytes at most for a picture of (rows, columns)."""

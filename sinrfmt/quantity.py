@@ -78,13 +78,16 @@ def quantity_of(samples: NDArray[Any], *, symmetric: bool = False) -> Quantity:
         samples: finite numbers, at least one.
         symmetric: with its middle at zero, as of sound.
 
-    A constant has a range of one around it, silence that of all sounds.
+    The range of a constant has it exactly in the middle, where a network of zeros has its value.
     """
     low, high = float(samples.min()), float(samples.max())
+    if low == high:
+        reach = 2.0 ** math.floor(math.log2(abs(low))) if low else 1.0
+        return Quantity(low - reach, low + reach, samples.dtype)
     if symmetric:
-        reach = max(abs(low), abs(high)) or 1.0
+        reach = max(abs(low), abs(high))
         return Quantity(-reach, reach, samples.dtype)
-    return Quantity(low, high if high > low else low + max(1.0, abs(low) * 1e-6), samples.dtype)
+    return Quantity(low, high, samples.dtype)
 
 
 def full_range(dtype: np.dtype[Any]) -> Quantity:

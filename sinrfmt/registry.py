@@ -231,10 +231,10 @@ LEVELS: dict[int, Level] = {
         id=5,
         file_bytes=2147483648,
         layers=256,
-        parameters=268435456,
+        parameters=4294967296,
         width=65535,
         grid_samples=274877906944,
-        symbols=1073741824,
+        symbols=17179869184,
         parts=65534,
     ),
 }

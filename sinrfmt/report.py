@@ -29,9 +29,11 @@ from sinrfmt.network import (
     InputEncoding,
     InputRecord,
     Layer,
+    MultiplyRecord,
     Network,
     PyramidEncoding,
     SeededFourierEncoding,
+    Step,
     TensorRole,
 )
 from sinrfmt.parts import SHARED_PART, Parts
@@ -96,6 +98,7 @@ def describe(field: Field) -> dict[str, Any]:
         "state_digest": field.state_digest.hex(),
         "input_encoding": _input_encoding(network.input_encoding),
         "inputs": _inputs(network),
+        "multiplies": _multiplies(network),
         "quality": None if header.quality is None else list(header.quality),
         "tensors": [{"name": c.name, "pass": c.index, "bits": round(c.bits, 1)} for c in coded_tensors(field)],
         "chunks": [_chunk(chunk, header) for chunk in _chunks(field.data)],
@@ -178,15 +181,25 @@ def _input_encoding(encoding: InputEncoding | None) -> dict[str, Any] | None:
 
 def _inputs(network: Network) -> list[dict[str, Any]]:
     """The INPUT records, each with the index of the layer that follows it."""
-    found: list[dict[str, Any]] = []
+    return [
+        {"before_layer": index, "first": step.first, "count": step.count, "encoding": _input_encoding(step.encoding)}
+        for index, step in _before_layers(network)
+        if isinstance(step, InputRecord)
+    ]
+
+
+def _multiplies(network: Network) -> list[dict[str, Any]]:
+    """The MULTIPLY records, each with the index of the layer that follows it and that of the layer it multiplies by."""
+    steps = _before_layers(network)
+    return [{"before_layer": index, "layer": step.layer} for index, step in steps if isinstance(step, MultiplyRecord)]
+
+
+def _before_layers(network: Network) -> Iterator[tuple[int, Step]]:
+    """Every step with the number of layers before it."""
     index = 0
     for step in network.steps:
-        if isinstance(step, InputRecord):
-            encoding = _input_encoding(step.encoding)
-            found.append({"before_layer": index, "first": step.first, "count": step.count, "encoding": encoding})
-        else:
-            index += 1
-    return found
+        yield index, step
+        index += isinstance(step, Layer)
 
 
 def _layers(field: Field, coded: "_Coded") -> list[dict[str, Any]]:

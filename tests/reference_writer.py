@@ -73,6 +73,10 @@ def filter_(flags: int = 1, omega: bytes = b"\3") -> bytes:
     return bytes([66, flags]) + omega
 
 
+def multiply(number: int) -> bytes:
+    return bytes([67, number])
+
+
 def grid_record(
     resolutions: list[int], n_axes: int = 2, latents: int = 1, features: int = 1, size: int = 8, flags: int = 0
 ) -> bytes:

@@ -26,7 +26,9 @@ from sinrfmt.network import (
     FourierEncoding,
     GridEncoding,
     InputRecord,
+    Layer,
     LayerRecord,
+    MultiplyRecord,
     Network,
     PyramidEncoding,
     Record,
@@ -218,8 +220,26 @@ def finer(**options: Any) -> Network:
     return Network(2, 3, records)
 
 
-PUBLISHED = {"nerf": nerf, "bacon": bacon, "wire": wire, "finer": finer}
-"""Networks that need more than a chain of layers, by the names of their papers."""
+def products(**options: Any) -> Network:
+    """Products with the outputs of earlier layers: of one of equal layers, of a filter, of an OUTPUT, of the first."""
+    waves, linear = (LayerRecord(kind, 6, **options) for kind in (RecordKind.SINE, RecordKind.LINEAR))
+    filter_ = LayerRecord(RecordKind.FILTER, 0, omega=3.0, **options)
+    aside = LayerRecord(RecordKind.TANH, 6, is_output=True, **options)
+    records = (
+        waves,
+        replace(linear, repeat=2),
+        MultiplyRecord(1),
+        filter_,
+        MultiplyRecord(3),
+        aside,
+        MultiplyRecord(4),
+    )
+    again = (MultiplyRecord(0), linear, MultiplyRecord(0), LayerRecord(RecordKind.LINEAR, 2, **options))
+    return Network(2, 8, (*records, *again))
+
+
+PUBLISHED = {"nerf": nerf, "bacon": bacon, "wire": wire, "finer": finer, "products": products}
+"""Networks that need more than a chain of layers, most of them by the names of their papers."""
 
 
 def header_of(network: Network, **fields: Any) -> Header:
@@ -505,7 +525,23 @@ def networks(draw: st.DrawFn) -> Network:
     if isinstance(encoding, PyramidEncoding):
         kinds = draw(st.lists(st.sampled_from([RecordKind.CONV, RecordKind.CONV_RELU]), max_size=2))
         last += [replace(draw(records(width=out_channels)), kind=kind, omega=1.0) for kind in kinds]
-    return Network(in_dims, out_channels + n_outputs, (*hidden, *last), encoding)
+    network = Network(in_dims, out_channels + n_outputs, (*hidden, *last), encoding)
+    products = draw(multiplies(replace(network, records=tuple(hidden)))) if hidden else []
+    return replace(network, records=(*hidden, *products, *last))
+
+
+@st.composite
+def multiplies(draw: st.DrawFn, before: Network) -> list[MultiplyRecord]:
+    """None, or some by layers with as many outputs as there are current values behind the records of a network."""
+    width = before.input_width
+    for step in before.steps:
+        if isinstance(step, InputRecord):
+            width += step.n_out
+        elif isinstance(step, Layer) and not step.record.is_output:
+            width = step.n_out
+    fitting = [layer.index for layer in before.layers if layer.n_out == width]
+    numbers = draw(st.lists(st.sampled_from(fitting), max_size=2)) if fitting else []
+    return [MultiplyRecord(number) for number in numbers]
 
 
 @st.composite

@@ -173,3 +173,19 @@ def test_an_invalid_container_is_not_edited(change: edit.Edit) -> None:
     swapped = seal([HEAD_CHUNK, PASS_CHUNKS[1], PASS_CHUNKS[0], PASS_CHUNKS[2]])
     assert_error("PASS_ORDER", 4 + 9 + len(HEAD_CHUNK[1]) + 5 + 1, change, swapped)
     assert_error("MISSING_PASS", sinrfmt.loads(MADE.data).pass_ends[0], change, seal([HEAD_CHUNK, *PASS_CHUNKS[:2]]))
+
+
+def test_meta_is_written_into_a_finished_file() -> None:
+    before = sinrfmt.loads(REAL)
+    data = edit.with_meta(REAL, {"units": "K", "low": "0.5"})
+    field = sinrfmt.loads(data)
+    assert field.meta == {"units": "K", "low": "0.5"}
+    assert field.weights_sha256 == before.weights_sha256
+    assert len(data) - len(REAL) == edit.meta_bytes(field.meta)
+    assert sinrfmt.loads(edit.with_meta(data, {"a": "b"})).meta == {"a": "b"}
+    assert edit.with_meta(data, {}) == edit.with_meta(REAL, {})
+    assert edit.meta_bytes({}) == 0
+
+
+def test_an_index_stays_right_when_meta_is_added() -> None:
+    assert_index_is_right(edit.with_meta(edit.reindex(REAL), {"k": "v"}))

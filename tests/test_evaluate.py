@@ -2,6 +2,7 @@
 
 import cmath
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sinrfmt.network import (
     InputRecord,
     Layer,
     LayerRecord,
+    MultiplyRecord,
     Network,
     PyramidEncoding,
     SeededFourierEncoding,
@@ -155,16 +157,21 @@ def reference(network: Network, weights: list[NDArray[np.float32]], x: Doubles, 
     elif isinstance(network.records[0], InputRecord):
         first = []
     current, outputs, tensors = first, [], iter(weights)
+    found: list[list[float]] = []  # of every layer
     for step in network.steps:
         if isinstance(step, InputRecord):
             axes = x[step.first : step.first + step.count]
             current = [*current, *(axes if step.encoding is None else fourier(step.encoding, axes))]
-        elif step.kind is RecordKind.FILTER:
-            current = [a * b for a, b in zip(current, outputs_of(step, tensors, list(x)), strict=True)]
-        elif step.record.is_output:
-            outputs += outputs_of(step, tensors, current)
+        elif isinstance(step, MultiplyRecord):
+            current = [a * b for a, b in zip(current, found[step.layer], strict=True)]
         else:
-            current = outputs_of(step, tensors, current)
+            found.append(outputs_of(step, tensors, list(x) if step.kind is RecordKind.FILTER else current))
+            if step.kind is RecordKind.FILTER:
+                current = [a * b for a, b in zip(current, found[-1], strict=True)]
+            elif step.record.is_output:
+                outputs += found[-1]
+            else:
+                current = found[-1]
     return np.array([*current, *outputs])
 
 
@@ -218,6 +225,39 @@ def test_networks_with_inputs_outputs_filters_and_wavelets_agree_with_binary64(n
     expected = [reference(network, weights, row.astype(np.float64), None) for row in x]
     assert found.shape == (20, network.out_channels)
     np.testing.assert_allclose(found, expected, atol=3e-5)
+
+
+def test_multiply_takes_the_outputs_of_its_layer() -> None:
+    """Clause 16.3: the sines of a filter, one of a repeat, the values of an OUTPUT; written out."""
+    waves, linear = LayerRecord(RecordKind.SINE, 4, omega=2.0), LayerRecord(RecordKind.LINEAR, 4)
+    aside = LayerRecord(RecordKind.TANH, 4, is_output=True)
+    filter_ = LayerRecord(RecordKind.FILTER, 0, omega=3.0)
+    records = (waves, replace(linear, repeat=2), MultiplyRecord(1), filter_, aside, MultiplyRecord(3))
+    network = Network(2, 5, (*records, MultiplyRecord(4), MultiplyRecord(0), LayerRecord(RecordKind.LINEAR, 1)))
+    weights = random_weights(network, 3)
+    w = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(weights[::2], weights[1::2], strict=True)]
+    x = np.random.default_rng(1).uniform(-1, 1, (20, 2)).astype(np.float32)
+
+    def affine(index: int, values: Doubles) -> Doubles:
+        product: Doubles = values @ w[index][0].T + w[index][1]
+        return product
+
+    first = np.sin(2.0 * affine(0, x))
+    second = affine(1, first)
+    sines = np.sin(3.0 * affine(3, x))
+    filtered = affine(2, second) * second * sines
+    beside = np.tanh(affine(4, filtered))
+    expected = np.concatenate([affine(5, filtered * sines * beside * first), beside], axis=1)
+    np.testing.assert_allclose(evaluate.evaluate(network, weights, x), expected, atol=1e-5)
+
+
+def test_blocks_are_smaller_where_outputs_are_kept() -> None:
+    """Three layers of 8 outputs are alive beside the current values; the others are not kept."""
+    wide = LayerRecord(RecordKind.SINE, 8, repeat=5)
+    multiplies = (MultiplyRecord(0), MultiplyRecord(2), MultiplyRecord(4), MultiplyRecord(2))
+    network = Network(2, 1, (wide, *multiplies, LayerRecord(RecordKind.LINEAR, 1)))
+    assert network.multiplied_layers == {0, 2, 4}
+    assert (network.widest, network.most_values) == (8, 32)
 
 
 @fixed(60)

@@ -1,4 +1,4 @@
-"""Clause 6: every field rule and every rule HED-2 to HED-15, at the offset that the text states."""
+"""Clause 6: every field rule and every rule HED-2 to HED-16, at the offset that the text states."""
 
 import struct
 import tracemalloc
@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 
 from sinrfmt.head import Header, build_head, lowest_level, parse_head
-from sinrfmt.network import FourierEncoding, InputRecord, Layer, LayerRecord, Network, SeededFourierEncoding
+from sinrfmt.network import (
+    FourierEncoding,
+    InputRecord,
+    Layer,
+    LayerRecord,
+    MultiplyRecord,
+    Network,
+    SeededFourierEncoding,
+)
 from sinrfmt.registry import LEVELS, Coords, Dictionary, Feature, Modality, Profile, RecordKind, Tool, Values
 from tests.strategies import PUBLISHED, assert_error, assert_fault, fixed, header_of, headers, siren
 
@@ -45,6 +53,10 @@ def output(kind: int = 1, flags: int = 1, width: int = 1, omega: bytes = b"") ->
 
 def filter_of(flags: int = 1, omega: bytes = b"\x1e") -> bytes:
     return bytes([66, flags]) + omega
+
+
+def multiply(number: int) -> bytes:
+    return bytes([67, number])
 
 
 def fourier(flags: int = 0, octaves: int = 4, base: bytes = b"\x02") -> bytes:
@@ -123,7 +135,7 @@ FIELD_RULES = [
     ({"features_required": SEEDED, "seeded": b"\x20" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
     ({"features_required": SEEDED, "seeded": b"\x12" + bytes(4)}, "UNKNOWN_ID", "seeded", 0),
     ({"n_records": 0}, "BAD_RECORD", "n_records", 0),
-    *[({"records": [layer(kind)]}, "UNKNOWN_ID", "records", 0) for kind in (0, 10, 13, 32, 37, 63, 67, 255)],
+    *[({"records": [layer(kind)]}, "UNKNOWN_ID", "records", 0) for kind in (0, 10, 13, 32, 37, 63, 68, 255)],
     ({"records": [layer(flags=0x81)]}, "RESERVED_NOT_ZERO", "records", 1),
     *[({"records": [layer(flags=tool)]}, "UNKNOWN_ID", "records", 1) for tool in (5, 6, 7)],
     ({"records": [layer(width=0)]}, "BAD_RECORD", "records", 2),
@@ -139,8 +151,8 @@ FIELD_RULES = [
     ({"records": [fourier_seeded(n_features=0)]}, "BAD_RECORD", "records", 1),
     *[({"records": [fourier_seeded(scale=scale)]}, "BAD_FLOAT", "records", 3)
       for scale in (NAN, INF, 0.0, -1.0, 2.0**64)],
-    *[({"last": bytes([kind, 1])}, "UNKNOWN_ID", "last", 0) for kind in (0, 10, 13, 37, 67)],
-    *[({"last": bytes([kind, 1])}, "BAD_RECORD", "last", 0) for kind in (8, 33, 34, 35, 36, 64, 65, 66)],
+    *[({"last": bytes([kind, 1])}, "UNKNOWN_ID", "last", 0) for kind in (0, 10, 13, 37, 68)],
+    *[({"last": bytes([kind, 1])}, "BAD_RECORD", "last", 0) for kind in (8, 33, 34, 35, 36, 64, 65, 66, 67)],
     *[({"records": [gabor(scale=scale)]}, "BAD_FLOAT", "records", 6) for scale in (NAN, INF, 0.0, -1.0, 2.0**64)],
     *[({"records": [input_of(count=count)]}, "BAD_RECORD", "records", 2) for count in (0, 9)],
     *[({"records": [bytes([64, 0, 1, encoding])]}, "UNKNOWN_ID", "records", 3) for encoding in (1, 34, 35)],
@@ -148,8 +160,9 @@ FIELD_RULES = [
     ({"records": [input_of(fourier_body=fourier(octaves=0)[1:])]}, "BAD_RECORD", "records", 5),
     ({"records": [input_of(fourier_body=fourier(base=b"\x01")[1:])]}, "BAD_RECORD", "records", 6),
     ({"records": [input_of(fourier_body=fourier(base=b"\x00" + f32(2.0))[1:])]}, "BAD_FLOAT", "records", 7),
-    *[({"records": [output(kind)]}, "UNKNOWN_ID", "records", 1) for kind in (0, 10, 37, 67)],
-    *[({"records": [output(kind)]}, "BAD_RECORD", "records", 1) for kind in (8, 11, 12, 33, 34, 35, 36, 64, 65, 66)],
+    *[({"records": [output(kind)]}, "UNKNOWN_ID", "records", 1) for kind in (0, 10, 37, 68)],
+    *[({"records": [output(kind)]}, "BAD_RECORD", "records", 1)
+      for kind in (8, 11, 12, 33, 34, 35, 36, 64, 65, 66, 67)],
     ({"records": [output(flags=0x81)]}, "RESERVED_NOT_ZERO", "records", 2),
     ({"records": [output(flags=5)]}, "UNKNOWN_ID", "records", 2),
     ({"records": [output(width=0)]}, "BAD_RECORD", "records", 3),
@@ -244,7 +257,7 @@ RULES = [
     ({"features_required": GRID, "records": [pyramid(), layer(11, width=3)]}, "BAD_RECORD", "records1", 0),
     ({"features_required": GRID, "records": [pyramid(n_levels=4)], "last": b"\x0b\x01"}, "BAD_RECORD", "last", 0),
     *[({"features_required": GRID, "records": [pyramid(), layer(11, width=3), record]}, "BAD_RECORD", "records1", 0)
-      for record in (output(), filter_of())],
+      for record in (output(), filter_of(), multiply(0))],
     ({"features_required": GRID, "records": [pyramid(), input_of(), layer(11, width=3)]}, "BAD_RECORD", "records2", 0),
     ({"features_required": GRID, "records": [pyramid(), gabor(width=3), layer(11, width=3)]},
      "BAD_RECORD", "records2", 0),
@@ -271,6 +284,16 @@ RULES = [
         ({"features_required": b"\x80\x00", "records": [layer(), output(flags=0x11)]}, "records1", 2),
         ({"features_required": b"\x92\x00", "seeded": SEED, "records": [pyramid(flags=9)]}, "records", 1),
         ({"features_required": b"\x80\x00", "last": b"\x01\x11"}, "last", 1))],
+    *[({"records": before}, "BAD_RECORD", f"records{len(before) - 1}", 1) for before in (  # HED-16
+        [multiply(0)],
+        [layer(), multiply(1)],
+        [layer(repeat=3), multiply(3)],
+        [layer(), layer(width=4), multiply(0)],
+        [layer(), input_of(), multiply(0)],
+        [layer(), output(width=2), multiply(1)],
+        [gabor(), layer(width=5), multiply(0)],
+        [layer(), multiply(0), layer(width=4), multiply(0)])],
+    ({"records": [layer(), multiply(1), filter_of()]}, "BAD_RECORD", "records1", 1),
 ]  # fmt: skip
 
 
@@ -281,6 +304,7 @@ def test_broken_rule_gives_its_error_at_its_field(fields: dict[str, Any], name: 
 
 
 # Of two broken rules the first in the order of checks counts: fields in order, then rules as clauses 5.5 and 9.6.2 say.
+BASE = {"features_required": BASED, "base_digest": bytes(16)}
 ORDER = [
     ({"version": 0x20, "profile_level": 0x00}, "UNSUPPORTED_VERSION"),
     ({"profile_level": 0x00}, "UNSUPPORTED_PROFILE"),
@@ -295,6 +319,8 @@ ORDER = [
     ({"records": [pyramid(), layer(repeat=255)], "grid": GRID0}, "BAD_RECORD"),  # GRD-2 before HED-8
     ({"records": [fourier(octaves=32, base=b"\x05")], "features_required": GRID}, "BAD_FLOAT"),  # GRD-4 after HED-12
     ({"features_required": b"\x90\x00", "base_digest": bytes(16), "last": b"\x01\x11"}, "FEATURE_MISMATCH"),
+    ({"records": [multiply(0), layer(repeat=255)]}, "LIMIT_LAYERS"),  # HED-16 after HED-8 and HED-15
+    ({"records": [multiply(0)], "last": b"\x01\x19", "seeded": SEED, **BASE}, "BAD_RECORD: prior and row steps"),
     ({"records": [layer(width=5000, repeat=9)]}, "LIMIT_LAYERS"),
     ({"records": [layer(width=5000)]}, "LIMIT_WIDTH"),
     ({"features_required": WIDE, "grid": struct.pack("<2I", 4, 6), "records": [PRIOR]}, "FEATURE_MISMATCH"),
@@ -326,6 +352,12 @@ ACCEPTED = [
     {"records": [layer(), layer(flags=0x21), layer()]},
     {"records": [layer(), output(), layer(), filter_of(), layer(), input_of(), layer()]},
     {"records": [filter_of(), filter_of(), output(), output(), input_of(), input_of()]},
+    {"records": [layer(repeat=3), multiply(0), multiply(2)]},
+    {"records": [layer(), filter_of(), layer(width=4), layer(), multiply(1), input_of(), layer(), multiply(3)]},
+    {"records": [layer(width=2), output(width=2), multiply(1), multiply(0)]},
+    {"records": [filter_of(), multiply(0)]},
+    {"records": [gabor(), layer(width=10), multiply(0)]},
+    {"records": [layer(), multiply(0), layer()]},  # HED-7: they do not follow each other
     {"records": [gabor(), gabor(scale=0.25), gabor(scale=0.25, width=6)]},
     {"records": [input_of(1, 1), input_of(0, 2)]},
     {"records": [fourier(), input_of(0, 2)]},
@@ -473,6 +505,7 @@ def test_records_that_are_not_a_chain_say_what_their_bytes_say() -> None:
         ((GABOR, OUTPUT, GABOR), [(4, 2), (1, 8), (8, 4), (1, 8)]),
         ((GABOR, InputRecord(0, 2), GABOR), [(4, 2), (4, 10), (1, 8)]),
         ((GABOR, FILTER, GABOR), [(4, 2), (8, 2), (4, 8), (1, 8)]),
+        ((GABOR, MultiplyRecord(0), GABOR), [(4, 2), (4, 8), (1, 8)]),
         ((GABOR, replace(FILTER, kind=RecordKind.SINE, width=8), GABOR), [(4, 2), (8, 8), (4, 8), (1, 8)]),
         ((FILTER, GABOR), [(2, 2), (4, 2), (1, 8)]),
     ],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sinrfmt import evaluate, lattice
 from sinrfmt.grids import Frame, grid_features
 from sinrfmt.lattice import Lattice
-from sinrfmt.network import GridEncoding, InputRecord, LayerRecord, Network, PyramidEncoding, Record
+from sinrfmt.network import GridEncoding, InputRecord, LayerRecord, MultiplyRecord, Network, PyramidEncoding, Record
 from sinrfmt.registry import ContextId, Coords, RecordKind
 
 Floats = NDArray[np.float64]
@@ -23,9 +23,10 @@ STRUCTURE = (
     LayerRecord(RecordKind.RELU, 5),
     LayerRecord(RecordKind.LINEAR, 1, is_output=True),
     LayerRecord(RecordKind.FILTER, 0, omega=2.0),
+    MultiplyRecord(2),
     LayerRecord(RecordKind.LINEAR, 2),
 )
-"""With coordinates in several places, and an output aside."""
+"""With coordinates in several places, an output aside, and a filter that is multiplied in twice."""
 APPENDED = (LayerRecord(RecordKind.CONV_RELU, 2), InputRecord(0, 1), LayerRecord(RecordKind.CONV, 3, bias=False))
 ALL_RECORDS = [POINTWISE, POINTWISE + FILTERS, STRUCTURE, STRUCTURE + APPENDED]
 
@@ -81,16 +82,19 @@ def lattice_features(encoding: PyramidEncoding, tensors: dict[str, Any]) -> Floa
 def steps(network: Network, tensors: dict[str, Any], h: Floats, x: Floats, axes: tuple[int, ...] = ()) -> Floats:
     """All steps on (..., channels) at coordinates (..., in_dims); lattice filters over ``axes``."""
     outputs = []
-    index = 0
+    waves: dict[int, Floats] = {}
     for step in network.steps:
         if isinstance(step, InputRecord):
             h = np.concatenate([h, x[..., step.first : step.first + step.count]], axis=-1)
             continue
-        weight = tensors[f"layers.{index}.weight"].astype(np.float64)
-        bias = tensors[f"layers.{index}.bias"] if step.record.bias else 0.0
-        index += 1
+        if isinstance(step, MultiplyRecord):
+            h = h * waves[step.layer]
+            continue
+        weight = tensors[step.weight_name].astype(np.float64)
+        bias = tensors[step.bias_name] if step.record.bias else 0.0
         if step.kind is RecordKind.FILTER:
-            h = h * np.sin(step.omega * (x @ weight.T + bias))
+            waves[step.index] = np.sin(step.omega * (x @ weight.T + bias))
+            h = h * waves[step.index]
         elif step.record.is_output:
             outputs.append(h @ weight.T + bias)
         elif step.kind in (RecordKind.CONV, RecordKind.CONV_RELU):

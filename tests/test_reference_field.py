@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import reference_decoder.__main__ as command
-from reference_decoder import DecodeError, Field, decode, limits
+from reference_decoder import DecodeError, Field, decode, limits, passes
 from reference_decoder import field as field_module
 from reference_decoder.generator import T8, philox
 from tests.reference_writer import (
@@ -29,6 +29,7 @@ from tests.reference_writer import (
     input_,
     last,
     layer,
+    multiply,
     output,
     pass_payload,
 )
@@ -203,6 +204,19 @@ def test_filters_multiply_the_current_values_by_sines_of_the_coordinates() -> No
         assert field.sample([point])[0, 0] == pytest.approx(float(h @ w[8] + w[9][0]), abs=1e-5)
 
 
+def test_multiply_takes_the_outputs_of_the_layer_with_its_number() -> None:
+    """Shared filters: the sines of one FILTER multiply two linear layers; then the values of an OUTPUT."""
+    records = (layer(1, 0, 3), filter_(0, b"\2"), layer(1, 0, 3), multiply(1), output(3, 5, 0), multiply(3), last(1, 0))
+    w = random_weights(6, 3, 6, 3, 9, 3, 9, 3, 3, 1)
+    field = decode(raw_file(w, records=records, out_channels=4))
+    for point in POINTS:
+        sines = np.sin(2 * (matrix(w[2], 3) @ point + w[3]))
+        h = (matrix(w[4], 3) @ ((matrix(w[0], 3) @ point + w[1]) * sines) + w[5]) * sines
+        values = np.tanh(matrix(w[6], 3) @ h + w[7])
+        expected = [float((h * values) @ w[8] + w[9][0]), *values]
+        assert field.sample([point])[0].tolist() == pytest.approx(expected, abs=1e-5)
+
+
 def test_filter_after_an_encoding_takes_the_coordinates_themselves() -> None:
     records = (bytes([33, 0, 1, 2]), filter_(0x20, b"\1"), last(1, 0x20))
     w = random_weights(8, 4)
@@ -282,6 +296,17 @@ def test_output_is_limited_before_it_is_allocated(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(DecodeError):
         field.sample(np.zeros((7, 2)))
     assert limits.OUTPUT_VALUES == 1 << 28
+
+
+def test_parameters_are_limited_before_they_are_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = HeadFields(records=(layer(1, 0x20, 2), last(1, 0x20)))
+    monkeypatch.setattr(passes, "PARAMETERS", 6)
+    assert decode(raw_file([[0] * 4, [0] * 2], records=head.records)).passes == 1
+    monkeypatch.setattr(passes, "PARAMETERS", 5)
+    with pytest.raises(DecodeError) as caught:
+        decode(raw_file([[0] * 4, [0] * 2], records=head.records))
+    assert (caught.value.name, caught.value.offset) == ("LIMIT_CALLER", None)
+    assert limits.PARAMETERS == 1 << 28
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

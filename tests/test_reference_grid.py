@@ -35,6 +35,7 @@ from tests.reference_writer import (
     int32_crc,
     last,
     layer,
+    multiply,
     output,
     pass_payload,
     pyramid,
@@ -162,7 +163,7 @@ def test_lattice_filters_come_last_and_keep_the_width() -> None:
     assert read(head_of(pyramid(2), before, conv(), conv(kind=12), last(12, 0), out_channels=3))
     assert head_failure(layer(3, 0, 3), conv(), last(11, 0), out_channels=3, features=0) == ("BAD_RECORD", RECORDS + 5)
     assert head_failure(layer(3, 0, 2), last(11, 0), out_channels=2, features=0) == ("BAD_RECORD", RECORDS + 5)
-    for after in (layer(3, 0, 3), output(1), filter_()):
+    for after in (layer(3, 0, 3), output(1), filter_(), multiply(0)):
         assert head_failure(pyramid(2), before, conv(), after, last(11, 0), out_channels=3) == ("BAD_RECORD", at)
     assert head_failure(pyramid(2), before, conv(), last(1, 0), out_channels=3) == ("BAD_RECORD", at)
     assert head_failure(pyramid(2), before, conv(4), last(11, 0), out_channels=4) == ("BAD_RECORD", at)

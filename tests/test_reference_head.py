@@ -24,6 +24,7 @@ from tests.reference_writer import (
     input_,
     last,
     layer,
+    multiply,
     output,
 )
 
@@ -117,7 +118,7 @@ def test_box_is_finite_and_not_empty(box: tuple[float, ...]) -> None:
     assert (good.low, good.high) == ([-1, 0], [1, 0.5])
 
 
-@pytest.mark.parametrize("kind", [0, 10, 13, 32, 37, 63, 67, 255])
+@pytest.mark.parametrize("kind", [0, 10, 13, 32, 37, 63, 68, 255])
 def test_record_kind_that_is_unknown_or_reserved(kind: int) -> None:
     assert failure(records=(bytes([kind]), last())) == ("UNKNOWN_ID", RECORDS)
     assert failure(records=(bytes([kind]),)) == ("UNKNOWN_ID", RECORDS)
@@ -149,7 +150,7 @@ def test_record_kind_that_is_unknown_or_reserved(kind: int) -> None:
         (input_(0, 1, b"\0\41\2"), "BAD_RECORD", 5),
         (input_(0, 1, b"\0\1\1"), "BAD_RECORD", 6),
         (input_(0, 1, b"\0\1\0" + f32(1)), "BAD_FLOAT", 7),
-        *[(output(1, kind), "UNKNOWN_ID", 1) for kind in (0, 10, 13, 37, 67)],
+        *[(output(1, kind), "UNKNOWN_ID", 1) for kind in (0, 10, 13, 37, 68)],
         *[(output(1, kind), "BAD_RECORD", 1) for kind in (8, 11, 12, 33, 34, 35, 36, 64, 65, 66)],
         (output(1, flags=0x80), "RESERVED_NOT_ZERO", 2),
         (output(1, flags=5), "UNKNOWN_ID", 2),
@@ -235,6 +236,52 @@ def test_gabor_layer_is_complex_where_its_inputs_are_those_of_a_gabor_layer() ->
         assert (4, inputs) in shapes((gabor(3), between, gabor(4), last()))
 
 
+def test_multiply_has_no_tensors_and_is_no_layer() -> None:
+    assert shapes((layer(), multiply(0), last())) == shapes((layer(), last()))
+    assert len(read(HeadFields(records=(layer(repeat=7), multiply(6), multiply(0), last()))).layers) == 8
+
+
+@pytest.mark.parametrize(
+    ("before", "numbers"),
+    [
+        ((), ()),
+        ((layer(),), (0,)),
+        ((fourier(), layer()), (0,)),
+        ((layer(repeat=3),), (0, 1, 2)),
+        ((layer(), multiply(0)), (0,)),
+        ((layer(width=4), layer()), (1,)),
+        ((layer(), filter_(), output(2), output(3)), (0, 1, 3)),
+        ((layer(width=1), input_(0, 2), layer(width=3)), (1,)),
+        ((layer(width=1), input_(0, 2)), ()),
+        ((layer(width=6), gabor(3)), (0, 1)),
+        ((layer(), gabor(3)), (1,)),
+        ((gabor(3), gabor(2)), (1,)),
+    ],
+)
+def test_multiply_is_by_a_layer_before_it_with_as_many_outputs(before: tuple[bytes, ...], numbers: set[int]) -> None:
+    at = RECORDS + sum(map(len, before)) + 1
+    for number in (*range(5), 254, 255):
+        given: dict[str, Any] = {"records": (*before, multiply(number), layer(5), last()), "out_channels": 6}
+        if number in numbers:
+            assert read(HeadFields(**given)).records[len(before)].layer == number
+        else:
+            assert failure(**given) == ("BAD_RECORD", at)
+
+
+def test_multiply_makes_the_gabor_layer_behind_it_real() -> None:
+    assert (4, 6) in shapes((gabor(3), multiply(0), gabor(4), last()))
+
+
+def test_multiply_is_checked_after_the_rules_of_lower_numbers() -> None:
+    wrong = (layer(), multiply(1))
+    at = RECORDS + 5 + 2
+    assert failure(records=(*wrong, layer(width=4097), last()))[0] == "LIMIT_WIDTH"
+    assert failure(records=(*wrong, input_(0, 1, bytes([0, 10, 255])), last()))[0] == "BAD_FLOAT"
+    relative: dict[str, Any] = {"features": SHARED_BASE, "base_digest": bytes(16)}
+    assert failure(**relative, records=(*wrong, last(flags=0x11))) == ("BAD_RECORD", at + 1)
+    assert failure(**relative, records=(*wrong, last())) == ("BAD_RECORD", RECORDS + 5 + 1)
+
+
 def test_input_is_of_axes_that_there_are() -> None:
     assert failure(records=(layer(), input_(1, 2), last())) == ("BAD_RECORD", RECORDS + 5 + 1)
     assert failure(records=(input_(2, 1), last())) == ("BAD_RECORD", RECORDS + 1)
@@ -302,7 +349,7 @@ def test_equal_layers_are_written_once() -> None:
     assert failure(records=(layer(), layer(repeat=2), last())) == ("BAD_RECORD", RECORDS + 5)
     for second in (layer(3), layer(flags=0x21), layer(width=4)):
         assert len(read(HeadFields(records=(layer(), second, last()))).layers) == 3
-    for between in (output(1), filter_(), input_(0, 1)):
+    for between in (output(1), filter_(), input_(0, 1), multiply(0)):
         assert len(read(HeadFields(records=(layer(), between, layer(), last()), out_channels=2)).records) == 4
     at = RECORDS + 10
     assert failure(records=(gabor(3), gabor(3), last())) == ("BAD_RECORD", at)

@@ -13,7 +13,18 @@ from sinrfmt import metrics, report
 from sinrfmt.media import image
 from sinrfmt.network import FourierEncoding, LayerRecord, Network, SeededFourierEncoding
 from sinrfmt.registry import Coding, Coords, RecordKind, Tool
-from tests.strategies import META, assert_error, header_of, make_file, meta_payload, seal, siren, small_file, split
+from tests.strategies import (
+    META,
+    PUBLISHED,
+    assert_error,
+    header_of,
+    make_file,
+    meta_payload,
+    seal,
+    siren,
+    small_file,
+    split,
+)
 
 
 @pytest.mark.parametrize("coding", Coding)
@@ -90,6 +101,19 @@ def test_the_long_form_of_other_fields() -> None:
     assert (found["grid"], found["seed"], found["box"], found["quality"]) == ([], 7, None, None)
     assert found["input_encoding"] == {"kind": "FOURIER_SEEDED", "n_features": 2, "scale": 0.5}
     assert report.describe(sinrfmt.loads(small_file().data))["input_encoding"] is None
+
+
+def test_the_long_form_names_products_and_the_layer_they_are_with() -> None:
+    made = make_file(header_of(PUBLISHED["products"](), grid=()), [(Coding.RANS, 0)])
+    found = report.describe(sinrfmt.loads(made.data))
+    assert found["multiplies"] == [
+        {"before_layer": 3, "layer": 1},
+        {"before_layer": 4, "layer": 3},
+        {"before_layer": 5, "layer": 4},
+        {"before_layer": 5, "layer": 0},
+        {"before_layer": 6, "layer": 0},
+    ]
+    assert len(found["layers"]) == 7
 
 
 def test_a_prefix_is_reported_as_far_as_it_goes() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import sinrfmt
 from sinrfmt.head import Header
-from sinrfmt.network import FourierEncoding, InputRecord, LayerRecord, Network
+from sinrfmt.network import FourierEncoding, InputRecord, LayerRecord, MultiplyRecord, Network
 from sinrfmt.registry import Coords, Modality, RecordKind, Tool, Values
 from sinrfmt.torch.compress import WeightTarget, compress_weights
 from sinrfmt.torch.equivalent import common_divisor, with_even_columns, with_whole_weights
@@ -34,6 +34,19 @@ def filtered(width: int = 20) -> tuple[Network, dict[str, NDArray[np.float32]]]:
     rng = np.random.default_rng(4)
     arrays = {tensor.name: rng.normal(0, 0.4, tensor.shape).astype(np.float32) for tensor in network.tensors}
     for index in (0, 2, 4):
+        arrays[f"layers.{index}.weight"] = (rng.integers(-3, 4, (width, 2)) * WAVES).astype(np.float32)
+    return network, arrays
+
+
+def products(width: int = 20) -> tuple[Network, dict[str, NDArray[np.float32]]]:
+    """Filters of whole waves that are multiplied in again, one of them twice, and a product with a linear layer."""
+    linear, waves = LayerRecord(RecordKind.LINEAR, width), LayerRecord(RecordKind.FILTER, 0)
+    first = (LayerRecord(RecordKind.SINE, width), linear, MultiplyRecord(0), linear, MultiplyRecord(0), linear, waves)
+    rest = (linear, MultiplyRecord(4), MultiplyRecord(2), LayerRecord(RecordKind.LINEAR, 1))
+    network = Network(2, 1, (*first, *rest))
+    rng = np.random.default_rng(4)
+    arrays = {tensor.name: rng.normal(0, 0.4, tensor.shape).astype(np.float32) for tensor in network.tensors}
+    for index in (0, 4):
         arrays[f"layers.{index}.weight"] = (rng.integers(-3, 4, (width, 2)) * WAVES).astype(np.float32)
     return network, arrays
 
@@ -72,7 +85,7 @@ def test_whole_weights_compute_the_same_with_another_omega() -> None:
     np.testing.assert_allclose(after, before, atol=2e-4)
 
 
-@pytest.mark.parametrize("build", [filtered, relus])
+@pytest.mark.parametrize("build", [filtered, products, relus])
 def test_even_columns_compute_the_same_and_have_the_curvature_that_is_told(build: object) -> None:
     assert callable(build)
     network, arrays = build()
@@ -95,6 +108,19 @@ def test_even_columns_compute_the_same_and_have_the_curvature_that_is_told(build
         assert isinstance(block, KroneckerBlock)
         for spread, _ in (block.inputs, block.outputs):
             np.testing.assert_allclose(np.diag(spread), 1.0)
+
+
+def test_products_compute_the_same_with_whole_weights_and_a_layer_that_multiplies_is_not_scaled() -> None:
+    network, arrays = products()
+    changed, whole_arrays, whole = with_whole_weights(network, arrays)
+    assert [record.kind for record in changed.layer_records if record in whole] == [RecordKind.SINE, RecordKind.FILTER]
+    before = outputs(FieldModule(network, arrays), points(2), device=CPU)
+    module = FieldModule(changed, whole_arrays)
+    np.testing.assert_allclose(outputs(module, points(2), device=CPU), before, atol=2e-4 * np.abs(before).max())
+    curvature = kronecker_curvature_of(module, points(2), n_samples=600, seed=0, device=CPU)
+    scaled, _ = with_even_columns(changed, whole_arrays, curvature)
+    rows = {name for name, array in scaled.items() if name.endswith("bias") and (array != whole_arrays[name]).any()}
+    assert rows == {"layers.1.bias", "layers.3.bias", "layers.5.bias"}
 
 
 def test_what_is_not_in_proportion_to_its_weights_is_left_alone() -> None:

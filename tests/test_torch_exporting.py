@@ -21,6 +21,7 @@ from sinrfmt.torch.architecture import parse_architecture, read_architecture, re
 from sinrfmt.torch.exporting import export_field, export_into
 from sinrfmt.torch.importing import import_checkpoint, lossless
 from sinrfmt.torch.modules import FieldModule
+from tests.strategies import PUBLISHED
 
 ACTIVATIONS = (
     RecordKind.SINE,
@@ -72,6 +73,7 @@ def wavelets() -> Network:
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {
+    "products": PUBLISHED["products"],
     "activations": activations,
     "radiance": radiance,
     "filtered": filtered,
@@ -185,6 +187,24 @@ def test_a_template_is_filled_in_its_own_form(tmp_path: Path) -> None:
         torch.testing.assert_close(after["model"][name], 2 * tensor)
     assert (after["step"], after["note"]) == (123456789, "kept")
     assert after["optimizer"]["state"][0].tolist() == [1, 1]
+
+
+def test_a_layer_that_is_multiplied_by_goes_back_into_its_one_place(tmp_path: Path) -> None:
+    """BACON: the filters 2, 4, 6, 8 and the last output are filled, what the architecture leaves out is kept."""
+    torch.manual_seed(5)
+    shapes = {f"filters.{i}.linear": (5, 3) for i in range(9)} | {f"linear.{i}": (5, 5) for i in range(8)}
+    shapes |= {f"output_linear.{i}": (1, 5) for i in range(9)}
+    before = {f"{name}.weight": torch.randn(shape) for name, shape in shapes.items()}
+    before |= {f"{name}.bias": torch.randn(shape[0]) for name, shape in shapes.items()}
+    torch.save(before, tmp_path / "before.pt")
+    imported = import_checkpoint(tmp_path / "before.pt", ready_architecture("bacon"))
+    doubled = {name: 2 * array for name, array in imported.module.arrays().items()}
+    field = lossless(FieldModule(imported.module.network, doubled), imported.header)
+    export_into(field, tmp_path / "after.pt", tmp_path / "before.pt", ready_architecture("bacon"))
+    after = torch.load(tmp_path / "after.pt", weights_only=True)
+    used = {f"filters.{i}.linear" for i in (2, 4, 6, 8)} | {f"linear.{i}" for i in range(8)} | {"output_linear.8"}
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], (2 if name.rsplit(".", 1)[0] in used else 1) * tensor)
 
 
 def test_a_template_of_another_network_is_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from sinrfmt.torch.grid_files import (
 from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid
 from sinrfmt.torch.latents import (
     MonotoneCdf,
+    centred_bits,
     gumbel_round,
     kumaraswamy_noise,
     laplace_bits,
@@ -197,6 +198,15 @@ def test_laplace_masses_sum_to_one() -> None:
     for mean, log_scale in ((0.0, -2.0), (0.3, 0.5), (-0.5, 2.0)):
         masses = 2.0 ** -laplace_bits(x, mean, torch.full_like(x, log_scale))
         assert float(masses.sum()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_bits_of_centred_laws_are_those_of_any_laplace_law() -> None:
+    x = torch.tensor([-3.3, -0.6, -0.2, 0.0, 0.3, 0.7, 40.0], requires_grad=True)
+    log_scale = torch.tensor([0.5, -1.0, -3.0, 0.0, 1.0, -2.0, 2.0])
+    wanted, found = laplace_bits(x, 0.0, log_scale), centred_bits(x, log_scale)
+    torch.testing.assert_close(found, wanted)
+    slopes = [torch.autograd.grad(bits.sum(), x)[0] for bits in (wanted, found)]
+    torch.testing.assert_close(slopes[1], slopes[0])
 
 
 def test_the_learned_distribution_is_monotone_and_its_masses_sum_to_one() -> None:

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import sinrfmt
 from sinrfmt.metrics import psnr
+from sinrfmt.network import MultiplyRecord
 from sinrfmt.registry import Coords, Modality, RecordKind, Values
 from sinrfmt.torch.architecture import parse_architecture, read_architecture, ready_architecture, ready_names
 from sinrfmt.torch.checkpoints import library, read_tensors
@@ -110,6 +111,23 @@ class Filtered(nn.Module):
         return values
 
 
+class Bacon(nn.Module):
+    """Of nine filters four are used, one three times and the others twice; of the outputs the finest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.ModuleList(Wrapped(linear=nn.Linear(3, 6)) for _ in range(9))
+        self.linear = nn.ModuleList(nn.Linear(6, 6) for _ in range(8))
+        self.output_linear = nn.ModuleList(nn.Linear(6, 1) for _ in range(9))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.sin(self.filters[2](x))
+        for index, linear in zip((2, 2, 4, 4, 6, 6, 8, 8), self.linear, strict=True):
+            z = torch.sin(self.filters[index](x)) * linear(z)
+        values: Tensor = self.output_linear[-1](z)
+        return values
+
+
 def octaves(x: Tensor, n: int) -> Tensor:
     return torch.cat([x, *(wave(2.0**k * x) for k in range(n) for wave in (torch.sin, torch.cos))], dim=1)
 
@@ -155,6 +173,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     ),
     "nerf-skip": SkipRadiance,
     "mfn": Filtered,
+    "bacon": Bacon,
     "wire": lambda: Wrapped(
         net=nn.Sequential(
             Wavelet(2, 6, torch.float32), Wavelet(6, 5, torch.complex64), RealPart(5, 3, dtype=torch.complex64)
@@ -197,7 +216,7 @@ def test_a_field_has_the_values_of_the_module_it_came_from(name: str, tmp_path: 
 
 
 def test_every_ready_architecture_is_read_and_tested() -> None:
-    assert set(ready_names()) == set(MODULES) | {"bacon", "davies", "nerf", "niq", "siren-sdf"}
+    assert set(ready_names()) == set(MODULES) | {"davies", "nerf", "niq", "siren-sdf"}
     for name in ready_names():
         assert ready_architecture(name).name == name
 
@@ -210,7 +229,20 @@ def test_the_guide_names_every_architecture_and_its_example_is_one() -> None:
     example = "\n".join(
         line[4:] for line in text[text.index("## An architecture") :].splitlines() if line[:4] == "    "
     )
-    assert len(parse_architecture(example, "example").records) == 4
+    assert len(parse_architecture(example, "example").records) == 5
+
+
+def test_a_filter_that_bacon_uses_again_is_written_once() -> None:
+    module = made("bacon")
+    mapped = map_tensors(ready_architecture("bacon"), {n: p.numpy() for n, p in module.state_dict().items()})
+    steps = mapped.network.steps
+    multiplies = [(index, step.layer) for index, step in enumerate(steps) if isinstance(step, MultiplyRecord)]
+    assert multiplies == [(2, 0), (4, 0), (8, 4), (12, 7), (16, 10)]
+    sources = [layer.source.weight for layer in mapped.layers]
+    assert [sources[layer] for _, layer in multiplies] == [f"filters.{i}.linear.weight" for i in (2, 2, 4, 6, 8)]
+    assert len(set(sources)) == len(sources) == 13
+    arrays = list(mapped.arrays.values())
+    assert not any(np.array_equal(a, b) for a, b in combinations(arrays, 2))
 
 
 # --- the checkpoints of others ---------------------------------------------------------------------------------------
@@ -465,6 +497,47 @@ def test_the_signal_has_the_coordinates_of_the_header(tmp_path: Path) -> None:
 def refused(tensors: dict[str, Any], message: str, name: str = "mlp-relu", **options: Any) -> None:
     with pytest.raises(sinrfmt.UsageError, match=re.escape(message)):
         map_tensors(ready_architecture(name), tensors, **options)
+
+
+PRODUCTS = """
+modality = "FIELD"
+coords = "CENTRES"
+values = "RAW"
+
+[[records]]
+kind = "{kind}"
+layer = "first"
+
+[[records]]
+kind = "MULTIPLY"
+layer = "{layer}"
+
+[[records]]
+kind = "LINEAR"
+layer = "second"
+
+[[records]]
+kind = "LINEAR"
+layer = "last"
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer", "message"),
+    [
+        ("SINE", "second", "second.weight: MULTIPLY by a layer that does not come before it"),
+        ("OUTPUT", "first", "first.weight: 4 outputs multiply 2 values"),
+        ("GABOR", "first", "first.weight: MULTIPLY of complex values"),
+    ],
+)
+def test_products_that_the_format_does_not_have_are_refused(kind: str, layer: str, message: str) -> None:
+    text = PRODUCTS.format(kind=kind, layer=layer)
+    if kind == "GABOR":
+        text = text.replace('kind = "GABOR"', 'kind = "GABOR"\nscale = 2.0')
+    n_in = 2 if kind == "OUTPUT" else 4
+    shapes = {"first.weight": (4, 2), "second.weight": (4, n_in), "last.weight": (1, 4)}
+    with pytest.raises(sinrfmt.UsageError, match=re.escape(message)):
+        map_tensors(parse_architecture(text, "products"), dict(arrays_of(shapes)))
 
 
 def changed(**entries: Any) -> dict[str, Any]:

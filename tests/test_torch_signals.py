@@ -7,7 +7,7 @@ import pytest
 
 from sinrfmt.evaluate import to_uint8, to_uint16
 from sinrfmt.registry import Values
-from sinrfmt.torch.signals import image_signal, psnr_of
+from sinrfmt.torch.signals import array_signal, audio_signal, image_signal, psnr_of
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
 
@@ -59,3 +59,39 @@ def test_samples_of_16_bits_keep_them() -> None:
 def test_a_signal_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="read-only"):
         image_signal(IMAGE).values[0] = 0.0
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 4), (2, 3, 4), (2, 2, 3, 2)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_arrays_of_one_to_four_axes_are_signals(shape: tuple[int, ...], dtype: type) -> None:
+    array = np.random.default_rng(0).normal(0, 100, shape).astype(dtype)
+    signal = array_signal(array)
+    assert (signal.grid, signal.channels, signal.coords.shape) == (shape, 1, (array.size, len(shape)))
+    assert signal.values.min() == -1.0 and signal.values.max() == 1.0
+    assert psnr_of(signal, signal.values) > 120  # infinite for integers
+    assert signal.meta["dtype"] == array.dtype.name
+
+
+def test_the_last_axis_may_be_that_of_channels() -> None:
+    signal = array_signal(np.arange(24.0).reshape(4, 3, 2), has_channels=True)
+    assert (signal.grid, signal.channels) == ((4, 3), 2)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(()), np.zeros((2,) * 5), np.zeros((0, 3)), np.array([1.0, np.nan]), np.array([np.inf])]
+)
+def test_what_is_no_sampled_field_is_refused(array: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="samples"):
+        array_signal(array)
+
+
+def test_psnr_is_relative_to_the_span_of_the_samples() -> None:
+    signal = array_signal(np.array([250.0, 300.0], dtype=np.float32))
+    assert signal.peak == 50.0
+    off = np.array([[-1.0], [0.8]], dtype=np.float32)  # 250 and 295
+    assert psnr_of(signal, off) == pytest.approx(10 * math.log10(50.0**2 / 12.5), abs=1e-4)
+
+
+def test_sound_keeps_zero_in_the_middle() -> None:
+    signal = audio_signal(np.array([0, -100, 50], dtype=np.int16), 8000)
+    assert (signal.values[0, 0], signal.peak, signal.meta["sample_rate"]) == (0.0, 200.0, "8000")

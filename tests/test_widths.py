@@ -8,7 +8,7 @@ import pytest
 import sinrfmt
 from sinrfmt import container, edit
 from sinrfmt.head import Header, build_head, parse_head
-from sinrfmt.network import LayerRecord, Network
+from sinrfmt.network import LayerRecord, MultiplyRecord, Network
 from sinrfmt.payload import States, TensorCode, pack
 from sinrfmt.registry import ChunkKind, Coding, Feature, Modality, RecordKind, Tool
 from sinrfmt.wire import Fault
@@ -120,8 +120,8 @@ def test_active_widths_do_not_fall_and_stay_within_the_width(active: tuple[tuple
     [
         Network(2, 3, GROWING.records, active_widths=((4, 5), (4, 5))),
         Network(2, 3, (LayerRecord(RecordKind.GABOR, 4, omega=2.0), GROWING.records[2]), active_widths=((2,), (3,))),
-        Network(2, 3, (LayerRecord(SINE, 4), LayerRecord(RecordKind.FILTER, 0), GROWING.records[2]),
-                active_widths=((2,), (3,))),
+        *[Network(2, 3, (LayerRecord(SINE, 4), record, GROWING.records[2]), active_widths=((2,), (3,)))
+          for record in (LayerRecord(RecordKind.FILTER, 0), MultiplyRecord(0))],
     ],
 )  # fmt: skip
 def test_only_a_chain_of_layers_grows(network: Network) -> None:

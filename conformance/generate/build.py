@@ -20,6 +20,7 @@ from conformance.generate.describe import (
     INPUT,
     KINDS,
     LEVEL_ORDINAL,
+    MULTIPLY,
     OUTPUT,
     PACKED,
     PARTS,
@@ -48,6 +49,7 @@ from conformance.generate.describe import (
     Layer,
     Long,
     Model,
+    Multiply,
     Output,
     Pass,
     Pyramid,
@@ -225,6 +227,9 @@ def record_section(record: Record, *, last: bool) -> Section:
         out.put("kind", "B", FILTER)
         _put_tool_flags(out, record.layer)
         _put_ratio(out, "omega", record.layer.omega, 1, record.layer.force)
+    elif isinstance(record, Multiply):
+        out.put("kind", "B", MULTIPLY)
+        out.put("layer", "B", record.layer)
     else:
         layer = record.layer if isinstance(record, Output) else record
         if isinstance(record, Output):

@@ -24,7 +24,7 @@ KINDS = {
 }
 LATTICE_FILTERS = {"CONV", "CONV_RELU"}
 WITH_OMEGA = {"SINE", "GAUSSIAN", "GABOR", "FINER"}
-FOURIER, FOURIER_SEEDED, GRID, PYRAMID, INPUT, OUTPUT, FILTER = 33, 34, 35, 36, 64, 65, 66
+FOURIER, FOURIER_SEEDED, GRID, PYRAMID, INPUT, OUTPUT, FILTER, MULTIPLY = 33, 34, 35, 36, 64, 65, 66, 67
 WIDE, SEEDED, TRELLIS, SPARSE, LATENTS, PARTS, WIDTHS, SHARED_BASE = (1 << i for i in range(8))  # features_required
 CENTRES, CORNERS, CORNERS_PROPORTIONAL, CENTRES_UNIT, BOX = 0, 1, 2, 3, 15
 PACKED, RANS, ZLIB, BROTLI, ZSTANDARD = 0, 1, 2, 3, 4
@@ -105,6 +105,13 @@ class Filter:
     """A FILTER record: tool_flags and omega are those of a layer."""
 
     layer: Layer
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """A MULTIPLY record: the number of the layer whose outputs are the factors."""
+
+    layer: int = 0
 
 
 @dataclass(frozen=True)
@@ -215,7 +222,7 @@ class Pyramid:
         return out + [latent_tensor(level, math.prod(self.sizes(level, grid)), 1) for level in range(self.n_levels)]
 
 
-Record = Layer | Fourier | FourierSeeded | Grid | Pyramid | Input | Output | Filter
+Record = Layer | Fourier | FourierSeeded | Grid | Pyramid | Input | Output | Filter | Multiply
 ENCODING_ORDINAL, CONTEXT_ORDINAL, CONTEXT_END_ORDINAL, LEVEL_ORDINAL = 65536, 65552, 65584, 65792
 LATENT_LAYER, CONTEXT_LAYER = Layer(tool=LATENT), Layer()
 
@@ -367,10 +374,10 @@ class Head:
             return first.n_levels
         return 0 if isinstance(first, Input) else self.in_dims
 
-    def steps(self) -> list[Input | Unit]:
-        """Every layer and INPUT in order, repeats written out (clause 6.7)."""
+    def steps(self) -> list[Input | Multiply | Unit]:
+        """Every layer, INPUT and MULTIPLY in order, repeats written out (clause 6.7)."""
         n_last = self.out_channels - sum(r.layer.width for r in self.records if isinstance(r, Output))
-        out: list[Input | Unit] = []
+        out: list[Input | Multiply | Unit] = []
         current = self.encoded_width()
         gabor = number = 0  # gabor: width of the GABOR layer whose outputs the current values are
         for i, record in enumerate(self.records):
@@ -383,6 +390,9 @@ class Head:
             elif isinstance(record, Filter):
                 out.append(Unit(number, Filter, record.layer, current, self.in_dims))
                 number, gabor = number + 1, 0
+            elif isinstance(record, Multiply):
+                gabor = 0
+                out.append(record)
             elif isinstance(record, Layer):
                 width = n_last if i == len(self.records) - 1 else record.width
                 is_gabor = record.kind == "GABOR"

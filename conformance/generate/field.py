@@ -1,9 +1,9 @@
 """Values of the field in binary64 with a bound of the error of binary32 evaluation (clause 16)."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 
 from conformance.generate import lattice, philox
 from conformance.generate.describe import (
@@ -19,6 +19,7 @@ from conformance.generate.describe import (
     Grid,
     Head,
     Input,
+    Multiply,
     Output,
     Pyramid,
     Unit,
@@ -123,35 +124,62 @@ def n_layer_tensors(head: Head) -> int:
 
 def _network(head: Head, weights: list[list[float]], point: Point, values: list[Number]) -> list[Number]:
     """The layers at a point."""
+    return field_values(*_steps(head.steps(), iter(weights), point, values))
+
+
+def _steps(
+    steps: Iterable[Input | Multiply | Unit], matrices: Iterator[list[float]], point: Point, values: list[Number]
+) -> tuple[list[Number], list[Number]]:
+    """The current values after these steps, and the values of the OUTPUT records among them."""
     coordinates = _exact(point)
     extra: list[Number] = []
-    matrices = iter(weights)
-    for step in head.steps():
+    layers: list[list[Number]] = []  # what a MULTIPLY takes of each
+    for step in steps:
         if isinstance(step, Input):
             values = joined(values, appended_values(step, point))
             continue
-        sums = layer_sums(step, matrices, coordinates if step.role is Filter else values)
-        if step.role is Filter:
-            values = [multiplied(value, factor) for value, factor in zip(values, _activated(step, sums), strict=True)]
-        elif step.role is Output:
-            extra += _activated(step, sums)
+        if isinstance(step, Multiply):
+            values = products(values, factors_of(layers, step))
+            continue
+        outputs = _activated(step, layer_sums(step, matrices, coordinates if step.role is Filter else values))
+        if step.role is Output:
+            extra += outputs
         else:
-            values = _activated(step, sums)
-    return field_values(values, extra)
+            values = products(values, outputs) if step.role is Filter else outputs
+        layers.append(factors_from(step, outputs, values))
+    return values, extra
+
+
+def products(values: list[Number], factors: list[Number]) -> list[Number]:
+    """The current values behind a FILTER or a MULTIPLY."""
+    return [multiplied(value, factor) for value, factor in zip(values, factors, strict=True)]
+
+
+def factors_of(layers: Sequence[list[Number]], record: Multiply) -> list[Number]:
+    """The factors of a MULTIPLY."""
+    return layers[record.layer]
+
+
+def factors_from(unit: Unit, outputs: list[Number], values: list[Number]) -> list[Number]:
+    """What a layer leaves for a MULTIPLY: its outputs, which of a FILTER are not the current values behind it."""
+    return outputs
 
 
 def _on_lattice(head: Head, pyramid: Pyramid, weights: list[list[float]], values: Lattice) -> Lattice:
-    """A chain of layers with lattice filters, on the whole native lattice."""
-    matrices = iter(weights)
-    for unit in head.units():
+    """Layers and the lattice filters behind them, on the whole native lattice."""
+    steps = head.steps()
+    filters = [s for s in steps if isinstance(s, Unit) and s.layer.kind in LATTICE_FILTERS]
+    before = steps[: len(steps) - len(filters)]
+    points = dict(zip(product(*map(range, head.grid)), coordinates(head, head.grid), strict=True))
+    found = {p: _steps(before, iter(weights), points[p], numbers) for p, numbers in values.items()}
+    values = {p: current for p, (current, _) in found.items()}
+    matrices = islice(weights, sum(1 + s.layer.bias for s in before if isinstance(s, Unit)), None)
+    for unit in filters:
         entries = next(matrices)
         bias = next(matrices) if unit.layer.bias else [0.0] * unit.rows
-        if unit.layer.kind in LATTICE_FILTERS:
-            sums = lattice.conv_sums(head, pyramid, entries, bias, values)
-        else:
-            sums = {p: layer_sums(unit, iter((entries, bias)), numbers) for p, numbers in values.items()}
+        sums = lattice.conv_sums(head, pyramid, entries, bias, values)
         values = {p: _activated(unit, numbers) for p, numbers in sums.items()}
-    return values
+    return {p: field_values(numbers, found[p][1]) for p, numbers in values.items()}
 
 
 def field_values(last: list[Number], extra: list[Number]) -> list[Number]:
@@ -244,7 +272,7 @@ def wavelet(t1: Number, t2: Number, omega: float, scale: float) -> tuple[Number,
 
 
 def multiplied(value: Number, factor: Number) -> Number:
-    """A current value behind a FILTER."""
+    """A product of a current value and a factor."""
     (a, ea), (b, eb) = value, factor
     return a * b, abs(a) * eb + abs(b) * ea + ea * eb + UNIT_ROUNDOFF * abs(a * b)
 

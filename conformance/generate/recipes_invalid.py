@@ -531,9 +531,9 @@ def head_records() -> list[Invalid]:
             )
         )
 
-    for kind in (0, 10, 13, 32, 37, 63, 67, 255):
+    for kind in (0, 10, 13, 32, 37, 63, 68, 255):
         field("record0.kind", u8(kind), "UNKNOWN_ID", "CON-11", SINE)
-    for kind in (8, 33, 34, 35, 36, 64, 65, 66):
+    for kind in (8, 33, 34, 35, 36, 64, 65, 66, 67):
         field("record1.kind", u8(kind), "BAD_RECORD", "6.4", SINE, f"the last record is of kind {kind}")
     field("record1.kind", u8(37), "UNKNOWN_ID", "CON-11", SINE, "the last record is of an unknown kind")
     for flags in (0x81, 0xE1):

@@ -35,6 +35,7 @@ from conformance.generate.describe import (
     LatentModel,
     Layer,
     Long,
+    Multiply,
     Output,
     Pass,
     Pyramid,
@@ -155,6 +156,8 @@ def grids() -> list[Valid]:
             file(MIXED, SINE, Output(Layer("SIGMOID", 1)), Input(1, 1, Fourier(1)), Filter(Layer(omega=2)), Layer(),
                  out_channels=3),
         ),
+        "multiply": ("layers, INPUT, FILTER and MULTIPLY behind a grid", file(
+            MIXED, SINE, Filter(Layer(omega=2)), Layer(width=2), Input(0, 2), Multiply(1), Layer(), grid=(2, 2))),
         "isotropic-one-axis": ("one resolution for all axes, of which there is one", file(
             replace(MIXED, n_axes=1, resolutions=((3,), (17,)), force={"flags": 4}))),
         "wrap": ("2^32 vertices are hashed", file(
@@ -421,6 +424,9 @@ def filters() -> list[Valid]:
             THREE, relu, replace(CONV, tool=SPARSE_CODE), features=SPARSE | SEEDED, **two)),
         "raw": ("tool 0", file(THREE, relu, replace(CONV, tool=RAW, half=True), **two)),
         "one-level": ("one level", file(Pyramid(n_levels=1), CONV)),
+        "records": ("layers, FILTER, OUTPUT, INPUT and MULTIPLY before it", file(
+            THREE, relu, Filter(Layer(omega=2)), Output(Layer("SIGMOID", 1)), Layer(), Input(1, 1), Multiply(1), CONV,
+            out_channels=3)),
     }  # fmt: skip
     return group("conv", ("16.6", "GRD-3", "6.7"), recipes)
 

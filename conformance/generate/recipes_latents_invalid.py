@@ -16,6 +16,7 @@ from conformance.generate.describe import (
     Input,
     Layer,
     Long,
+    Multiply,
     Output,
     Record,
     Same,
@@ -111,6 +112,7 @@ def rules() -> list[Invalid]:
     last, limit, features = Layer(), "n_records", "features_required"
     relu, conv2 = Layer("RELU", 2), replace(CONV, width=2)
     line = {"in_dims": 1, "grid": (5,)}
+    wide = Grid(log2_table_size=30, resolutions=((32768, 32768),) * 4)
     return [
         records("grid-second", "GRID behind a layer", "HED-5", GRID, BAD, kind1, SINE, MIXED, last),
         records("grid-alone-encoding", "GRID behind FOURIER", "HED-5", GRID, BAD, kind1, Fourier(), MIXED, last),
@@ -141,6 +143,8 @@ def rules() -> list[Invalid]:
                 THREE, relu, conv2, Layer()),
         records("conv-then-relu", "RELU between two CONV records", "GRD-3", FILTERED, BAD, kind2,
                 THREE, relu, conv2, Layer("RELU", 2), CONV),
+        records("conv-then-multiply", "a MULTIPLY between two CONV records", "GRD-3", FILTERED, BAD, kind2,
+                THREE, relu, conv2, Multiply(0), CONV),
         records("conv-widens", "3 outputs of 2 inputs", "GRD-3", FILTERED, BAD, kind2, THREE, relu,
                 replace(CONV, width=3), replace(CONV_RELU, width=3), CONV, out_channels=3),
         records("conv-last-narrows", "the last CONV has 1 output of 2 inputs", "GRD-3", FILTERED, BAD, kind2,
@@ -166,6 +170,12 @@ def rules() -> list[Invalid]:
         records("grid-limit-parameters-most", "64 levels of 2^30 vectors of 255 latents at level 1", "HED-8 LIM-2",
                 GRID, "LIMIT_PARAMETERS", limit,
                 Grid(n_axes=2, latent_dim=255, log2_table_size=30, resolutions=((65535, 65535),) * 64), last),
+        records("grid-limit-parameters-5", "2^32 latents, and a layer beside them at level 5", "HED-8", GRID,
+                "LIMIT_PARAMETERS", limit, wide, last, level=5),
+        records("grid-parameters-5", "nothing is wrong with 3 x 2^30 latents at level 5", "CON-8", GRID,
+                "MISSING_PASS", "type", replace(wide, resolutions=wide.resolutions[:3]), last, level=5),
+        records("order-conv-multiply", "GRD-3 before HED-16", "5.5", FILTERED, BAD, kind2, THREE, relu, conv2,
+                Multiply(7), CONV),
         records("pyramid-limit-parameters", "a lattice of 128 x 128 at level 1", "HED-8", PYRAMID,
                 "LIMIT_PARAMETERS", limit, THREE, last, grid=(128, 128)),
         records("conv-limit-layers", "9 layers at level 1", "HED-8", FILTERED, "LIMIT_LAYERS", limit,

@@ -34,6 +34,7 @@ from conformance.generate.describe import (
     Input,
     LatentModel,
     Layer,
+    Multiply,
     Output,
     Pass,
     Pyramid,
@@ -162,6 +163,8 @@ def networks() -> list[Valid]:
         "structure": ("INPUT, FILTER and OUTPUT take the coordinates of the part", file(
             SINE, Input(1, 1, Fourier(1)), Filter(Layer(omega=2)), Output(Layer("SIGMOID")), Layer("GABOR", 2),
             split=(2, 2), overlap=(1, 1), out_channels=3)),
+        "multiply": ("a MULTIPLY takes values of its own part", file(
+            SINE, Filter(Layer(omega=2)), Layer(width=SINE.width), Multiply(1), split=(2,), overlap=(1,), grid=(5,))),
         "sigmoid": ("a last layer of sigmoids: values are blended, not their arguments", file(
             SINE, split=(2, 2), overlap=(1, 1), last=Layer("SIGMOID"), out_channels=2)),
     }  # fmt: skip

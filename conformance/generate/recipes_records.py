@@ -1,4 +1,4 @@
-"""Recipes of the vectors of INPUT, OUTPUT, FILTER, GABOR and FINER (clauses 6.4 to 6.7 and 16.3), valid and invalid."""
+"""Recipes of the vectors of INPUT, OUTPUT, FILTER, MULTIPLY, GABOR and FINER (clauses 6.4 to 6.7 and 16.3)."""
 
 import struct
 from dataclasses import replace
@@ -8,6 +8,7 @@ from conformance.generate.build import build, step_code
 from conformance.generate.describe import (
     RAW,
     SEEDED,
+    SHARED_BASE,
     SPARSE_CODE,
     TRELLIS,
     TRELLIS_CODE,
@@ -19,6 +20,7 @@ from conformance.generate.describe import (
     Head,
     Input,
     Layer,
+    Multiply,
     Output,
     Pass,
     Record,
@@ -124,7 +126,7 @@ def outputs() -> list[Valid]:
             file(SINE, one, SINE, Layer(), out_channels=2, in_dims=3),
         ),
         "kinds": ("an OUTPUT of every kind", file(SINE, *kinds, Layer(), out_channels=9, level=2)),
-        "wide": ("254 values of 255", file(SINE, Output(Layer(width=254)), Layer(), out_channels=255)),
+        "wide": ("254 values of 255", file(SINE, Output(Layer(width=254)), Layer(), out_channels=255, grid=(1, 1))),
         "raw": (
             "an OUTPUT of binary16 weights without bias",
             file(SINE, Output(Layer(width=2, tool=RAW, half=True, bias=False)), Layer(), out_channels=3),
@@ -196,6 +198,36 @@ def with_spread(described: File, finer: int) -> File:
     for place in (2, 3):
         described = with_entry(described, place, step=STEP - 8 * finer)
     return described
+
+
+def products() -> list[Valid]:
+    """MULTIPLY: by which layer, where."""
+    one, four = Output(Layer(width=1)), Output(Layer("SIGMOID", 4))
+    layers = Layer("TANH", 1, repeat=255)
+    recipes = {
+        "first": ("a linear layer times the layer before it", file(SINE, SAME_WIDTH, Multiply(0), Layer())),
+        "square": ("a layer times itself", file(SINE, Multiply(0), Layer())),
+        "filter": ("the sines of a FILTER, not the product", file(SINE, SCALED, SAME_WIDTH, Multiply(1), Layer())),
+        "filters": (
+            "one filter coded once for three layers, which are equal",
+            file(SINE, SAME_WIDTH, Multiply(0), SAME_WIDTH, Multiply(0), SAME_WIDTH, Multiply(0), Layer()),
+        ),
+        "twice": ("twice by the same layer, then by another", file(
+            SINE, SAME_WIDTH, Multiply(0), Multiply(0), Multiply(1), Layer())),
+        "repeat": ("the third of seven layers, and MULTIPLY records beside 8 layers at level 1", file(
+            Layer("SINE", 2, repeat=7, omega=3), Multiply(2), Multiply(6), Layer())),
+        "output": ("values of an OUTPUT", file(SINE, one, four, SAME_WIDTH, Multiply(2), Layer(), out_channels=6)),
+        "input": ("a layer times values of which some are coordinates", file(
+            SINE, Layer(width=2), Input(0, 2), Multiply(0), Layer())),
+        "encoded": ("an input encoding is no layer", file(Fourier(1), SINE, SAME_WIDTH, Multiply(0), Layer())),
+        "gabor": ("the parts of a complex layer; the GABOR layer behind it is real", file(
+            GABOR, replace(GABOR, width=2), Multiply(1), GABOR, Layer())),
+        "gabor-output": ("an OUTPUT and a MULTIPLY between two GABOR layers", file(
+            replace(GABOR, width=2), one, Multiply(0), replace(GABOR, width=3), Layer(), out_channels=2)),
+        "254": ("the last but one of 256 layers", base(
+            head(layers, Multiply(254), Layer(), level=5, grid=(1, 1)), model=Short("LAPLACE", 20))),
+    }  # fmt: skip
+    return group("multiply", ("6.4", "6.7", "16.3", "HED-16"), recipes)
 
 
 def wavelets() -> list[Valid]:
@@ -331,17 +363,18 @@ def networks() -> list[Valid]:
 
 def records_valid() -> list[Valid]:
     """Every valid vector in the order of the ladder."""
-    return [recipe for group in (inputs, outputs, filters, wavelets, finer, networks) for recipe in group()]
+    return [recipe for group in (inputs, outputs, filters, products, wavelets, finer, networks) for recipe in group()]
 
 
 # --- one fault each ----------------------------------------------------------------------------------
 
 PARENTS: dict[str, Valid] = {recipe.name: recipe for recipe in records_valid()}
 SKIP, ENCODED, BASE = "valid-input-skip", "valid-input-fourier", "valid-input-fourier-base"
-TWO, SINES, FILTERED, WAVES, FINE = (
+TWO, SINES, FILTERED, MULTIPLIED, WAVES, FINE = (
     "valid-output-two",
     "valid-output-kinds",
     "valid-filter-one",
+    "valid-multiply-first",
     "valid-gabor-one",
     "valid-finer-repeat",
 )
@@ -376,10 +409,10 @@ def fields() -> list[Invalid]:
         *(field(ENCODED, "record1.octaves", u8(octaves), "BAD_RECORD", "6.4") for octaves in (0, 33)),
         field(ENCODED, "record1.base", u8(1), "BAD_RECORD", "6.4"),
         *(field(BASE, "record1.base_binary32", f32(value), "BAD_FLOAT", "6.4", title) for value, title in bases),
-        *(field(TWO, kind, u8(k), "UNKNOWN_ID", "CON-11", f"an OUTPUT of kind {k}") for k in (0, 10, 13, 37, 67)),
+        *(field(TWO, kind, u8(k), "UNKNOWN_ID", "CON-11", f"an OUTPUT of kind {k}") for k in (0, 10, 13, 37, 68)),
         *(
             field(TWO, kind, u8(k), "BAD_RECORD", "6.4", f"an OUTPUT of kind {k}")
-            for k in (8, 11, 12, 33, 34, 35, 36, 64, 65, 66)
+            for k in (8, 11, 12, 33, 34, 35, 36, 64, 65, 66, 67)
         ),
         field(TWO, "record1.width", u8(0), "BAD_RECORD", "6.4"),
     ]
@@ -653,7 +686,48 @@ def rules() -> list[Invalid]:
             out_channels=1,
         ),
     ]
-    return out + ends()
+    return out + factors() + ends()
+
+
+def factors() -> list[Invalid]:
+    """HED-16, and what comes before it."""
+
+    def wrong(name: str, title: str, at: str, *given: Record, clause: str = "HED-16", **more: Any) -> Invalid:
+        error = more.pop("error", "BAD_RECORD")
+        changed = File(with_head(PARENTS[MULTIPLIED].file, records=given, **more).head, (), order=("HEAD",))
+        return Invalid(f"invalid-{name}", title, (clause,), MULTIPLIED, error, f"HEAD.{at}", (), changed)
+
+    two, other = Layer("SINE", 2, omega=3), Multiply(1)
+    frequency = Input(0, 1, Fourier(10, base=255))
+    return [
+        wrong("multiply-none", "the first record is a MULTIPLY", "record0.layer", Multiply(0), SINE, Layer()),
+        wrong("multiply-later", "by the layer behind it", "record1.layer", SINE, other, SAME_WIDTH, Layer()),
+        wrong("multiply-last", "by the last layer", "record2.layer", SINE, SAME_WIDTH, Multiply(2), Layer()),
+        wrong("multiply-255", "by layer 255", "record2.layer", SINE, SAME_WIDTH, Multiply(255), Layer()),
+        wrong("multiply-repeat", "by layer 3 of three", "record1.layer", replace(SINE, repeat=3), Multiply(3), Layer()),
+        wrong("multiply-encoding", "an encoding is no layer", "record2.layer", Fourier(), SINE, other, Layer()),
+        wrong("multiply-input", "an INPUT is no layer", "record2.layer", two, Input(0, 2), other, Layer()),
+        wrong("multiply-multiply", "a MULTIPLY is no layer", "record2.layer", SINE, Multiply(0), other, Layer()),
+        wrong("multiply-width", "4 outputs, 5 values", "record2.layer", SINE, replace(SINE, width=5), Multiply(0),
+              Layer()),
+        wrong("multiply-width-less", "4 outputs, 3 values", "record2.layer", SINE, replace(SINE, width=3), Multiply(0),
+              Layer()),
+        wrong("multiply-width-one", "one output, 4 values", "record2.layer", SINE, Output(Layer()), other, Layer(),
+              out_channels=2),
+        wrong("multiply-gabor", "4 outputs, and a GABOR of width 4", "record2.layer", SINE, replace(GABOR, width=4),
+              Multiply(0), Layer()),
+        wrong("multiply-gabor-width", "a GABOR of width 4, and 4 values", "record2.layer", replace(GABOR, width=4),
+              SINE, Multiply(0), Layer()),
+        wrong("multiply-filter-width", "a FILTER of 4 values, and 3 of them now", "record3.layer", SINE, SCALED,
+              replace(SINE, width=3), other, Layer()),
+        wrong("order-limit-multiply", "HED-8 before HED-16", "n_records", replace(SINE, width=4097), other, Layer(),
+              clause="5.5", error="LIMIT_WIDTH"),
+        wrong("order-frequency-multiply", "HED-12 before HED-16", "record2.base", SINE, other, frequency, Layer(),
+              clause="5.5", error="BAD_FLOAT"),
+        wrong("order-relative-multiply", "HED-15 before HED-16", "record2.tool_flags", SINE, other,
+              replace(SINE, row_steps=True), Layer(), clause="5.5", features_required=SHARED_BASE,
+              base_digest=bytes(16)),
+    ]  # fmt: skip
 
 
 def ends() -> list[Invalid]:
@@ -665,6 +739,7 @@ def ends() -> list[Invalid]:
         (TWO, 1, "layer_kind"),
         (SINES, 1, "width"),
         ("valid-filter-omega", 1, "omega_binary32"),
+        (MULTIPLIED, 2, "layer"),
         (WAVES, 0, "scale"),
     ):
         mark = f"HEAD.record{record}.{name}"

@@ -11,6 +11,7 @@ import { CHUNK, FEATURE } from "./registry.js";
 import { weightsDigest } from "./weights.js";
 
 const HASH_ENTRY = 33;
+const MOST_SYMBOLS = 2 ** 30; // LIM-3: unless the caller has another limit
 
 /**
  * Decodes a file (Uint8Array) to { head, parts, passes, acc_crc, weights_sha256 }; throws SinrError. `parts` are the
@@ -18,10 +19,11 @@ const HASH_ENTRY = 33;
  *
  * Options: `passes` and `partial` as in DEC-5; `inflate(bytes, most)`, which gives the content of a zlib stream
  * (zlib_web.js, zlib_node.js); `loadBase()`, which gives the bytes of the base, or null; `onHead(head)`, called when
- * HEAD is read, before a base is; `most_symbols`, above which a file is LIMIT_CALLER (LIM-3). Functions may be async.
+ * HEAD is read, before a base is; `most_symbols`, 2^30 if not given, above which a file is LIMIT_CALLER (LIM-3).
+ * Functions may be async.
  */
 export async function decode(bytes, options = {}) {
-  const { passes = Infinity, partial = false, inflate, most_symbols } = options;
+  const { passes = Infinity, partial = false, inflate, most_symbols = MOST_SYMBOLS } = options;
   const { loadBase = () => null, onHead = () => {} } = options;
   const progress = newProgress();
   const hasHash = mayHaveHash(bytes); // the weights after each pass are digested only where they are compared

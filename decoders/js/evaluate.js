@@ -66,7 +66,7 @@ function evaluateBlocks(head, n, size, fill, pointwise, features, use) {
   eachBlock(n, size, (first, count) => {
     const x = new Float64Array(head.in_dims * count);
     fill(first, count, x);
-    const block = { x, n: count, current: x, outputs: [], features: features && features(first, x, count) };
+    const block = { x, n: count, current: x, layers: [], outputs: [], features: features && features(first, x, count) };
     for (const step of pointwise) step(block);
     use(joined([block.current, ...block.outputs]), first, count);
   });

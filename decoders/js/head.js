@@ -131,6 +131,7 @@ const BODIES = {
   [KIND.INPUT]: readInput,
   [KIND.OUTPUT]: readOutput,
   [KIND.FILTER]: readFilter,
+  [KIND.MULTIPLY]: (f, record) => f.read(record, "layer", "u8"),
 };
 
 function readRecord(f, isLast) {

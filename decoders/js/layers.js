@@ -4,7 +4,7 @@ import { fourier, makeFourierSeeded, makeGrid } from "./encodings.js";
 import { KIND } from "./registry.js";
 import { layerWeights } from "./weights.js";
 
-/** The function that does a step to a block: { x, n, features, current, outputs }, rows of n values. */
+/** The function that does a step to a block: { x, n, features, current, layers, outputs }, rows of n values. */
 export const prepare = (head, step) => PREPARE[step.op](head, step);
 
 const PREPARE = {
@@ -37,23 +37,31 @@ const PREPARE = {
 
   layer(head, step) {
     const apply = makeLayer(head, step);
-    return (block) => (block.current = apply(block.current, block.n));
+    return (block) => (block.current = block.layers[step.layer] = apply(block.current, block.n));
   },
 
   output(head, step) {
     const apply = makeLayer(head, step);
-    return (block) => block.outputs.push(apply(block.current, block.n));
+    return (block) => block.outputs.push((block.layers[step.layer] = apply(block.current, block.n)));
   },
 
   filter(head, step) {
     const linear = makeLinear(head, step);
     const { omega } = step.record;
     return (block) => {
-      const t = linear(block.x, block.n);
-      block.current = block.current.map((value, i) => value * Math.sin(omega * t[i]));
+      const sines = linear(block.x, block.n);
+      for (let i = 0; i < sines.length; i++) sines[i] = Math.sin(omega * sines[i]);
+      block.layers[step.layer] = sines;
+      block.current = multiplied(block.current, sines);
     };
   },
+
+  multiply(_, { record }) {
+    return (block) => (block.current = multiplied(block.current, block.layers[record.layer]));
+  },
 };
+
+const multiplied = (values, factors) => values.map((value, i) => value * factors[i]);
 
 const ACTIVATIONS = {
   [KIND.SINE]: (t, omega) => Math.sin(omega * t),

@@ -68,6 +68,7 @@ const STEPS = {
   [KIND.INPUT]: addInput,
   [KIND.OUTPUT]: addOutput,
   [KIND.FILTER]: addFilter,
+  [KIND.MULTIPLY]: addMultiply,
 };
 
 const fourierOutputs = (record, n) => n * ((record.flags & 1) + 2 * record.octaves);
@@ -122,6 +123,10 @@ function addFilter(walk, record) {
   const { in_dims } = walk.head;
   const matrix = { layer: walk.n_layers++, rows: walk.current, columns: in_dims };
   addStep(walk, { op: "filter", record, kind: KIND.FILTER, ...matrix, inputs: in_dims, outputs: walk.current });
+}
+
+function addMultiply(walk, record) {
+  addStep(walk, { op: "multiply", record, inputs: walk.current, outputs: walk.current });
 }
 
 /** The halved axes of the PYRAMID; none where there is another encoding. */

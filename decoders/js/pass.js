@@ -21,7 +21,7 @@ const MOST_STEP = 1023;
  * What passes build on: the HEAD, the networks of its chunks (one a pass, or one for each part), and how far they are:
  * `n_done` passes and `n_chunks` chunks of the next one. Networks of parts are listed when their first chunk comes.
  */
-export function newState(head, most_symbols = Infinity) {
+export function newState(head, most_symbols) {
   const hasBase = head.has(FEATURE.SHARED_BASE);
   const state = { head, hasBase, most_symbols, n_symbols: 0, n_done: 0, n_chunks: 0, undo: [] };
   if (!head.has(FEATURE.PARTS)) return { ...state, networks: [head.network], parts: [head] };

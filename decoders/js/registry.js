@@ -24,7 +24,7 @@ export const CONTEXT = { FACTORISED: 0, INTERLACED: 1, SERIAL: 2 };
 
 export const KIND = {
   LINEAR: 1, SINE: 2, RELU: 3, GAUSSIAN: 4, TANH: 5, SIGMOID: 6, ELU: 7, GABOR: 8, FINER: 9, CONV: 11, CONV_RELU: 12,
-  FOURIER: 33, FOURIER_SEEDED: 34, GRID: 35, PYRAMID: 36, INPUT: 64, OUTPUT: 65, FILTER: 66,
+  FOURIER: 33, FOURIER_SEEDED: 34, GRID: 35, PYRAMID: 36, INPUT: 64, OUTPUT: 65, FILTER: 66, MULTIPLY: 67,
 };
 export const KINDS = new Set(Object.values(KIND));
 export const HAS_OMEGA = new Set([KIND.SINE, KIND.GAUSSIAN, KIND.GABOR, KIND.FINER, KIND.FILTER]);
@@ -40,5 +40,5 @@ export const LEVELS = {
   2: level(2 ** 19, 16, 2 ** 17, 8192, 2 ** 26, 2 ** 24, 512),
   3: level(2 ** 22, 32, 2 ** 20, 16384, 2 ** 30, 2 ** 26, 4096),
   4: level(2 ** 26, 64, 2 ** 24, 32768, 2 ** 34, 2 ** 28, 16384),
-  5: level(2 ** 31, 256, 2 ** 28, 65535, 2 ** 38, 2 ** 30, 65534),
+  5: level(2 ** 31, 256, 2 ** 32, 65535, 2 ** 38, 2 ** 34, 65534),
 };

@@ -10,7 +10,7 @@ import {
 const RULES = [
   checkGrid, checkBox, checkEncodingFirst, checkTools, checkRepeats, checkInputs, checkOutputs, checkGridAxes,
   checkPyramid, checkLattice, checkParts, checkGrowth, checkActiveWidths, checkLimits, checkFeaturesSet,
-  checkFeaturesUsed, checkQuality, checkFrequencies, checkGridFeature, checkBaseTools,
+  checkFeaturesUsed, checkQuality, checkFrequencies, checkGridFeature, checkBaseTools, checkProducts,
 ];
 
 /** Throws the error of the first rule that `head`, whose fields are all read, breaks. */
@@ -209,5 +209,15 @@ function checkBaseTools(head) {
   if (!head.has(FEATURE.SHARED_BASE)) return;
   for (const { tool_flags, at } of head.records.filter(hasTools)) {
     check((tool_flags & 0x18) === 0, "BAD_RECORD", at.tool_flags);
+  }
+}
+
+/** HED-16. */
+function checkProducts(head) {
+  const outputs = []; // of the layers so far
+  for (const step of head.steps) {
+    const { op, record } = step;
+    check(op !== "multiply" || outputs[record.layer] === step.inputs, "BAD_RECORD", record.at.layer);
+    if (step.layer !== undefined) outputs.push(step.outputs);
   }
 }

@@ -146,7 +146,7 @@ def _head_table(source: Path, description: dict[str, Any]) -> Table:
     table = Table(title=str(source), show_header=False)
     shown = ("version", "profile", "level", "modality", "grid", "coords", "values", "parameters", "passes", "seed")
     digests = ("weights_sha256", "state_digest", "base_digest")
-    for key in ("file_bytes", "overhead_bytes", *shown, "input_encoding", "inputs", *digests):
+    for key in ("file_bytes", "overhead_bytes", *shown, "input_encoding", "inputs", "multiplies", *digests):
         if description[key] not in (None, []):
             table.add_row(key, str(description[key]))
     for key, value in description["meta"].items():

@@ -136,8 +136,17 @@ def _coords_for(decoding: Decoding, axes: Sequence[str]) -> dict[str, NDArray[np
         coords = _coords_of(decoding.meta.get(COORDS + axis, ""), n_native)
         if coords is not None:
             positions = (np.arange(n) + 0.5) * n_native / n - 0.5
-            found[axis] = np.interp(positions, np.arange(n_native), coords)
+            found[axis] = _between(coords, positions)
     return found
+
+
+def _between(coords: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates at positions among the samples; half a sample beyond the ends they go on as they do there."""
+    if len(coords) == 1:
+        return np.full(len(positions), coords[0])
+    before = np.clip(np.floor(positions).astype(int), 0, len(coords) - 2)
+    between: NDArray[np.float64] = coords[before] + (positions - before) * (coords[before + 1] - coords[before])
+    return between
 
 
 FIELD = Writer(_write_field)

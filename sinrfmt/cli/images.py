@@ -17,7 +17,7 @@ from sinrfmt.faults import error
 from sinrfmt.media import image
 from sinrfmt.media.arrays import array_head, read_array
 from sinrfmt.metrics import Samples
-from sinrfmt.pictures import PictureOptions
+from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.registry import Modality
 
 SUFFIXES = frozenset(
@@ -40,8 +40,12 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
         encoding = torch_api().encode_picture(picture, options, on_progress=on_progress)
     else:
         encoding = _encode_tiles(picture, options, request.output, request.workers, on_progress)
-    summary = picture_summary(picture, encoding) | {"preset": options.chosen_preset}
-    return Encoded(encoding.field.data, summary, picture_line(summary), encoding.float_arrays)
+    chosen, reason = options.for_size(picture.shape[:2])
+    field = FieldKind.GRID if chosen.is_grid else FieldKind.MLP
+    added = {"preset": chosen.chosen_preset, "field": field.value, "reason": reason}
+    summary = picture_summary(picture, encoding) | added
+    line = f"{picture_line(summary)}, {field.value}" + (f" ({reason})" if reason else "")
+    return Encoded(encoding.field.data, summary, line, encoding.float_arrays)
 
 
 def read_picture(path: Path) -> Samples:

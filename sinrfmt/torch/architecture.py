@@ -22,6 +22,7 @@ MAX_AXES = 8
 STEP_KINDS = frozenset(kind for kind in RecordKind if kind < RecordKind.FOURIER) | {
     RecordKind.OUTPUT,
     RecordKind.FILTER,
+    RecordKind.MULTIPLY,
 }
 
 Code = TypeVar("Code", bound=IntEnum)
@@ -33,7 +34,8 @@ class LayerStep:
     """One or more layers.
 
     Attributes:
-        kind: LINEAR, SINE, ...; OUTPUT and FILTER too. None: by ``activations``.
+        kind: LINEAR, SINE, ...; OUTPUT and FILTER too. MULTIPLY: no new layers, but products with the outputs of layers
+            that earlier steps name. None: by ``activations``.
         layer: pattern of the layers' names; ``*`` is one part of a dotted name, ``**`` any.
         index: which of the matches, in natural order: a slice as ``"1:-1"``, one as ``"-1"``, or a list.
         omega, scale: a number, or the pattern of a tensor that holds it.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sinrfmt.network import InputRecord, Layer, LayerRecord, Network
+from sinrfmt.network import Layer, LayerRecord, Network, Record
 from sinrfmt.registry import RecordKind
 from sinrfmt.torch.sensitivity import Curvature, KroneckerBlock, split_vector
 
@@ -40,11 +40,11 @@ def with_whole_weights(
         The network, its arrays, and the records whose weights are whole now.
     """
     changed = dict(arrays)
-    records: list[LayerRecord | InputRecord] = []
+    records: list[Record] = []
     whole: set[LayerRecord] = set()
     layers = iter(network.layers)
     for record in network.records:
-        if isinstance(record, InputRecord):
+        if not isinstance(record, LayerRecord):
             records.append(record)
             continue
         own = [next(layers) for _ in range(record.repeat)]
@@ -132,10 +132,13 @@ def with_even_columns(network: Network, arrays: Mapping[str, Floats], curvature:
 
 
 def _sources(network: Network) -> Iterator[_Source]:
-    """Layers whose outputs may be scaled, with those that take them."""
+    """Layers whose outputs may be scaled, with those that take them.
+
+    The scale goes through a product, by values that are not scaled: not of a layer that a MULTIPLY names.
+    """
     source: _Source | None = None
     for step in network.steps:
-        if isinstance(step, InputRecord) or step.kind is RecordKind.FILTER:
+        if not isinstance(step, Layer) or step.kind is RecordKind.FILTER:
             continue
         if source is not None:
             source.consumers.append(step)
@@ -143,7 +146,8 @@ def _sources(network: Network) -> Iterator[_Source]:
             continue
         if source is not None:
             yield source
-        source = _Source(step, []) if step.kind in KINDS_WITH_SCALE else None
+        is_scaled = step.kind in KINDS_WITH_SCALE and step.index not in network.multiplied_layers
+        source = _Source(step, []) if is_scaled else None
 
 
 def _scale(source: _Source, blocks: list[KroneckerBlock]) -> Scales:

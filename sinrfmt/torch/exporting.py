@@ -12,7 +12,7 @@ import numpy as np
 from sinrfmt.faults import error
 from sinrfmt.field import Field
 from sinrfmt.head import Header
-from sinrfmt.network import FourierEncoding, InputRecord, Layer, SeededFourierEncoding
+from sinrfmt.network import FourierEncoding, InputRecord, Layer, MultiplyRecord, SeededFourierEncoding
 from sinrfmt.registry import KINDS_WITH_OMEGA, RecordKind
 from sinrfmt.torch.architecture import Architecture
 from sinrfmt.torch.checkpoints import TORCH_SUFFIXES, WRITERS, Numbers, Tensors, read_tensors, rewrite_torch
@@ -74,13 +74,12 @@ def export_into(
 def state_tensors(field: Field) -> Tensors:
     """The tensors by name, those of complex layers as complex64: what an architecture's GABOR layers are read from."""
     tensors: Tensors = dict(field.state_dict)
-    follows_gabor, index = False, 0
+    follows_gabor = False
     for step in field.header.network.steps:
-        if isinstance(step, InputRecord):
+        if not isinstance(step, Layer):
             follows_gabor = False
             continue
-        weight, bias = f"layers.{index}.weight", f"layers.{index}.bias"
-        index += 1
+        weight, bias = step.weight_name, step.bias_name
         if step.is_complex:
             tensors |= {name: _unstacked(tensors[name]) for name in (weight, bias) if name in tensors}
         elif follows_gabor and step.kind is not RecordKind.FILTER:
@@ -121,13 +120,13 @@ def architecture_text(header: Header) -> str:
     if network.input_encoding is not None:
         assert isinstance(network.input_encoding, FourierEncoding)
         lines += _input_lines(InputRecord(0, network.in_dims, network.input_encoding))
-    index = 0
     for step in network.steps:
         if isinstance(step, InputRecord):
             lines += _input_lines(step)
+        elif isinstance(step, MultiplyRecord):
+            lines += ["", "[[records]]", 'kind = "MULTIPLY"', f'layer = "layers.{step.layer}"']
         else:
-            lines += _layer_lines(step, index)
-            index += 1
+            lines += _layer_lines(step)
     return "\n".join(lines) + "\n"
 
 
@@ -140,7 +139,7 @@ def _input_lines(record: InputRecord) -> list[str]:
     return [*lines, f"base = {encoding.base}", *(f"{name} = {str(value).lower()}" for name, value in flags)]
 
 
-def _layer_lines(layer: Layer, index: int) -> list[str]:
+def _layer_lines(layer: Layer) -> list[str]:
     lines = ["", "[[records]]", f'kind = "{"OUTPUT" if layer.record.is_output else layer.kind.name}"']
     if layer.record.is_output:
         lines.append(f'activation = "{layer.kind.name}"')
@@ -148,7 +147,7 @@ def _layer_lines(layer: Layer, index: int) -> list[str]:
         lines.append(f"omega = {layer.omega}")
     if layer.kind is RecordKind.GABOR:
         lines.append(f"scale = {layer.record.scale}")
-    return [*lines, f'layer = "layers.{index}"']
+    return [*lines, f'layer = "layers.{layer.index}"']
 
 
 # --- template --------------------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def outputs(module: FieldModule, coords: NDArray[np.float32], *, device: torch.d
 
 
 def measure(module: FieldModule, signal: Signal, *, device: torch.device) -> float:
-    """PSNR of the module on the signal's 8-bit samples, in dB."""
+    """PSNR of the module on the signal's samples, in dB."""
     return psnr_of(signal, outputs(module, signal.coords, device=device))
 
 

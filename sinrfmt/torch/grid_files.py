@@ -48,6 +48,8 @@ FILTER_NUMBERS = 4
 BYTES_EXPONENT = -0.6
 PSNR_PER_OCTAVE = -1.1
 MAX_TRAININGS = 4
+SLOPE_FACTOR = 3.0
+"""How much steeper or flatter than that a signal may be."""
 CLOSE_BYTES = 0.97
 CLOSE_PSNR = 0.15
 RATE_WEIGHTS = (1e-6, 1.0)
@@ -151,22 +153,21 @@ def encode_grid(
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What a target makes of a file: whether it meets it, whether it is near, and the factor for lambda."""
+    """What a target makes of a file: whether it meets it, whether it is near, and how far above it the file is."""
 
     is_met: bool
     is_close: bool
-    factor: float
+    excess: float
 
 
 def _for_bytes(encoding: Encoding, max_bytes: int) -> _Verdict:
     share = len(encoding.field.data) / max_bytes
-    return _Verdict(share <= 1.0, CLOSE_BYTES <= share <= 1.0, (share / CLOSE_BYTES**0.5) ** (-1.0 / BYTES_EXPONENT))
+    return _Verdict(share <= 1.0, CLOSE_BYTES <= share <= 1.0, math.log(share / CLOSE_BYTES**0.5))
 
 
 def _for_psnr(encoding: Encoding, min_psnr: float) -> _Verdict:
     excess = encoding.psnr - min_psnr
-    octaves = (excess - 0.5 * CLOSE_PSNR) / -PSNR_PER_OCTAVE
-    return _Verdict(excess >= 0.0, 0.0 <= excess <= CLOSE_PSNR, 2.0**octaves)
+    return _Verdict(excess >= 0.0, 0.0 <= excess <= CLOSE_PSNR, excess - 0.5 * CLOSE_PSNR)
 
 
 def encode_for(
@@ -189,25 +190,42 @@ def encode_for(
     if max_bytes is not None and min_psnr is not None:
         raise error("USAGE", "max_bytes and min_psnr exclude each other")
     if max_bytes is not None:
-        return _search(run, rate_weight, partial(_for_bytes, max_bytes=max_bytes))
+        return _search(run, rate_weight, partial(_for_bytes, max_bytes=max_bytes), BYTES_EXPONENT)
     if min_psnr is not None:
-        return _search(run, rate_weight, partial(_for_psnr, min_psnr=min_psnr))
+        return _search(run, rate_weight, partial(_for_psnr, min_psnr=min_psnr), PSNR_PER_OCTAVE / math.log(2.0))
     return run(rate_weight)
 
 
-def _search(run: Callable[[float], Encoding], rate_weight: float, judge: Callable[[Encoding], _Verdict]) -> Encoding:
-    best: Encoding | None = None
+def _search(
+    run: Callable[[float], Encoding], rate_weight: float, judge: Callable[[Encoding], _Verdict], slope: float
+) -> Encoding:
+    """``slope`` is what the excess gains, less than 0, where the logarithm of lambda grows by 1."""
+    best: tuple[float, Encoding] | None = None
+    trials: list[tuple[float, float]] = []
+    place = math.log(rate_weight)
+    least, most = map(math.log, RATE_WEIGHTS)
     for _ in range(MAX_TRAININGS):
-        encoding = run(rate_weight)
+        encoding = run(math.exp(place))
         verdict = judge(encoding)
-        if verdict.is_met and (best is None or verdict.is_close):
-            best = encoding
+        distance = abs(verdict.excess)
+        if verdict.is_met and (best is None or distance < best[0]):
+            best = distance, encoding
         if verdict.is_close:
             break
-        rate_weight = min(max(rate_weight * verdict.factor, RATE_WEIGHTS[0]), RATE_WEIGHTS[1])
+        trials.append((place, verdict.excess))
+        place = min(max(_next_place(trials, slope), least), most)
     if best is None:
         raise error("USAGE", f"the target was not reached in {MAX_TRAININGS} trainings")
-    return best
+    return best[1]
+
+
+def _next_place(trials: Sequence[tuple[float, float]], slope: float) -> float:
+    """Where the excess should be 0: by the slope of the last two trials, within a factor of the usual one."""
+    place, excess = trials[-1]
+    if len(trials) > 1 and trials[-2][0] != place:
+        measured = (excess - trials[-2][1]) / (place - trials[-2][0])
+        slope = min(max(measured, slope * SLOPE_FACTOR), slope / SLOPE_FACTOR)
+    return place - excess / slope
 
 
 @dataclass(frozen=True)

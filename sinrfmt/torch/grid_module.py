@@ -4,7 +4,7 @@ Specification: clauses 9.6.1 (entries of vertices), 16.5 (positions, interpolati
 axes, and any records behind them. Positions are binary64 as in the text; tensors have the names and shapes of the file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import prod
@@ -43,6 +43,36 @@ class Points:
     coords: Values
     entries: Values
     weights: Values
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """All combinations of coordinates on the axes, for dense levels: interpolated one axis after the other.
+
+    Attributes:
+        axes: float32 (m,) for each axis.
+        lower, upper: int64 (levels, m) for each axis, the vertices around.
+        weights: float32 (levels, m) for each axis, of the upper vertices.
+    """
+
+    axes: tuple[Values, ...]
+    lower: tuple[Values, ...]
+    upper: tuple[Values, ...]
+    weights: tuple[Values, ...]
+
+    def at(self, chosen: Sequence[Values]) -> "Lattice":
+        """Some of the coordinates on every axis: int64 (m,) each."""
+        parts = (self.axes, self.lower, self.upper, self.weights)
+        return Lattice(*(tuple(x[..., i] for x, i in zip(part, chosen, strict=True)) for part in parts))
+
+    @property
+    def coords(self) -> Values:
+        """float32 (product of the lengths, axes), C order."""
+        return torch.cartesian_prod(*self.axes).view(-1, len(self.axes))
+
+
+Places = Values | Points | Lattice
+"""Where a field is evaluated: coordinates float32 (n, in_dims), or prepared ones."""
 
 
 class _Decoder(nn.Module):
@@ -132,21 +162,47 @@ class GridModule(StepsModule):
         """Coordinates float32 (n, in_dims) with what does not change while the module is trained."""
         return Points(coords, *self._corners(coords))
 
-    def forward(self, latents: Values, coords: Values | Points, arrays: Mapping[str, Values] | None = None) -> Values:
+    @property
+    def has_lattice(self) -> bool:
+        """Whether it can be evaluated on a ``Lattice``: all levels are dense, over all coordinates."""
+        return self.encoding.n_axes == self.network.in_dims and all(
+            self.encoding.is_dense(level) for level in range(self.encoding.n_levels)
+        )
+
+    @torch.no_grad()
+    def lattice(self, axes: Sequence[Values]) -> Lattice:
+        """All combinations of float32 (m,) coordinates on every axis.
+
+        Raises:
+            ValueError: the module has hashed levels, or coordinates beside those of the grid.
+        """
+        if not self.has_lattice:
+            raise ValueError("a lattice needs dense levels over all coordinates")
+        lower, upper, weights = [], [], []
+        for axis, x in enumerate(axes):
+            below, part = (side[:, 0] for side in self._sides(x[None], slice(axis, axis + 1)))
+            lower.append(below.to(torch.int64))
+            upper.append(torch.minimum(lower[-1] + 1, self.spans[:, axis].to(torch.int64)))
+            weights.append(part)
+        return Lattice(tuple(axes), tuple(lower), tuple(upper), tuple(weights))
+
+    def forward(self, latents: Values, coords: Places, arrays: Mapping[str, Values] | None = None) -> Values:
         """Values: float32 (n, out_channels), not clamped.
 
         Args:
             latents: (entries, latent_dim).
-            coords: float32 (n, in_dims) or prepared points. Coordinates get a gradient where they need one.
+            coords: where. Coordinates that are not prepared get a gradient if they need one.
             arrays: other tensors than the module's own, by their names.
         """
         if arrays is not None:
             return cast(Values, functional_call(self, dict(arrays), (latents, coords)))
-        if isinstance(coords, Points):
-            at, entries, weights = coords.coords, coords.entries, coords.weights
+        if isinstance(coords, Lattice):
+            at, z = coords.coords, self._lattice_latents(latents, coords)
+        elif isinstance(coords, Points):
+            at, z = coords.coords, interpolate(latents, coords.entries, coords.weights)
         else:
-            at, (entries, weights) = coords, self._corners(coords)
-        return self.run_steps(self._features(latents, at, entries, weights), at)
+            at, z = coords, interpolate(latents, *self._corners(coords))
+        return self.run_steps(self._features(z, at), at)
 
     @torch.no_grad()
     def values_at(
@@ -157,10 +213,21 @@ class GridModule(StepsModule):
         device = self.latents.device
         return torch.cat([self(latents, part.to(device), arrays) for part in torch.split(points, EVALUATION_BATCH)])
 
-    def _features(self, latents: Values, coords: Values, entries: Values, weights: Values) -> Values:
-        """Inputs of the first layer: (n, n_out), features first."""
+    def _lattice_latents(self, latents: Values, lattice: Lattice) -> Values:
+        """Interpolated latents: (levels, latent_dim, n)."""
+        levels = []
+        sizes = [self.encoding.n_entries(level) for level in range(self.encoding.n_levels)]
+        for level, part in enumerate(torch.split(latents, sizes)):
+            z = part.view(*self.encoding.resolutions[level], -1)
+            for axis, weights in enumerate(lattice.weights):
+                low, high = (z.index_select(axis, side[axis][level]) for side in (lattice.lower, lattice.upper))
+                z = torch.lerp(low, high, weights[level].view(-1, *[1] * (z.dim() - 1 - axis)))
+            levels.append(z.reshape(-1, self.encoding.latent_dim).T)
+        return torch.stack(levels)
+
+    def _features(self, z: Values, coords: Values) -> Values:
+        """Inputs of the first layer, features first: (n, n_out) for z (levels, latent_dim, n)."""
         encoding, decoder = self.encoding, cast(_Decoder, self.grid["decoder"])
-        z = interpolate(latents, entries, weights)  # (levels, latent_dim, n)
         weight = decoder.weight.view(encoding.n_decoders, encoding.feature_dim, -1)
         features = torch.matmul(weight, z) if encoding.latent_dim > 1 else weight * z
         if encoding.record.bias:
@@ -172,32 +239,36 @@ class GridModule(StepsModule):
 
     def _corners(self, coords: Values) -> tuple[Values, Values]:
         """Entries and weights of the vertices around every point: int32 and float32 (levels, vertices, n)."""
-        n_axes = self.encoding.n_axes
-        x = coords[:, :n_axes].T.to(torch.float64)
-        unit = torch.nan_to_num((x - self.low) / self.extent * self.factor, nan=0.0, posinf=1.0, neginf=0.0)
-        positions = unit.clamp(0.0, 1.0) * self.spans  # (levels, axes, n)
-        lower = torch.minimum(positions.detach().floor(), (self.spans - 1.0).clamp_min(0.0))
-        upper_weights = (positions - lower).to(torch.float32)
+        lower, upper_weights = self._sides(coords[:, : self.encoding.n_axes].T)
         weights = _outer(torch.stack([1.0 - upper_weights, upper_weights], dim=2), torch.mul)
         vertices = lower.to(torch.int64)
-        # An axis of one vertex has its two neighbours in one place, the upper with the weight 0.
-        vertices = torch.stack([vertices, torch.minimum(vertices + 1, self.spans.to(torch.int64))], dim=2)
         parts = [self._entries(vertices[levels[0] : levels[-1] + 1], levels) for levels in self._groups]
         return torch.cat(parts) if len(parts) > 1 else parts[0], weights
 
+    def _sides(self, x: Values, axes: slice = slice(None)) -> tuple[Values, Values]:
+        """Lower vertices float64 and weights float32 of the upper ones, (levels, axes, n), of coordinates (axes, n)."""
+        unit = (x.to(torch.float64) - self.low[axes]) / self.extent[axes] * self.factor[axes]
+        unit = torch.nan_to_num(unit, nan=0.0, posinf=1.0, neginf=0.0).clamp(0.0, 1.0)
+        spans = self.spans[:, axes]
+        positions = unit * spans
+        lower = torch.minimum(positions.detach().floor(), (spans - 1.0).clamp_min(0.0))
+        return lower, (positions - lower).to(torch.float32)
+
     def _entries(self, vertices: Values, levels: list[int]) -> Values:
-        """Entries int32 (levels, corners, n) of vertices int64 (levels, axes, 2, n) of levels of one sort."""
+        """Entries int32 (levels, corners, n) of lower vertices int64 (levels, axes, n) of levels of one sort."""
         encoding = self.encoding
         is_dense = encoding.is_dense(levels[0])
-        if is_dense:
-            factors = [[prod(encoding.resolutions[n][axis + 1 :]) for axis in range(encoding.n_axes)] for n in levels]
-        else:
-            factors = [list(PRIMES[: encoding.n_axes])] * len(levels)
-        terms = vertices * vertices.new_tensor(factors)[:, :, None, None]
+        sizes = [encoding.resolutions[level] for level in levels]
+        axes = range(encoding.n_axes)
+        factors = [[prod(size[a + 1 :]) if is_dense else PRIMES[a] for a in axes] for size in sizes]
+        # An axis of one vertex has its two neighbours in one place, the upper with the weight 0.
+        moves = [[f if n > 1 else 0 for f, n in zip(*pair, strict=True)] for pair in zip(factors, sizes, strict=True)]
+        low = vertices * vertices.new_tensor(factors).unsqueeze(-1)
+        terms = torch.stack([low, low + vertices.new_tensor(moves).unsqueeze(-1)], dim=2)
         if not is_dense:
             terms &= (1 << encoding.log2_table_size) - 1
         entries = _outer(terms.to(torch.int32), torch.add if is_dense else torch.bitwise_xor)
-        return entries + entries.new_tensor([self.level_starts[n] for n in levels])[:, None, None]
+        return entries.add_(entries.new_tensor([self.level_starts[n] for n in levels])[:, None, None])
 
 
 def _frame_numbers(frame: Frame, encoding: GridEncoding) -> tuple[list[float], list[float], list[float]]:

@@ -13,7 +13,7 @@ Latents are in units of their own step: the integers of the file are their neare
 
 import math
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor as Values
@@ -107,6 +107,31 @@ def laplace_bits(x: Values, mean: Values | float, log_scale: Values) -> Values:
     far = torch.exp(-(distance + 0.5) * inverse)
     mass = torch.where(distance >= 0.5, 0.5 * (near - far), 1.0 - 0.5 * (near + far))
     return -torch.log2(mass + LEAST_PROBABILITY)
+
+
+class _CentredBits(torch.autograd.Function):
+    """Bits and their gradient in a third of the passes over memory that separate operations take."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Values, inverse: Values) -> Values:
+        distance = x.abs()
+        near = torch.exp((distance - 0.5).abs_().mul_(inverse).neg_())
+        far = torch.exp((distance + 0.5).mul_(inverse).neg_())
+        mass = torch.where(distance >= 0.5, 0.5 * (near - far), 1.0 - 0.5 * (near + far)).add_(LEAST_PROBABILITY)
+        slope = near.sub_(far).mul_(inverse).mul_(torch.sign(x)).div_(mass).mul_(0.5 / math.log(2.0))
+        ctx.save_for_backward(slope)
+        return mass.log2_().neg_()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Values) -> tuple[Values, None]:
+        (slope,) = ctx.saved_tensors
+        return gradient * slope, None
+
+
+def centred_bits(x: Values, log_scale: Values) -> Values:
+    """``laplace_bits`` for the mean 0 and scales without a gradient."""
+    inverse = torch.exp(-log_scale.clamp(*LOG_SCALE_RANGE))
+    return cast(Values, _CentredBits.apply(x, inverse))  # type: ignore[no-untyped-call]
 
 
 class MonotoneCdf(nn.Module):

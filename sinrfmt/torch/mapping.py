@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sinrfmt.faults import error
 from sinrfmt.layout import FLOAT_LIMIT
-from sinrfmt.network import FourierEncoding, InputRecord, LayerRecord, Network
+from sinrfmt.network import FourierEncoding, InputRecord, LayerRecord, MultiplyRecord, Network, Record
 from sinrfmt.registry import KINDS_WITH_OMEGA, RecordKind
 from sinrfmt.torch.architecture import FEATURE_AXES, Architecture, EachStep, InputStep, LayerStep, Step
 from sinrfmt.torch.checkpoints import Floats, Numbers, Tensors
@@ -41,9 +41,10 @@ class SourceLayer:
 
 @dataclass(frozen=True)
 class MappedLayer:
-    """Where one layer of the field comes from: its source, and the column of the checkpoint for each of its columns."""
+    """Where a layer of the field comes from: its source, its rows, and the source's column for each of its columns."""
 
     source: SourceLayer
+    n_rows: int
     columns: Columns
     is_complex: bool
 
@@ -258,7 +259,7 @@ def _network(
     """Walk over what was found: the network, its arrays, and where each layer comes from."""
     values = _first_values(architecture, part, found)
     encoding: FourierEncoding | None = None
-    records: list[LayerRecord | InputRecord] = []
+    records: list[Record] = []
     arrays: dict[str, Floats] = {}
     layers: list[MappedLayer] = []
     for position, entry in enumerate(found):
@@ -268,6 +269,9 @@ def _network(
                 encoding = record.encoding  # all coordinates, encoded, are an input encoding (HED-13)
             else:
                 records.append(record)
+            continue
+        if entry.step.kind is RecordKind.MULTIPLY:
+            records.append(_multiply_record(entry, layers, values))
             continue
         layer, weight, bias = _map_layer(architecture, part, entry, values)
         arrays[f"layers.{len(layers)}.weight"] = weight
@@ -301,7 +305,7 @@ def _matrix(architecture: Architecture, part: Tensors, name: str) -> Numbers:
 def _next_matrix(architecture: Architecture, part: Tensors, rest: Sequence[SourceLayer | InputStep]) -> tuple[str, int]:
     """Name and columns of the matrix that takes what an INPUT appends."""
     for entry in rest:
-        if isinstance(entry, SourceLayer) and entry.step.kind is not RecordKind.FILTER:
+        if isinstance(entry, SourceLayer) and entry.step.kind not in (RecordKind.FILTER, RecordKind.MULTIPLY):
             return entry.weight, _matrix(architecture, part, entry.weight).shape[1]
     raise error("USAGE", f"architecture {architecture.name}: no layer after an INPUT")
 
@@ -325,6 +329,21 @@ def _input_record(step: InputStep, follower: tuple[str, int], values: _Values) -
     return InputRecord(step.axes[0], n_axes, encoding)
 
 
+def _multiply_record(source: SourceLayer, layers: Sequence[MappedLayer], values: _Values) -> MultiplyRecord:
+    """The record of a MULTIPLY: ``source`` is one of the layers before it."""
+    index = next((i for i, layer in enumerate(layers) if layer.source.weight == source.weight), None)
+    if index is None:
+        raise error("USAGE", f"{source.weight}: MULTIPLY by a layer that does not come before it")
+    layer = layers[index]
+    if values.is_complex or layer.source.step.kind is RecordKind.GABOR:
+        raise error("USAGE", f"{source.weight}: MULTIPLY of complex values")
+    columns = np.arange(values.in_dims) if values.columns is None else values.columns
+    if not np.array_equal(columns, np.arange(layer.n_rows)):
+        message = f"{layer.n_rows} outputs multiply {len(columns)} values in the order of the format"
+        raise error("USAGE", f"{source.weight}: {message}")
+    return MultiplyRecord(index)
+
+
 def _map_layer(
     architecture: Architecture, part: Tensors, source: SourceLayer, values: _Values
 ) -> tuple[MappedLayer, Floats, Floats | None]:
@@ -343,7 +362,7 @@ def _map_layer(
     if bias is not None and bias.shape != (len(matrix),):
         raise error("USAGE", f"{source.bias}: expected shape ({len(matrix)},), found {bias.shape}")
     columns = _permuted(source, columns)
-    layer = MappedLayer(source, columns, values.is_complex and not is_filter)
+    layer = MappedLayer(source, len(matrix), columns, values.is_complex and not is_filter)
     weight, bias = _form(layer, matrix[:, columns], bias)
     if is_filter:
         values.is_complex = False

@@ -20,6 +20,7 @@ from sinrfmt.network import (
     InputEncoding,
     InputRecord,
     Layer,
+    MultiplyRecord,
     Network,
     SeededFourierEncoding,
     Tensor,
@@ -181,6 +182,7 @@ class StepsModule(nn.Module):
         """
         run = run_layer or DenseLayer.__call__
         outputs = []
+        kept: dict[int, Values] = {}
         layers, appended = iter(self.layers), iter(self.appended)
         for step in self.network.steps:
             if isinstance(step, InputRecord):
@@ -188,14 +190,18 @@ class StepsModule(nn.Module):
                     [current, next(appended)(coords[..., step.first : step.first + step.count])], dim=-1
                 )
                 continue
+            if isinstance(step, MultiplyRecord):
+                current = current * kept[step.layer]
+                continue
             layer = next(layers)
             assert isinstance(layer, DenseLayer)
-            if step.kind is RecordKind.FILTER:
-                current = current * run(layer, coords)
-            elif step.record.is_output:
-                outputs.append(run(layer, current))
+            found = run(layer, coords if step.kind is RecordKind.FILTER else current)
+            if step.index in self.network.multiplied_layers:
+                kept[step.index] = found
+            if step.record.is_output:
+                outputs.append(found)
             else:
-                current = run(layer, current)
+                current = current * found if step.kind is RecordKind.FILTER else found
         return torch.cat([current, *outputs], dim=-1) if outputs else current
 
 

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from sinrfmt.evaluate import complex_matrix, fourier_frequencies, seeded_matrix
 from sinrfmt.faults import error
-from sinrfmt.network import FourierEncoding, InputEncoding, InputRecord, Layer, Network, SeededFourierEncoding
+from sinrfmt.network import (
+    FourierEncoding,
+    InputEncoding,
+    InputRecord,
+    Layer,
+    MultiplyRecord,
+    Network,
+    SeededFourierEncoding,
+)
 from sinrfmt.registry import KINDS_WITH_OMEGA, Coords, Modality, RecordKind, Values
 from sinrfmt.torch.architecture import Architecture, LayerStep
 from sinrfmt.torch.checkpoints import Floats, Tensors, library, load_onnx
@@ -291,15 +299,18 @@ def _field(graph: _Graph, network: Network, weights: Mapping[str, Floats], seed:
     if network.starts_with_coordinates:
         current = [_encoded(graph, network.input_encoding, INPUT_NAME, network.in_dims, seed)]
     outputs: list[str] = []
-    index = 0
+    results: list[str] = []
     for step in network.steps:
         if isinstance(step, InputRecord):
             coords = graph.part(INPUT_NAME, step.first, step.count)
             current.append(_encoded(graph, step.encoding, coords, step.count, seed))
             continue
+        if isinstance(step, MultiplyRecord):
+            current = [graph.node("Mul", graph.joined(current), results[step.layer])]
+            continue
         inputs = INPUT_NAME if step.kind is RecordKind.FILTER else graph.joined(current)
-        result = _layer(graph, step, inputs, f"layers.{index}", weights)
-        index += 1
+        result = _layer(graph, step, inputs, f"layers.{step.index}", weights)
+        results.append(result)
         if step.record.is_output:
             outputs.append(result)
         elif step.kind is RecordKind.FILTER:

@@ -32,6 +32,7 @@ def encode_picture(
     Raises:
         UsageError: the target cannot be reached, or the base does not fit.
     """
+    options, _ = options.for_size(picture.shape[:2])
     budget, preset = options.budget(picture.shape[:2]), options.chosen_preset
     common: dict[str, Any] = {"max_bytes": budget, "min_psnr": options.min_psnr, "device": options.device}
     if options.base is not None:

@@ -22,7 +22,7 @@ from sinrfmt.torch.files import Encoding, build, device_of, one_thread_if_small
 from sinrfmt.torch.fit import Progress
 from sinrfmt.torch.grid_files import encode_for, grid_preset_of, latent_codes
 from sinrfmt.torch.grid_module import GridModule
-from sinrfmt.torch.point_fit import Objective, PointFitOptions, fit_objective, sampled_objective
+from sinrfmt.torch.point_fit import Objective, PointFitOptions, fit_objective, lattice_objective, sampled_objective
 from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.signals import VALUE_RANGES, Signal, psnr_of
 
@@ -165,10 +165,16 @@ def signal_header(signal: Signal, recipe: PointPreset) -> Header:
 
 
 def signal_objective(signal: Signal, module: GridModule, *, batch_size: int, seed: int) -> Objective:
-    """The mean squared error of a signal, its values brought to a range of 1."""
+    """The mean squared error of a signal whose range has the length 1."""
     values = torch.tensor(np.array(signal.values), device=module.latents.device)
-    span = VALUE_RANGES[signal.value_range][0]
-    return sampled_objective(module, signal.coords, values, batch_size=batch_size, seed=seed, span=span)
+    scale, offset = VALUE_RANGES[signal.value_range]
+    bounds = offset, offset + scale
+    n_axes = signal.coords.shape[1]
+    if n_axes == 1 or n_axes != len(signal.grid) or not module.has_lattice:
+        return sampled_objective(module, signal.coords, values, batch_size=batch_size, seed=seed, bounds=bounds)
+    along = signal.coords.reshape(*signal.grid, n_axes)
+    axes = [along[(0,) * axis + (slice(None),) + (0,) * (n_axes - 1 - axis)][:, axis] for axis in range(n_axes)]
+    return lattice_objective(module, axes, values, batch_size=batch_size, seed=seed, bounds=bounds)
 
 
 def grid_header(header: Header) -> Header:

@@ -8,7 +8,7 @@ rates that fall to nothing, networks rounded to their steps for the last part. N
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +18,13 @@ from torch import Tensor as Values
 
 from sinrfmt.torch.fit import Progress, cosine_share
 from sinrfmt.torch.grid_fit import CLIP, LATE_SHARE, LATENT_BETAS, LEAST_SCALE, TINY, WEIGHT_SCALE_FLOOR, GridFit
-from sinrfmt.torch.grid_module import GridModule, Points
-from sinrfmt.torch.latents import MonotoneCdf, gumbel_round, laplace_bits, relaxed, round_through
+from sinrfmt.torch.grid_module import GridModule, Lattice, Places, Points
+from sinrfmt.torch.latents import MonotoneCdf, centred_bits, gumbel_round, relaxed, round_through
 from sinrfmt.torch.soap import Soap
 from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps
 
-Evaluate = Callable[[Values | Points], Values]
-"""Coordinates float32 (n, in_dims) or prepared points -> values float32 (n, out_channels)."""
+Evaluate = Callable[[Places], Values]
+"""Coordinates float32 (n, in_dims), prepared or not -> values float32 (n, out_channels)."""
 
 PROGRESS_REPORTS = 20
 """Calls of a progress callback in a training."""
@@ -32,7 +32,7 @@ PREPARED_CORNERS = 1 << 25
 """Most corners of all samples that are kept, 8 bytes each."""
 VALIDATION_POINTS = 1 << 15
 EPOCH_LIMIT = 1 << 32
-STEP_UPDATES = 4
+STEP_UPDATES = 2
 """Times that steps are chosen again before networks are rounded."""
 
 
@@ -100,7 +100,13 @@ class PointFitOptions:
 
 
 def sampled_objective(
-    module: GridModule, coords: NDArray[np.float32], values: Values, *, batch_size: int, seed: int, span: float = 1.0
+    module: GridModule,
+    coords: NDArray[np.float32],
+    values: Values,
+    *,
+    batch_size: int,
+    seed: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Objective:
     """The mean squared error of samples, in shuffled batches.
 
@@ -110,57 +116,136 @@ def sampled_objective(
         values: float32 (n, channels), on the device of the module.
         batch_size: samples of a step.
         seed: of the order.
-        span: difference of the largest and the least value: errors are those of values divided by it.
+        bounds: of the range of the values. Errors are in units of its length, and those of values that a reader
+            clamps to the bound that they should have are none.
     """
-    source = _Samples(module, coords, values, batch_size, seed, span)
-    return Objective(source.distortion, source.validation, len(values))
+    batches = _Scattered(module, torch.tensor(coords, device=values.device), values, batch_size, seed)
+    return _squared_error(batches, len(values), bounds)
 
 
-class _Samples:
-    """Samples dealt into batches once; every epoch has them in another order."""
+def lattice_objective(
+    module: GridModule,
+    axes: Sequence[NDArray[np.float32]],
+    values: Values,
+    *,
+    batch_size: int,
+    seed: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Objective:
+    """The same for samples on a lattice and a module that ``has_lattice``: several times as fast in three dimensions.
 
-    def __init__(
-        self,
-        module: GridModule,
-        coords: NDArray[np.float32],
-        values: Values,
-        batch_size: int,
-        seed: int,
-        span: float,
-    ) -> None:
-        self.coords, self.values = torch.tensor(coords, device=values.device), values
-        self.seed, self.scale = seed, 1.0 / (span * span)
-        n = len(values)
-        order = torch.randperm(n, generator=self._generator(0)).to(values.device)
-        self.batches = torch.tensor_split(order, -(-n // batch_size))
-        n_corners = n * (module.encoding.n_levels << module.encoding.n_axes)
-        is_prepared = n_corners <= PREPARED_CORNERS
-        self.prepared = [self._batch(module, index) for index in self.batches] if is_prepared else []
-        self.epoch, self.order = 0, [0]
-        self.validation_batch = self._batch(module, order[:VALIDATION_POINTS])
+    A batch has some of the coordinates of every axis.
 
-    def _generator(self, epoch: int) -> torch.Generator:
+    Args:
+        axes: float32 (m,), coordinates on every axis.
+        values: float32 (product of the lengths, channels), C order.
+        module, batch_size, seed, bounds: as for ``sampled_objective``.
+    """
+    on_device = [torch.tensor(x, device=values.device) for x in axes]
+    return _squared_error(_Crossed(module, on_device, values, batch_size, seed), len(values), bounds)
+
+
+def _squared_error(batches: "_Batches", n_positions: int, bounds: tuple[float, float]) -> Objective:
+    low, high = bounds
+
+    def error(evaluate: Evaluate, places: Places, wanted: Values) -> Values:
+        difference = evaluate(places) - wanted
+        difference = torch.where(wanted <= low, difference.clamp_min(0.0), difference)
+        difference = torch.where(wanted >= high, difference.clamp_max(0.0), difference)
+        return difference.square().mean() / (high - low) ** 2
+
+    return Objective(
+        lambda evaluate, step: error(evaluate, *batches.of_step(step)),
+        lambda evaluate: error(evaluate, *batches.validation),
+        n_positions,
+    )
+
+
+class _Batches:
+    """Samples in batches; every epoch takes them in another order."""
+
+    validation: tuple[Places, Values]
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.epoch = seed, 0
+
+    def of_step(self, step: int) -> tuple[Places, Values]:
+        raise NotImplementedError
+
+    def generator(self, epoch: int) -> torch.Generator:
         return torch.Generator().manual_seed((self.seed * EPOCH_LIMIT + epoch) & (2**63 - 1))
 
-    def _batch(self, module: GridModule, index: Values) -> tuple[Points, Values]:
-        return module.points(self.coords[index]), self.values[index]
 
-    def distortion(self, evaluate: Evaluate, step: int) -> Values:
+class _Scattered(_Batches):
+    """Samples that are dealt into batches once."""
+
+    def __init__(self, module: GridModule, coords: Values, values: Values, batch_size: int, seed: int) -> None:
+        super().__init__(seed)
+        self.module, self.coords, self.values = module, coords, values
+        n = len(values)
+        order = torch.randperm(n, generator=self.generator(0)).to(values.device)
+        self.batches = torch.tensor_split(order, -(-n // batch_size))
+        n_corners = n * (module.encoding.n_levels << module.encoding.n_axes)
+        self.prepared = [self._prepare(index) for index in self.batches] if n_corners <= PREPARED_CORNERS else []
+        self.order: list[int] = []
+        self.validation = self._prepare(order[:VALIDATION_POINTS])
+
+    def _prepare(self, index: Values) -> tuple[Points, Values]:
+        return self.module.points(self.coords[index]), self.values[index]
+
+    def of_step(self, step: int) -> tuple[Places, Values]:
         epoch, place = divmod(step, len(self.batches))
         if epoch + 1 != self.epoch:
             self.epoch = epoch + 1
-            self.order = torch.randperm(len(self.batches), generator=self._generator(self.epoch)).tolist()
+            self.order = torch.randperm(len(self.batches), generator=self.generator(self.epoch)).tolist()
         which = self.order[place]
         if self.prepared:
-            return self._error(evaluate, *self.prepared[which])
+            return self.prepared[which]
         index = self.batches[which]
-        return self._error(evaluate, self.coords[index], self.values[index])
+        return self.coords[index], self.values[index]
 
-    def validation(self, evaluate: Evaluate) -> Values:
-        return self._error(evaluate, *self.validation_batch)
 
-    def _error(self, evaluate: Evaluate, points: Values | Points, wanted: Values) -> Values:
-        return (evaluate(points) - wanted).square().mean() * self.scale
+class _Crossed(_Batches):
+    """Samples of a lattice: every epoch deals the coordinates of every axis into groups, a batch is one of each."""
+
+    def __init__(self, module: GridModule, axes: Sequence[Values], values: Values, batch_size: int, seed: int) -> None:
+        super().__init__(seed)
+        self.lattice = module.lattice(axes)
+        self.lengths = [len(x) for x in axes]
+        self.values = values.view(*self.lengths, -1)
+        self.n_groups = _group_counts(self.lengths, batch_size)
+        self.groups = self._deal(0, self.n_groups)
+        parts = self._deal(0, _group_counts(self.lengths, VALIDATION_POINTS))
+        self.validation = self._batch([part[0] for part in parts])
+        self.order: list[int] = []
+
+    def _deal(self, epoch: int, n_groups: Sequence[int]) -> list[tuple[Values, ...]]:
+        generator, device = self.generator(epoch), self.values.device
+        orders = [torch.randperm(n, generator=generator).to(device) for n in self.lengths]
+        return [torch.tensor_split(order, n) for order, n in zip(orders, n_groups, strict=True)]
+
+    def _batch(self, chosen: Sequence[Values]) -> tuple[Lattice, Values]:
+        values = self.values
+        for axis, index in enumerate(chosen):
+            values = values.index_select(axis, index)
+        return self.lattice.at(chosen), values.flatten(0, -2)
+
+    def of_step(self, step: int) -> tuple[Places, Values]:
+        epoch, place = divmod(step, math.prod(self.n_groups))
+        if epoch + 1 != self.epoch:
+            self.epoch = epoch + 1
+            self.groups = self._deal(self.epoch, self.n_groups)
+            self.order = torch.randperm(math.prod(self.n_groups), generator=self.generator(-self.epoch)).tolist()
+        which = np.unravel_index(self.order[place], self.n_groups)
+        return self._batch([group[int(i)] for group, i in zip(self.groups, which, strict=True)])
+
+
+def _group_counts(lengths: Sequence[int], batch_size: int) -> list[int]:
+    """Groups of coordinates on every axis: the longest ones are halved until a batch is small enough."""
+    counts = [1] * len(lengths)
+    while math.prod(sizes := [-(-n // count) for n, count in zip(lengths, counts, strict=True)]) > max(batch_size, 1):
+        counts[sizes.index(max(sizes))] *= 2
+    return counts
 
 
 def fit_objective(
@@ -299,8 +384,8 @@ class _Soft(_Run):
         self.networks = Soap(list(self.arrays.values()))
         self.latents = torch.optim.Adam([module.latents], betas=LATENT_BETAS, eps=TINY)
         self.steps: Steps | None = None
-        starts = torch.tensor(module.level_starts, device=module.latents.device)
-        self.level_sizes = starts.diff()
+        self.level_sizes = np.diff(module.level_starts).tolist()
+        self.repeats = torch.tensor(self.level_sizes, device=module.latents.device)
 
     def step(self, index: int) -> None:
         options = self.options
@@ -336,14 +421,14 @@ class _Soft(_Run):
             self.steps = self.search(self.steps, n_rounds=2 if self.steps is None else 1)
 
     def bits(self, latents: Values) -> Values:
-        return laplace_bits(latents, 0.0, self._log_scales(latents))
+        return centred_bits(latents, self._log_scales(latents))
 
     @torch.no_grad()
     def _log_scales(self, latents: Values) -> Values:
         """Log scale of the best Laplace law of every list of the file, at every latent."""
-        parts = torch.split(latents.abs(), self.level_sizes.tolist())
+        parts = torch.split(latents.abs(), self.level_sizes)
         scales = torch.stack([part.mean(dim=0) for part in parts]).clamp_min(LEAST_SCALE).log()
-        return scales.repeat_interleave(self.level_sizes, dim=0)
+        return scales.repeat_interleave(self.repeats, dim=0, output_size=len(latents))
 
     def _weight_bits(self, steps: Steps) -> Values:
         """What stands for the bits of the networks: log likelihoods of Laplace laws over their integers."""

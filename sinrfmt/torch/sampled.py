@@ -13,19 +13,21 @@ import numpy as np
 import sinrfmt
 from sinrfmt import edit
 from sinrfmt.faults import error
+from sinrfmt.network import LayerRecord, Network
+from sinrfmt.payload import TensorCode
 from sinrfmt.pictures import FieldKind
-from sinrfmt.registry import Modality
+from sinrfmt.registry import Coding, Modality, RecordKind
 from sinrfmt.torch.encoder import StageProgress
-from sinrfmt.torch.files import Encoding, encode
+from sinrfmt.torch.files import Encoding, build, encode, header_of
 from sinrfmt.torch.point_files import encode_signal_grid, point_preset_of
 from sinrfmt.torch.presets import Preset, preset_of
-from sinrfmt.torch.signals import Signal
+from sinrfmt.torch.signals import Signal, psnr_of
 
 GRID_PRESETS = {Modality.AUDIO: "audio", Modality.VIDEO: "video"}
 """Recipes of modalities; ``field`` is that of the others."""
 GRID_WORK = {"fast": 1.0 / 3.0, "balanced": 1.0, "best": 3.0}
 """Shares of the steps of a recipe."""
-ENERGY_SHARE = 0.9
+ENERGY_SHARE = 0.6
 """Of a sound, below the frequency up to which the first layer's waves begin."""
 FIRST_SHARES = (1.0, 0.5)
 """Of that frequency, that are tried; ``fast`` tries the first alone."""
@@ -87,6 +89,8 @@ def encode_sampled(
     n_meta = edit.meta_bytes(signal.meta)
     if max_bytes is not None and max_bytes <= n_meta:
         raise error("USAGE", f"{max_bytes} bytes: META alone takes {n_meta}")
+    if (signal.samples == signal.samples[0, 0]).all():
+        return Sampled(_with_meta(_constant(signal), signal), FieldKind.MLP, "all samples are equal")
     chosen = choose_field(signal, max_bytes, min_psnr) if field is FieldKind.AUTO else Choice(field, "")
     if rate_weight is not None:
         chosen = Choice(FieldKind.GRID, "a rate weight is that of a grid")
@@ -105,9 +109,22 @@ def encode_sampled(
         encoding = encode_signal_grid(signal, recipe, **common)
     else:
         encoding = encode(signal, preset=_with_waves(preset_of(preset), signal), **common)
-    whole = sinrfmt.loads(edit.with_meta(encoding.field.data, signal.meta))
     reason = chosen.reason if field is FieldKind.AUTO else None
-    return Sampled(replace(encoding, field=whole), chosen.field, reason)
+    return Sampled(_with_meta(encoding, signal), chosen.field, reason)
+
+
+def _with_meta(encoding: Encoding, signal: Signal) -> Encoding:
+    return replace(encoding, field=sinrfmt.loads(edit.with_meta(encoding.field.data, signal.meta)))
+
+
+def _constant(signal: Signal) -> Encoding:
+    """The file of a signal of one number, which is in the middle of its range: a layer of zeros."""
+    network = Network(len(signal.grid), signal.channels, (LayerRecord(RecordKind.LINEAR, signal.channels),))
+    codes = [TensorCode(tensor, np.zeros(tensor.size, dtype=np.int32)) for tensor in network.tensors]
+    field = sinrfmt.loads(build(header_of(network, signal, 0), codes, Coding.RANS))
+    arrays = {tensor.name: np.zeros(tensor.shape, dtype=np.float32) for tensor in network.tensors}
+    psnr = psnr_of(signal, field.grid().reshape(signal.values.shape))
+    return Encoding(field, psnr, psnr, arrays)
 
 
 def choose_field(signal: Signal, max_bytes: int | None, min_psnr: float | None) -> Choice:

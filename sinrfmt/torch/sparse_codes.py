@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sinrfmt.bits import signed_width
-from sinrfmt.network import InputRecord, Network, Record, Tensor
+from sinrfmt.network import LayerRecord, Network, Record, Tensor
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import Tool
 from sinrfmt.sparse import LARGEST_ENTRY, SUM_LIMIT, SparseCode, Vectors, vectors_of
@@ -123,7 +123,7 @@ def _sparse_network(network: Network, is_sparse: Callable[[int], bool]) -> Netwo
     index = itertools.count()
     records: list[Record] = []
     for record in network.records:
-        if isinstance(record, InputRecord):
+        if not isinstance(record, LayerRecord):
             records.append(record)
             continue
         single = replace(record, repeat=1)

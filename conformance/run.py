@@ -107,8 +107,8 @@ UNSUPPORTED_EXIT, LIMIT_EXIT = 4, 5
 N_FRESH = 30  # files made for this run alone
 
 # LIM-2, level by level: 16 bytes a parameter + 4 times the largest chunk + 4 MiB. Evaluation and a library for
-# decompression are apart from it: an allowance. Level 5 allows 2^32 parameters; the table has what no vector goes beyond
-# that is decoded, for a bound that nothing reaches would say nothing.
+# decompression are apart from it: an allowance. Level 5 allows 2^32 parameters; 2^28 are more than any
+# vector has that is decoded, and a bound that nothing reaches would say nothing.
 PARAMETERS = dict(zip(LEVELS, (16_384, 131_072, 1_048_576, 16_777_216, 268_435_456), strict=True))
 MIB = 1 << 20
 FIXED_BYTES, ALLOWANCE_BYTES = 4 * MIB, 32 * MIB

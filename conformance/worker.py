@@ -99,11 +99,13 @@ class Prefixes:
     def _events(self, data: bytes, *, is_head: bool) -> list[Json]:
         status, out = self._decode(data, "--partial")
         line = json.loads(out)
-        if is_head and line.get("name") == "TRUNCATED":
-            return [{"event": "head"}]
+        if line.get("name") == "TRUNCATED":  # no pass is whole: after HEAD, or with parts to come (clause 13.1)
+            return [{"event": "head"}] if is_head else []
         if status:
             return [{"event": "error"} | line]
-        self._n_passes += 1
+        if line["passes"] == self._n_passes:
+            return []
+        self._n_passes = line["passes"]
         last = {"acc_crc": line["acc_crc"][-1], "weights_sha256": line["weights_sha256"]}
         return [{"event": "pass", "pass": self._n_passes - 1} | last]
 

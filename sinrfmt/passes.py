@@ -78,6 +78,7 @@ class PassStates:
         states, self.n_symbols = apply_chunk(
             chunk.payload, pass_header, self.header, before, self._shared(pass_header.part), self.n_symbols
         )
+        payload.check_parameters(self.header)  # a part may be small, and there may be many
         self._by_chunk[self._position] = states
 
     def _shared(self, part: int | None) -> States:

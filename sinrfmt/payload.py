@@ -25,6 +25,7 @@ from sinrfmt.contexts import (
     level_bits,
 )
 from sinrfmt.entropy import decode_values, encode_values
+from sinrfmt.faults import error
 from sinrfmt.head import Header
 from sinrfmt.model_fit import (
     fit_model,
@@ -54,6 +55,8 @@ from sinrfmt.tables import STEP_LAST, UNIT_STEP, Entry, LowestSteps, Prior, Spar
 from sinrfmt.trellis import low_bits, reconstruct, states_of
 from sinrfmt.weights import ACC_LIMIT, Acc, TensorState, acc_crc, add_prior, refine
 from sinrfmt.wire import Fault
+
+PARAMETERS_LIMIT = 1 << 28  # LIMIT_CALLER: 4 GiB of tensors and what is made of them
 
 States = tuple[TensorState, ...]
 BLOCK = 1 << 16
@@ -87,6 +90,7 @@ def unpack(
     if n_symbols > header.level.symbols:
         message = f"{n_symbols} symbols, level {header.level.id} allows {header.level.symbols}"
         raise Fault("LIMIT_SYMBOLS", message, offset=pass_header.n_bytes, path="table")
+    check_parameters(header)
     try:
         lists = list(_values(payload, body, entries, pass_header, known))
         lists.reverse()
@@ -100,6 +104,16 @@ def unpack(
     if crc != pass_header.acc_crc:
         raise Fault("ACC_CRC_MISMATCH", f"found {pass_header.acc_crc:08x}, weights give {crc:08x}", offset=2)
     return _merged(states, header, before), n_symbols
+
+
+def check_parameters(header: Header) -> None:
+    """LIM-3, before anything of the network's size is made.
+
+    Raises:
+        LimitError: LIMIT_CALLER.
+    """
+    if header.n_parameters > PARAMETERS_LIMIT:
+        raise error("LIMIT_CALLER", f"{header.n_parameters} parameters, over {PARAMETERS_LIMIT}")
 
 
 def uncoded(header: Header) -> States:

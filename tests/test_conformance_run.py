@@ -355,7 +355,11 @@ def test_a_partition_is_the_whole_file(name):
     ids=["reference_decoder", "sinrfmt"],
 )
 @pytest.mark.parametrize(
-    "name", ["valid-pass-some", "valid-hash-two", "invalid-crc-second-pass", "valid-shared-scalar"]
+    "name",
+    [
+        *("valid-pass-some", "valid-hash-two", "valid-shared-scalar", "valid-parts-lanes"),
+        *("invalid-crc-second-pass", "invalid-parts-pass-early", "invalid-signature-first"),
+    ],
 )
 def test_both_decoders_read_files_in_pieces(command, name):
     worker = [sys.executable, "-m", "conformance.worker", *command]

@@ -22,6 +22,11 @@ HEAD_PAYLOAD = 9  # offset of HEAD's payload in a file
 GRID = 19  # offset of the first grid entry
 LINEAR, RELU, SINE = b"\x01", b"\x03", b"\x02"
 
+LATENTS = (
+    "53494ed20125000095101510000008020120010100010002230102030101"  # level 5, GRID: one axis, three levels of 2^30
+    "1e00008000800080008000800080010110997e7c12180000b80900e6ad6e68b001011b108001011b101101c06e220057c200ed1f80"
+)
+
 
 @dataclass(frozen=True)
 class Attack:
@@ -204,6 +209,7 @@ def attacks() -> list[Attack]:
                 (PASS, packed(TABLE, bits(*((v & 15, 4) for v in (3, -2, 1, 1))), (3, -2, 1, 1))),
             ),
         ),
+        Attack("latents", "3 times 2^30 latents, all of them zero", "LIMIT_CALLER", None, bytes.fromhex(LATENTS)),
         Attack(
             "nan-box",
             "an edge that is no number",

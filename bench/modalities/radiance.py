@@ -12,13 +12,12 @@ Seconds are those of the processor.
 """
 
 import argparse
-import csv
 import json
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import brotli
@@ -28,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 import sinrfmt
-from bench.images import machine_name
+from bench.modalities.tables import RESULTS, Row, draw, write
 from sinrfmt.evaluate import to_uint8
 from sinrfmt.media.scene import Scene, Views, read_scene
 from sinrfmt.registry import Values
@@ -50,7 +49,6 @@ from matplotlib import pyplot as plt
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
-RESULTS = Path(__file__).parents[1] / "results"
 WORKER = Path(__file__).parents[1] / "nnc_worker.py"
 SCENE = Path("nerf") / "lego_200"
 CPU = torch.device("cpu")
@@ -60,19 +58,14 @@ NNC_STEPS = (-30, -24, -18)
 """qp of NNC, for all tensors."""
 LATENTS = "latents"
 FLOATS, OURS = "binary16", "sinrfmt"
+QUALITY = "PSNR dB"
 SHOWN = 2
 """Views of the picture."""
 
 
-@dataclass(frozen=True)
-class Row:
+def row_of(method: str, setting: str, n_bytes: int, quality: float, seconds: float) -> Row:
     """One way to keep the scene."""
-
-    method: str
-    setting: str
-    n_bytes: int
-    psnr: float
-    seconds: float
+    return Row("lego 200x200", method, setting, n_bytes, seconds, {QUALITY: quality})
 
 
 @dataclass(frozen=True)
@@ -180,61 +173,43 @@ def measured(bench: Bench, python: Path | None) -> Iterator[tuple[Row, See]]:
     arrays, seconds = uncompressed(bench)
     see = bench.see(arrays)
     quality = bench.psnr(see)
-    yield Row(FLOATS, "", 2 * sum(array.size for array in arrays.values()), quality, seconds), see
+    yield row_of(FLOATS, "", 2 * sum(array.size for array in arrays.values()), quality, seconds), see
     for rate_weight in RATE_WEIGHTS:
         data, seconds = ours(bench, rate_weight)
         see = field_renderer(sinrfmt.loads(data), device="cpu")
-        yield Row(OURS, f"lambda {rate_weight:g}", len(data), bench.psnr(see), seconds), see
-    yield Row("binary16 + Brotli", "", brotli_bytes(arrays), quality, 0.0), see
+        yield row_of(OURS, f"lambda {rate_weight:g}", len(data), bench.psnr(see), seconds), see
+    yield row_of("binary16 + Brotli", "", brotli_bytes(arrays), quality, 0.0), see
     for qp in () if python is None else NNC_STEPS:
         started = time.monotonic()
         n_bytes, decoded = by_nnc(python, arrays, qp)  # type: ignore[arg-type]
         seconds = time.monotonic() - started
         see = bench.see(decoded)
-        yield Row("NNC", f"qp {qp}", n_bytes, bench.psnr(see), seconds), see
+        yield row_of("NNC", f"qp {qp}", n_bytes, bench.psnr(see), seconds), see
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
 def write_results(bench: Bench, rows: Sequence[Row]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / "modalities-radiance.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    (RESULTS / "modalities-radiance.md").write_text(markdown(bench, rows), encoding="utf-8")
-    plot(rows, RESULTS / "modalities-radiance.png")
-
-
-def markdown(bench: Bench, rows: Sequence[Row]) -> str:
     floats = rows[0]
-    lines = [
-        f"lego 200x200, {len(bench.scene.train)} train views, mean PSNR of {len(bench.views)} test views; preset "
-        f"radiance with {bench.recipe.n_steps} steps, seed {SEED}, one thread of {machine_name('cpu')}.",
-        "",
-        "| method | setting | bytes | share of binary16 | PSNR dB | difference dB | seconds |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row.method} | {row.setting} | {row.n_bytes:,} | {row.n_bytes / floats.n_bytes:.3f} | {row.psnr:.2f} | "
-        f"{row.psnr - floats.psnr:+.2f} | {row.seconds:.0f} |"
+    rows = [
+        replace(
+            row,
+            figures={
+                **row.figures,
+                "difference dB": row.figures[QUALITY] - floats.figures[QUALITY],
+                "share of binary16": row.n_bytes / floats.n_bytes,
+            },
+        )
         for row in rows
     ]
-    return "\n".join([*lines, ""])
-
-
-def plot(rows: Sequence[Row], path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(6, 4))
-    for method in dict.fromkeys(row.method for row in rows):
-        points = sorted((row.n_bytes, row.psnr) for row in rows if row.method == method)
-        axes.plot(*zip(*points, strict=True), "o-", label=method)
-    axes.set(xscale="log", xlabel="bytes", ylabel="PSNR of test views, dB")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    notes = [
+        f"{len(bench.scene.train)} train views; mean PSNR of {len(bench.views)} test views in front of white. Preset "
+        f"radiance with {bench.recipe.n_steps} steps, seed {SEED}; seconds of the processor. NNC's and Brotli's are of "
+        "the grid in the first line.",
+    ]
+    write("radiance", "Radiance fields", rows, notes, "python -m bench.modalities.radiance DATA --nnc-python PYTHON")
+    draw("radiance", rows, "bytes", QUALITY, ("bytes", "PSNR of test views, dB"))
 
 
 def picture(bench: Bench, shown: Sequence[tuple[Row, See]], path: Path) -> None:
@@ -246,7 +221,9 @@ def picture(bench: Bench, shown: Sequence[tuple[Row, See]], path: Path) -> None:
         pictures = [("test view", rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:])]
         for row, see in shown:
             seen = to_uint8(Values.UNIT, on_background(see(bench.views.cameras[view]), background))
-            pictures.append((f"{row.method} {row.setting}\n{row.n_bytes:,} bytes, {row.psnr:.2f} dB", seen / 255))
+            pictures.append(
+                (f"{row.codec} {row.setting}\n{row.n_bytes:,} bytes, {row.figures[QUALITY]:.2f} dB", seen / 255)
+            )
         for axes, (title, pixels) in zip(line, pictures, strict=True):
             axes.imshow(pixels)
             axes.set_title(title, fontsize=9)

@@ -53,7 +53,7 @@ WORKER = Path(__file__).parents[1] / "nnc_worker.py"
 SCENE = Path("nerf") / "lego_200"
 CPU = torch.device("cpu")
 SEED = 0
-RATE_WEIGHTS = (2e-3, 5e-4)
+RATE_WEIGHTS = (5e-2, 2e-2, 5e-3)
 NNC_STEPS = (-30, -24, -18)
 """qp of NNC, for all tensors."""
 LATENTS = "latents"

@@ -100,8 +100,8 @@ class PictureOptions:
             return
         if self.chosen_preset != "pyramid":
             raise error("USAGE", "--tiles goes with --field grid and the preset pyramid")
-        if self.passes != 1 or any(target is not None for target in self._targets[:3]):
-            raise error("USAGE", "--tiles goes with --rate-weight, and without --bytes, --bpp, --psnr and --passes")
+        if self.passes != 1:
+            raise error("USAGE", "--tiles goes without --passes")
 
     @property
     def _targets(self) -> tuple[float | None, ...]:

@@ -1,6 +1,6 @@
 """Makes everything that follows from ``spec/registry.toml`` and the construct layout.
 
-    python spec/generate.py           write sinrfmt/registry.py and the tables of spec/sinr-1.md
+    python spec/generate.py           write sinrfmt/registry.py, the tables of spec/sinr-1.md, and spec/sinr.ksy
     python spec/generate.py --check   change nothing; exit 1 if one of them differs
 
 A table in the text stands between ``<!-- gen:NAME ARGUMENT -->`` and ``<!-- /gen -->``.
@@ -15,6 +15,7 @@ from typing import Any
 
 import annotate
 import construct
+import kaitai
 
 import sinrfmt
 from sinrfmt import layout, wire
@@ -238,7 +239,11 @@ def main(arguments: list[str]) -> int:
         text=True,
         check=True,
     ).stdout
-    outputs = {REGISTRY_PY: registry_text, TEXT: fill_tables(TEXT.read_text())}
+    outputs = {
+        REGISTRY_PY: registry_text,
+        TEXT: fill_tables(TEXT.read_text()),
+        kaitai.KSY: kaitai.text(load_registry()),
+    }
     differing = [path for path, text in outputs.items() if path.read_text() != text]
     if arguments == ["--check"]:
         for path in differing:

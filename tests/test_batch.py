@@ -341,7 +341,7 @@ def test_batch_takes_every_option_of_encode_for_pictures() -> None:
     from sinrfmt.cli.commands import encode
 
     one, many = inspect.signature(encode).parameters, inspect.signature(batch).parameters
-    own = {"source", "output", "keep_network", "json_output", "modality", "variable", "fill", "channel_axis"}
+    own = {"source", "output", "keep_network", "json_output", "modality", "variable", "fill", "channel_axis", "group"}
     assert {name: one[name] for name in one.keys() - own} == {name: many[name] for name in one.keys() - own}
 
 

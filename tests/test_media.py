@@ -21,6 +21,8 @@ from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.registry import Modality
 from sinrfmt.torch.grid_files import grid_presets
 from sinrfmt.torch.presets import presets
+from sinrfmt.torch.sampled import choose_field
+from sinrfmt.torch.signals import Signal, array_signal, audio_signal
 
 soundfile = pytest.importorskip("soundfile", reason="needs the extra media")
 
@@ -363,3 +365,19 @@ def test_the_field_of_a_picture_follows_from_its_size(name: str) -> None:
     assert chosen.is_grid == (field is FieldKind.GRID)
     is_free = set(asked) <= {"max_bytes", "max_bpp", "passes"}
     assert (reason is not None) == is_free
+
+
+@pytest.mark.parametrize(
+    ("signal", "n_bytes", "field"),
+    [
+        (audio_signal(TONE, RATE), 19_999, FieldKind.MLP),
+        (audio_signal(TONE, RATE), 20_000, FieldKind.GRID),
+        (audio_signal(TONE, RATE), None, FieldKind.MLP),
+        (array_signal(MAP), 4000, FieldKind.MLP),
+        (array_signal(MAP), 20_000, FieldKind.GRID),
+    ],
+)
+def test_the_field_of_a_signal_follows_from_its_size(signal: Signal, n_bytes: int | None, field: FieldKind) -> None:
+    choice = choose_field(signal, n_bytes)
+    assert choice.field is field
+    assert "bytes" in choice.reason

@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,30 @@ def test_a_region_reads_its_tiles_alone(encoding: Encoding, tmp_path: Path) -> N
     assert np.array_equal(found.values, encoding.field.grid()[30:40, 44:60])
 
 
+def test_tiles_fill_a_size(encoding: Encoding) -> None:
+    budget = round(0.9 * len(encoding.field.data))
+    found = tiled(max_bytes=budget)
+    assert 0.95 * budget < len(found.field.data) <= budget
+    assert found.field.header.parts == PARTS
+    assert found.psnr < encoding.psnr
+
+
+def test_tiles_reach_a_quality(encoding: Encoding) -> None:
+    found = tiled(min_psnr=encoding.psnr + 1.0)
+    assert 0.0 <= found.psnr - encoding.psnr - 1.0 < 0.6
+    assert len(found.field.data) > len(encoding.field.data)
+
+
+def test_tiles_have_one_target() -> None:
+    with pytest.raises(sinrfmt.UsageError, match="exclude each other"):
+        tiled(max_bytes=900, min_psnr=30.0)
+
+
+def test_a_size_that_no_lambda_gives_is_refused() -> None:
+    with pytest.raises(sinrfmt.UsageError, match="the target was not reached"):
+        encode_tiles(picture(), tile=32, preset=replace(TINY, n_steps=5, tile_steps=2), max_bytes=60)
+
+
 def test_finished_work_is_not_done_again(encoding: Encoding, folder: Path) -> None:
     stages = []
     wire = Wire()
@@ -131,7 +156,7 @@ def test_tiles_are_pyramids() -> None:
     [
         {"tiles": 24},
         {"tiles": 24, "preset": "shacira"},
-        {"tiles": 24, "field": FieldKind.GRID, "max_bytes": 900},
+        {"tiles": 24, "field": FieldKind.GRID, "max_bytes": 900, "rate_weight": 1e-3},
         {"tiles": 24, "field": FieldKind.GRID, "passes": 2},
         {"overlap": 4, "field": FieldKind.GRID},
         {"rate_weight": 1e-3},

@@ -68,6 +68,9 @@ def encode(
     base: ShiftedBase = None,
     atoms: Atoms = None,
     workers: Workers = None,
+    group: Annotated[
+        int | None, typer.Option("--group", metavar="N", min=1, help="Of clips: frames that are decoded as one part.")
+    ] = None,
     variable: Annotated[str | None, typer.Option(metavar="NAME", help="Of a file of several arrays: which.")] = None,
     fill: Annotated[
         float | None, typer.Option(metavar="VALUE", help="Of arrays: stands where a value is missing or not a number.")
@@ -101,6 +104,7 @@ def encode(
         base=base,
         atoms=atoms,
         workers=workers,
+        group=group,
         variable=variable,
         fill=fill,
         channel_axis=channel_axis,

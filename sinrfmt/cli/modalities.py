@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sinrfmt.cli import audio, fields, images, radiance
+from sinrfmt.cli import audio, fields, images, radiance, video
 from sinrfmt.cli.handlers import Handler, Plan, Writer, scaled
 from sinrfmt.cli.options import sizes_of
 from sinrfmt.cli.parts import region_of
@@ -14,7 +14,13 @@ from sinrfmt.media.arrays import read_array
 from sinrfmt.region import RegionOf
 from sinrfmt.registry import Modality
 
-HANDLERS: tuple[Handler, ...] = (radiance.HANDLER, audio.HANDLER, fields.HANDLER, images.HANDLER)
+HANDLERS: tuple[Handler, ...] = (
+    radiance.HANDLER,
+    audio.HANDLER,
+    video.HANDLER,
+    fields.HANDLER,
+    images.HANDLER,
+)
 """In the order in which an input is shown to them."""
 DEFAULT = images.HANDLER
 """Of an input that none of them knows: Pillow reads many kinds of file, and says so of the others."""

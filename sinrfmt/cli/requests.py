@@ -46,6 +46,7 @@ class EncodeRequest:
     base: Path | None = None
     atoms: int | None = None
     workers: int | None = None
+    group: int | None = None
     keep_network: Path | None = None
     variable: str | None = None
     fill: float | None = None

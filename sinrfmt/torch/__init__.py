@@ -29,6 +29,7 @@ from sinrfmt.torch.radiance import SceneEncoding, encode_scene, field_renderer, 
 from sinrfmt.torch.sampled import Sampled, encode_sampled
 from sinrfmt.torch.signals import Signal, array_signal, audio_signal, image_signal
 from sinrfmt.torch.tiles import TileWork, encode_tiles
+from sinrfmt.torch.video import VideoPreset, encode_video, video_preset_of
 
 __all__ = [
     "EXPORT_SUFFIXES",
@@ -51,6 +52,7 @@ __all__ = [
     "Signal",
     "TileWork",
     "Uncompressed",
+    "VideoPreset",
     "WeightTarget",
     "array_signal",
     "audio_signal",
@@ -66,6 +68,7 @@ __all__ = [
     "encode_set",
     "encode_signal_grid",
     "encode_tiles",
+    "encode_video",
     "export_field",
     "export_into",
     "field_renderer",
@@ -88,4 +91,5 @@ __all__ = [
     "to_module",
     "uncompressed_grid",
     "uncompressed_scene",
+    "video_preset_of",
 ]

@@ -54,6 +54,11 @@ class Encoding:
     float_psnr: float
     float_arrays: dict[str, NDArray[np.float32]]
 
+    @property
+    def n_bytes(self) -> int:
+        """Of the file."""
+        return len(self.field.data)
+
 
 def encode(
     picture: Samples | Signal,

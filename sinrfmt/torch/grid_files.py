@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.resources import files
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from sinrfmt.network import LayerRecord, Network, PyramidEncoding, Tensor, Tenso
 from sinrfmt.payload import TensorCode
 from sinrfmt.registry import ContextId, Coords, Modality, RecordKind, Values
 from sinrfmt.tables import UNIT_STEP
+from sinrfmt.torch.clip_grid import ClipGrid
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, device_of, one_thread_if_small
 from sinrfmt.torch.fit import Progress
@@ -152,22 +153,104 @@ def encode_grid(
 
 
 @dataclass(frozen=True)
-class _Verdict:
-    """What a target makes of a file: whether it meets it, whether it is near, and how far above it the file is."""
+class Verdict:
+    """What a target makes of a file.
+
+    Attributes:
+        is_met, is_close: whether it meets the target, whether it is near.
+        excess: what the logarithm of lambda brings to zero, and ``slope``, how much of it a unit does as a rule.
+    """
 
     is_met: bool
     is_close: bool
     excess: float
+    slope: float
 
 
-def _for_bytes(encoding: Encoding, max_bytes: int) -> _Verdict:
-    share = len(encoding.field.data) / max_bytes
-    return _Verdict(share <= 1.0, CLOSE_BYTES <= share <= 1.0, math.log(share / CLOSE_BYTES**0.5))
+Judge = Callable[[int, float], Verdict]
+"""Of bytes, and PSNR in dB."""
 
 
-def _for_psnr(encoding: Encoding, min_psnr: float) -> _Verdict:
-    excess = encoding.psnr - min_psnr
-    return _Verdict(excess >= 0.0, 0.0 <= excess <= CLOSE_PSNR, excess - 0.5 * CLOSE_PSNR)
+def judge_of(max_bytes: int | None, min_psnr: float | None) -> Judge | None:
+    """What says whether a file is as it was asked for; None where nothing was.
+
+    Raises:
+        UsageError: both.
+    """
+    if max_bytes is not None and min_psnr is not None:
+        raise error("USAGE", "max_bytes and min_psnr exclude each other")
+    if max_bytes is not None:
+        return partial(_for_bytes, max_bytes)
+    return None if min_psnr is None else partial(_for_psnr, min_psnr)
+
+
+def _for_bytes(max_bytes: int, n_bytes: int, _: float) -> Verdict:
+    share = n_bytes / max_bytes
+    return Verdict(share <= 1.0, CLOSE_BYTES <= share <= 1.0, math.log(share / CLOSE_BYTES**0.5), BYTES_EXPONENT)
+
+
+def _for_psnr(min_psnr: float, _: int, psnr: float) -> Verdict:
+    excess = psnr - min_psnr
+    is_close = 0.0 <= excess <= CLOSE_PSNR
+    return Verdict(excess >= 0.0, is_close, excess - 0.5 * CLOSE_PSNR, PSNR_PER_OCTAVE / math.log(2.0))
+
+
+class Made(Protocol):
+    """A file, or what is expected of one."""
+
+    @property
+    def n_bytes(self) -> int: ...
+
+    @property
+    def psnr(self) -> float: ...
+
+
+MadeT = TypeVar("MadeT", bound=Made)
+
+
+@dataclass(frozen=True)
+class Search(Generic[MadeT]):
+    """What meets the target and is nearest to it, if anything does; the lambda to try next."""
+
+    best: MadeT | None
+    rate_weight: float
+
+
+def search(run: Callable[[float], MadeT], rate_weight: float, judge: Judge) -> Search[MadeT]:
+    """Train with lambda after lambda: by the usual slope, then by that of the last two."""
+    best: tuple[float, MadeT] | None = None
+    trials: list[tuple[float, Verdict]] = []
+    for _ in range(MAX_TRAININGS):
+        made = run(rate_weight)
+        verdict = judge(made.n_bytes, made.psnr)
+        distance = abs(verdict.excess)
+        if verdict.is_met and (best is None or distance < best[0]):
+            best = distance, made
+        if verdict.is_close:
+            break
+        trials.append((math.log(rate_weight), verdict))
+        rate_weight = min(max(math.exp(_next_log(trials)), RATE_WEIGHTS[0]), RATE_WEIGHTS[1])
+    return Search(best and best[1], rate_weight)
+
+
+def _next_log(trials: Sequence[tuple[float, Verdict]]) -> float:
+    """Where the excess should be 0: by the slope of the last two trials, within a factor of the usual one."""
+    (x, last), slope = trials[-1], trials[-1][1].slope
+    if len(trials) > 1 and trials[-2][0] != x:
+        measured = (last.excess - trials[-2][1].excess) / (x - trials[-2][0])
+        slope = min(max(measured, slope * SLOPE_FACTOR), slope / SLOPE_FACTOR)
+    return x - last.excess / slope
+
+
+def found(searched: Search[MadeT]) -> MadeT:
+    """The best of a search.
+
+    Raises:
+        UsageError: nothing meets the target.
+    """
+    if searched.best is None:
+        raise error("USAGE", f"the target was not reached in {MAX_TRAININGS} trainings")
+    return searched.best
 
 
 def encode_for(
@@ -181,51 +264,11 @@ def encode_for(
         max_bytes: size of the file at most.
         min_psnr: its quality at least, in dB. At most one of the two.
 
-    Returns:
-        the file that meets the target with the least or largest lambda needed.
-
     Raises:
         UsageError: the target was not reached, or there are two.
     """
-    if max_bytes is not None and min_psnr is not None:
-        raise error("USAGE", "max_bytes and min_psnr exclude each other")
-    if max_bytes is not None:
-        return _search(run, rate_weight, partial(_for_bytes, max_bytes=max_bytes), BYTES_EXPONENT)
-    if min_psnr is not None:
-        return _search(run, rate_weight, partial(_for_psnr, min_psnr=min_psnr), PSNR_PER_OCTAVE / math.log(2.0))
-    return run(rate_weight)
-
-
-def _search(
-    run: Callable[[float], Encoding], rate_weight: float, judge: Callable[[Encoding], _Verdict], slope: float
-) -> Encoding:
-    """``slope`` is what the excess gains, less than 0, where the logarithm of lambda grows by 1."""
-    best: tuple[float, Encoding] | None = None
-    trials: list[tuple[float, float]] = []
-    place = math.log(rate_weight)
-    least, most = map(math.log, RATE_WEIGHTS)
-    for _ in range(MAX_TRAININGS):
-        encoding = run(math.exp(place))
-        verdict = judge(encoding)
-        distance = abs(verdict.excess)
-        if verdict.is_met and (best is None or distance < best[0]):
-            best = distance, encoding
-        if verdict.is_close:
-            break
-        trials.append((place, verdict.excess))
-        place = min(max(_next_place(trials, slope), least), most)
-    if best is None:
-        raise error("USAGE", f"the target was not reached in {MAX_TRAININGS} trainings")
-    return best[1]
-
-
-def _next_place(trials: Sequence[tuple[float, float]], slope: float) -> float:
-    """Where the excess should be 0: by the slope of the last two trials, within a factor of the usual one."""
-    place, excess = trials[-1]
-    if len(trials) > 1 and trials[-2][0] != place:
-        measured = (excess - trials[-2][1]) / (place - trials[-2][0])
-        slope = min(max(measured, slope * SLOPE_FACTOR), slope / SLOPE_FACTOR)
-    return place - excess / slope
+    judge = judge_of(max_bytes, min_psnr)
+    return run(rate_weight) if judge is None else found(search(run, rate_weight, judge))
 
 
 @dataclass(frozen=True)
@@ -356,7 +399,7 @@ def picture_header(network: Network, grid: tuple[int, int]) -> Header:
     return Header(network, Modality.IMAGE, grid=grid, coords=Coords.CENTRES, values=Values.UNIT, level=level)
 
 
-def latent_codes(module: PyramidModule | GridModule, fitted: GridFit) -> tuple[TensorCode, ...]:
+def latent_codes(module: PyramidModule | GridModule | ClipGrid, fitted: GridFit) -> tuple[TensorCode, ...]:
     """The integers of trained latents and their networks, in table order."""
     arrays = module.arrays()
     latents = fitted.latents.to(torch.int32).cpu().numpy()

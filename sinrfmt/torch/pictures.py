@@ -46,17 +46,8 @@ def encode_picture(
             recipe = replace(recipe, rate_weight=options.rate_weight)
         if options.tiles is not None:
             overlap = OVERLAP if options.overlap is None else options.overlap
-            return encode_tiles(
-                picture,
-                tile=options.tiles,
-                overlap=overlap,
-                preset=recipe,
-                context=options.context,
-                work=work,
-                seed=options.seed,
-                device=options.device,
-                on_progress=on_progress,
-            )
+            common |= {"overlap": overlap, "work": work}
+            return encode_tiles(picture, tile=options.tiles, preset=recipe, context=options.context, **common)
         return encode_grid(picture, preset=recipe, context=options.context, passes=options.passes, **common)
     if options.passes != 1:
         return encode_passes(picture, options.passes, preset=preset, **common)

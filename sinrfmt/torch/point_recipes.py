@@ -69,7 +69,8 @@ def point_network(
 def level_resolutions(preset: PointPreset, n_axes: int, grid: Sequence[int] = ()) -> tuple[tuple[int, ...], ...]:
     """Vertices on every axis of every level, coarse to fine."""
     is_proportional = bool(preset.last_share and grid)
-    last = preset.last_share * max(grid) if is_proportional else float(preset.last_resolution)
+    last = preset.last_share * max(grid) if is_proportional else preset.last_resolution
+    last = min(float(last), MOST_VERTICES)
     sides = [n / max(grid) for n in grid[:n_axes]] if is_proportional else [1.0] * n_axes
     samples = grid[:n_axes] or [MOST_VERTICES] * n_axes
     first = min(float(preset.first_resolution), last)

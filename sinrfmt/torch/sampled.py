@@ -17,7 +17,7 @@ from sinrfmt.network import LayerRecord, Network
 from sinrfmt.payload import TensorCode
 from sinrfmt.pictures import FieldKind
 from sinrfmt.registry import Coding, Modality, RecordKind
-from sinrfmt.torch.encoder import StageProgress
+from sinrfmt.torch.encoder import DEFAULT_BITS_PER_SAMPLE, StageProgress
 from sinrfmt.torch.files import Encoding, build, encode, header_of
 from sinrfmt.torch.point_files import encode_signal_grid, point_preset_of
 from sinrfmt.torch.presets import Preset, preset_of
@@ -32,6 +32,9 @@ ENERGY_SHARE = 0.6
 FIRST_SHARES = (1.0, 0.5)
 """Of that frequency, that are tried; ``fast`` tries the first alone."""
 LEAST_OMEGA = 10.0
+GRID_BYTES = 20_000
+"""Size of a file from which on ``auto`` takes a grid. A bound of time: networks were better at every size measured, up
+to 4 kB, but every weight of theirs takes part in every sample."""
 FEW_WEIGHTS = 16
 
 
@@ -91,7 +94,7 @@ def encode_sampled(
         raise error("USAGE", f"{max_bytes} bytes: META alone takes {n_meta}")
     if (signal.samples == signal.samples[0, 0]).all():
         return Sampled(_with_meta(_constant(signal), signal), FieldKind.MLP, "all samples are equal")
-    chosen = choose_field(signal, max_bytes, min_psnr) if field is FieldKind.AUTO else Choice(field, "")
+    chosen = choose_field(signal, max_bytes) if field is FieldKind.AUTO else Choice(field, "")
     if rate_weight is not None:
         chosen = Choice(FieldKind.GRID, "a rate weight is that of a grid")
     common: dict[str, Any] = {
@@ -127,9 +130,11 @@ def _constant(signal: Signal) -> Encoding:
     return Encoding(field, psnr, psnr, arrays)
 
 
-def choose_field(signal: Signal, max_bytes: int | None, min_psnr: float | None) -> Choice:
-    """MLP or grid, by the rule that the measurements of docs/audio-and-fields.md gave."""
-    return Choice(FieldKind.MLP, "nothing measured yet")
+def choose_field(signal: Signal, max_bytes: int | None) -> Choice:
+    """MLP or grid for a size; where none is asked for, that of a network at the usual bits a sample."""
+    expected = int(DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8) if max_bytes is None else max_bytes
+    field = FieldKind.GRID if expected >= GRID_BYTES else FieldKind.MLP
+    return Choice(field, f"about {expected} bytes; a grid from {GRID_BYTES} bytes on, where networks take long")
 
 
 def _with_waves(preset: Preset, signal: Signal) -> Preset:

@@ -2,7 +2,8 @@
 
 Specification: clause 13.1. The networks are trained on a mosaic of a few tiles from all over the picture; each tile is
 then a job of ``sinrfmt.batch`` that fits latents to its part lattice and writes them as a file of its own in a work
-folder. What is there is not made again, so that work which was cut short goes on. Nothing here is normative.
+folder. What is there is not made again, so that work which was cut short goes on. For a size or a quality lambda is
+found on the tiles of the mosaic first, then on all. Nothing here is normative.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +23,11 @@ from numpy.typing import NDArray
 import sinrfmt
 from sinrfmt import edit, joining
 from sinrfmt.batch import JOURNAL, CallerWorker, Job, Journal, Output, Result, key_of, run_batch
+from sinrfmt.container import FRAMING_BYTES, PASS_HEADER_BYTES, PASS_PART_BYTES
 from sinrfmt.faults import error
+from sinrfmt.field import Field
 from sinrfmt.head import lowest_level, over_lattice
+from sinrfmt.index import LENGTH_BYTES
 from sinrfmt.metrics import Samples
 from sinrfmt.network import LEVEL_ORDINAL, Network, PyramidEncoding, TensorRole
 from sinrfmt.parts import Parts, Range
@@ -35,13 +39,17 @@ from sinrfmt.torch.files import Encoding, build_passes, device_of, one_thread_if
 from sinrfmt.torch.fit import Progress
 from sinrfmt.torch.grid_files import (
     GridPreset,
+    MadeT,
     PyramidPreset,
     as_samples,
+    found,
     grid_preset_of,
+    judge_of,
     latent_codes,
     picture_header,
     pyramid_network,
     sample_psnr,
+    search,
     unit_values,
 )
 from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid
@@ -57,6 +65,8 @@ MOSAIC_SIDE = 3
 """Tiles of the mosaic along each axis."""
 NETWORKS = "networks"
 """Stem of the mosaic's file in the work folder."""
+PART_BYTES = FRAMING_BYTES + PASS_HEADER_BYTES + PASS_PART_BYTES + LENGTH_BYTES
+"""Of a part beside its latents: its chunk and its place in the index."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +84,15 @@ class TileWork:
     n_pending: int = 1
 
 
-def encode_tiles(
+def encode_tiles(  # noqa: PLR0913 - those of encode_grid, and of tiles
     picture: Samples,
     *,
     tile: int = TILE,
     overlap: int = OVERLAP,
     preset: str | GridPreset = "pyramid",
     context: ContextId = ContextId.INTERLACED,
+    max_bytes: int | None = None,
+    min_psnr: float | None = None,
     work: TileWork | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -92,8 +104,10 @@ def encode_tiles(
         picture: uint8 or uint16 [rows, columns] or [rows, columns, channels], 1 to 4 channels.
         tile: samples on an axis that a part owns at most; parts are as equal as can be.
         overlap: samples that a part has beyond its edges, where it is blended with its neighbours.
-        preset: ``pyramid``, or such a recipe in figures. Its lambda is used as it is.
+        preset: ``pyramid``, or such a recipe in figures, with its lambda.
         context: what predicts the latents.
+        max_bytes: size of the file at most; lambda is searched.
+        min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.
         work: where and by whom; None for a temporary folder and this thread.
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda`` or any torch device.
@@ -103,23 +117,23 @@ def encode_tiles(
         The file; ``float_psnr`` is that of the tiles as torch has them, ``float_arrays`` the shared networks.
 
     Raises:
-        UsageError: the arguments do not fit, or a tile failed.
+        UsageError: the arguments do not fit, the target cannot be reached, or a tile failed.
         LimitError: the picture is beyond the highest level, which has 2^28 latents.
     """
     recipe = grid_preset_of(preset) if isinstance(preset, str) else preset
     if not isinstance(recipe, PyramidPreset):
         raise error("USAGE", f"tiles are pyramids: found preset {recipe.name}")
     samples = as_samples(picture)
+    judge = judge_of(max_bytes, min_psnr)
     plan = _Plan(samples, parts_of(samples.shape[:2], tile, overlap), recipe, context, seed, device)
     lowest_level(over_lattice(plan.network, plan.parts.grid), plan.parts.grid, plan.parts)  # fails before the work
     with ExitStack() as stack:
         if work is None:
             work = TileWork(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        results = _fit_all(plan, work, on_progress)
-        files = [_tile_path(work.folder, part).read_bytes() for part in range(plan.parts.count)]
-        networks = read_networks(networks_path(work.folder), mosaic_of(plan.samples, plan.parts))
-    whole = sinrfmt.loads(edit.reindex(joining.join(files, plan.parts)))
-    return Encoding(whole, sample_psnr(samples, whole.grid()), _psnr_of(results), networks.arrays())
+        if judge is None:
+            return _whole(plan, work, on_progress)
+        sample = search(partial(_of_lambda, _sample, plan, work, on_progress), recipe.rate_weight, judge)
+        return found(search(partial(_of_lambda, _whole, plan, work, on_progress), sample.rate_weight, judge))
 
 
 def parts_of(grid: Sequence[int], tile: int, overlap: int) -> Parts:
@@ -162,7 +176,11 @@ class Networks:
 
 def read_networks(path: Path, mosaic: Samples) -> Networks:
     """From the file of the mosaic, and what they make of it."""
-    trained = sinrfmt.load(path)
+    return networks_of(sinrfmt.load(path), mosaic)
+
+
+def networks_of(trained: Field, mosaic: Samples) -> Networks:
+    """Those of the mosaic's file, and what they make of it."""
     network = trained.header.network
     codes = [TensorCode(state.tensor, state.acc, state.step) for state in trained.states]
     shared = tuple(code for code in codes if code.tensor.ordinal < LEVEL_ORDINAL)
@@ -205,10 +223,15 @@ class _Plan:
 
 def mosaic_of(samples: Samples, parts: Parts) -> Samples:
     """Tiles from all over a picture as one, each cut to the size that all have."""
-    along = [_spread(n) for n in parts.split]
-    numbers = [[parts.number((row, column)) for column in along[1]] for row in along[0]]
     rows, columns = _smallest(parts)
-    return np.block([[[_cut(samples, parts.lattice(part))[:rows, :columns]] for part in row] for row in numbers])
+    tiles = sample_of(parts)
+    return np.block([[[_cut(samples, parts.lattice(part))[:rows, :columns]] for part in row] for row in tiles])
+
+
+def sample_of(parts: Parts) -> list[list[int]]:
+    """Numbers of a few parts from all over a picture, row by row."""
+    rows, columns = (_spread(n) for n in parts.split)
+    return [[parts.number((row, column)) for column in columns] for row in rows]
 
 
 def _smallest(parts: Parts) -> tuple[int, int]:
@@ -228,6 +251,63 @@ def _cut(samples: Samples, ranges: Sequence[Range]) -> Samples:
     return samples[top:bottom, left:right]
 
 
+# --- lambda ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What a few tiles say of a file of all."""
+
+    n_bytes: int
+    psnr: float
+
+
+def _of_lambda(
+    make: "Callable[[_Plan, TileWork, StageProgress | None], MadeT]",
+    plan: _Plan,
+    work: TileWork,
+    on_progress: StageProgress | None,
+    rate_weight: float,
+) -> MadeT:
+    """With this lambda, and in a folder of its own, so that the search too goes on where it was stopped."""
+    folder = work.folder / f"{rate_weight:.6e}"
+    return make(
+        replace(plan, preset=replace(plan.preset, rate_weight=rate_weight)), replace(work, folder=folder), on_progress
+    )
+
+
+def _whole(plan: _Plan, work: TileWork, on_progress: StageProgress | None) -> Encoding:
+    """All tiles in one file."""
+    networks = _shared(plan, work, on_progress)
+    results = _fit_tiles(plan, networks, work, range(plan.parts.count), on_progress)
+    files = [_tile_path(work.folder, part).read_bytes() for part in range(plan.parts.count)]
+    whole = sinrfmt.loads(edit.reindex(joining.join(files, plan.parts)))
+    return Encoding(whole, sample_psnr(plan.samples, whole.grid()), _psnr_of(results), networks.arrays())
+
+
+def _sample(plan: _Plan, work: TileWork, on_progress: StageProgress | None) -> _Expected:
+    """The tiles of the mosaic, for all."""
+    networks, parts = _shared(plan, work, on_progress), plan.parts
+    chosen = [part for row in sample_of(parts) for part in row]
+    results = _fit_tiles(plan, networks, work, chosen)
+    sizes = [_tile_path(work.folder, part).stat().st_size for part in chosen]
+    shared = _shared_bytes(networks)
+    latents = sum(size - shared for size in sizes) / sum(_n_samples(parts, part) for part in chosen)
+    n_samples = sum(_n_samples(parts, part) for part in range(parts.count))
+    return _Expected(round(shared + latents * n_samples) + PART_BYTES * parts.count, _psnr_of(results))
+
+
+def _shared_bytes(networks: Networks) -> int:
+    """Of a file whose latents are all zero."""
+    rows, columns = _pyramid(networks.network).grid
+    header = picture_header(networks.network, (rows, columns))
+    return len(build_passes(header, [list(networks.codes)], Coding.RANS))
+
+
+def _n_samples(parts: Parts, part: int) -> int:
+    return math.prod(stop - start for start, stop in parts.lattice(part))
+
+
 # --- the work folder --------------------------------------------------------------------------------------------------
 
 
@@ -240,19 +320,27 @@ def _tile_path(folder: Path, part: int) -> Path:
     return folder / f"{part:05}{EXTENSION}"
 
 
-def _fit_all(plan: _Plan, work: TileWork, on_progress: StageProgress | None) -> list[Result]:
-    """Make what is not there yet: the networks, then the tiles; results of the tiles."""
-    folder = work.folder
+def _shared(plan: _Plan, work: TileWork, on_progress: StageProgress | None) -> Networks:
+    """The networks, made if they are not there yet."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        work.folder.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
-        raise error("USAGE", f"{folder}: {failure.strerror}") from failure
-    journal = Journal(folder / JOURNAL)
+        raise error("USAGE", f"{work.folder}: {failure.strerror}") from failure
     progress = partial(on_progress, "fit") if on_progress else None
-    mosaic = mosaic_of(plan.samples, plan.parts)
-    _checked(run_batch([_networks_job(plan, mosaic, folder, progress)], CallerWorker(), journal, n_pending=1))
-    networks = read_networks(networks_path(folder), mosaic)
-    jobs = [_tile_job(plan, folder, networks, part) for part in range(plan.parts.count)]
+    mosaic, journal = mosaic_of(plan.samples, plan.parts), Journal(work.folder / JOURNAL)
+    _checked(run_batch([_networks_job(plan, mosaic, work.folder, progress)], CallerWorker(), journal, n_pending=1))
+    return read_networks(networks_path(work.folder), mosaic)
+
+
+def _fit_tiles(
+    plan: _Plan,
+    networks: Networks,
+    work: TileWork,
+    parts: Sequence[int],
+    on_progress: StageProgress | None = None,
+) -> list[Result]:
+    """Make the files of these tiles that are not there yet."""
+    jobs = [_tile_job(plan, work.folder, networks, part) for part in parts]
     done: list[Result] = []
 
     def on_result(result: Result) -> None:
@@ -260,6 +348,7 @@ def _fit_all(plan: _Plan, work: TileWork, on_progress: StageProgress | None) -> 
         if on_progress and result.error is None:
             on_progress("tiles", len(done), len(jobs), _psnr_of(done))
 
+    journal = Journal(work.folder / JOURNAL)
     return _checked(run_batch(jobs, work.executor, journal, n_pending=work.n_pending, on_result=on_result))
 
 
@@ -283,14 +372,23 @@ def _psnr_of(results: Sequence[Result]) -> float:
 
 def _networks_job(plan: _Plan, mosaic: Samples, folder: Path, on_progress: Progress | None) -> Job:
     key = key_of(_digest(mosaic), plan.options())
-    return Job(NETWORKS, networks_path(folder), key, partial(_fit_networks, plan, mosaic, on_progress))
+    call: Callable[[], Output] = partial(
+        fit_networks,
+        mosaic,
+        plan.network,
+        plan.preset,
+        seed=plan.seed,
+        device=plan.device,
+        on_progress=on_progress,
+    )
+    return Job(NETWORKS, networks_path(folder), key, call)
 
 
 def _tile_job(plan: _Plan, folder: Path, networks: Networks, part: int) -> Job:
     tile = plan.tile(part)
     key = key_of(_digest(tile), plan.options() | {"networks": networks.digest, "tile_steps": plan.preset.tile_steps})
     call: Callable[[], Output] = partial(
-        _fit_tile, tile, networks, preset=plan.preset, seed=plan.seed, device=plan.device
+        fit_tile, tile, networks, preset=plan.preset, seed=plan.seed, device=plan.device
     )
     return Job(f"tile {part}", _tile_path(folder, part), key, call)
 
@@ -304,21 +402,38 @@ def _digest(samples: Samples) -> str:
 # --- the jobs ---------------------------------------------------------------------------------------------------------
 
 
-def _fit_networks(plan: _Plan, mosaic: Samples, on_progress: Progress | None) -> Output:
-    """A file of the mosaic, of which the networks are taken."""
+def fit_networks(
+    mosaic: Samples,
+    network: Network,
+    preset: PyramidPreset,
+    *,
+    seed: int,
+    device: str,
+    on_progress: Progress | None = None,
+) -> Output:
+    """A file of the mosaic, of which the networks are taken.
+
+    Args:
+        mosaic: uint8 or uint16 [rows, columns, channels].
+        network: over any lattice.
+        preset: the recipe.
+        seed: of everything random.
+        device: as for :func:`encode_tiles`.
+        on_progress: called with (steps done, steps in all, PSNR in dB).
+    """
     rows, columns = mosaic.shape[:2]
-    network = over_lattice(plan.network, (rows, columns))
-    values = _values(mosaic, device_of(plan.device))
-    module = PyramidModule(network, seed=plan.seed, mean=values.mean(dim=1).cpu().numpy()).to(values.device)
-    options = GridFitOptions(plan.preset.n_steps, plan.preset.rate_weight)
+    network = over_lattice(network, (rows, columns))
+    values = _values(mosaic, device_of(device))
+    module = PyramidModule(network, seed=seed, mean=values.mean(dim=1).cpu().numpy()).to(values.device)
+    options = GridFitOptions(preset.n_steps, preset.rate_weight)
     with one_thread_if_small(rows * columns):
-        fitted = fit_pyramid(module, values, options, seed=plan.seed, on_progress=on_progress)
+        fitted = fit_pyramid(module, values, options, seed=seed, on_progress=on_progress)
     header = picture_header(network, (rows, columns))
     return Output(build_passes(header, [latent_codes(module, fitted)], Coding.RANS), {"mse": fitted.mse})
 
 
-def _fit_tile(tile: Samples, networks: Networks, *, preset: PyramidPreset, seed: int, device: str) -> Output:
-    """The file of a tile: runs in a worker."""
+def fit_tile(tile: Samples, networks: Networks, *, preset: PyramidPreset, seed: int, device: str) -> Output:
+    """The file of a tile, uint8 or uint16 [rows, columns, channels]: may run in a worker."""
     rows, columns = tile.shape[:2]
     network = over_lattice(networks.network, (rows, columns))
     values = _values(tile, device_of(device))

@@ -10,7 +10,18 @@ from sinrfmt.api import writing, writing_folder
 from sinrfmt.cli import parts
 from sinrfmt.cli.handlers import Decoding
 from sinrfmt.cli.modalities import check_decode, plan_of, writer_of
-from sinrfmt.cli.options import BasePath, Depth, Force, Json, Partial, Passes, check_folder, check_output, print_result
+from sinrfmt.cli.options import (
+    BasePath,
+    Depth,
+    Device,
+    Force,
+    Json,
+    Partial,
+    Passes,
+    check_folder,
+    check_output,
+    print_result,
+)
 from sinrfmt.cli.requests import DecodeRequest
 
 
@@ -30,6 +41,14 @@ def decode(
     base: BasePath = None,
     region: parts.RegionText = None,
     frames: parts.FramesText = None,
+    view: Annotated[int | None, typer.Option(min=0, help="Of a radiance field: which view, from 0 on.")] = None,
+    views: Annotated[int | None, typer.Option(min=1, help="Views of a turntable; 36 when not given.")] = None,
+    camera: Annotated[
+        Path | None, typer.Option(metavar="T.json", help="Views by these cameras (transforms.json).")
+    ] = None,
+    device: Annotated[
+        Device | None, typer.Option(help="Where torch renders views; NumPy alone does when not given.")
+    ] = None,
     force: Force = False,
     json_output: Json = False,
 ) -> None:
@@ -44,6 +63,10 @@ def decode(
         base=base,
         region=region,
         frames=frames,
+        view=view,
+        views=views,
+        camera=camera,
+        device=device,
     )
     is_folder = output.suffix == ""
     if is_folder:

@@ -126,6 +126,7 @@ class Writer:
         options: of ``decode`` that it takes.
         needs_grid: whether a field without a native grid needs ``--size``, ``--scale`` or ``--coords``.
         is_cubic: whether one number of ``--size`` stands for every axis.
+        draws: whether ``--size`` is that of what it draws, which it takes from the request.
     """
 
     write: Callable[[Path, Decoding], Mapping[str, Any]]
@@ -133,6 +134,7 @@ class Writer:
     options: frozenset[str] = COMMON_DECODE
     needs_grid: bool = True
     is_cubic: bool = False
+    draws: bool = False
 
 
 @dataclass(frozen=True)

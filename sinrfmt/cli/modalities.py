@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sinrfmt.cli import audio, fields, images, shapes, video
+from sinrfmt.cli import audio, fields, images, radiance, shapes, video
 from sinrfmt.cli.handlers import Handler, Plan, Writer, scaled
 from sinrfmt.cli.options import sizes_of
 from sinrfmt.cli.parts import region_of
@@ -15,6 +15,7 @@ from sinrfmt.region import RegionOf
 from sinrfmt.registry import Modality
 
 HANDLERS: tuple[Handler, ...] = (
+    radiance.HANDLER,
     audio.HANDLER,
     video.HANDLER,
     fields.HANDLER,
@@ -112,6 +113,8 @@ def plan_of(header: Header, writer: Writer, request: DecodeRequest) -> Plan:
     Raises:
         UsageError: it does not fit.
     """
+    if writer.draws:
+        return Plan()
     if request.region is not None or request.frames is not None:
         return Plan(ranges=_checked(region_of(request.region, request.frames), header))
     in_dims = header.network.in_dims

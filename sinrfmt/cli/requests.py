@@ -72,6 +72,10 @@ class DecodeRequest:
     base: Path | None = None
     region: str | None = None
     frames: str | None = None
+    view: int | None = None
+    views: int | None = None
+    camera: Path | None = None
+    device: Device | None = None
 
     @property
     def given(self) -> frozenset[str]:

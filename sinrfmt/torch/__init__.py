@@ -25,6 +25,7 @@ from sinrfmt.torch.point_fit import Objective, PointFitOptions, fit_objective, s
 from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.presets import Preset, preset_of, presets
 from sinrfmt.torch.progressive import encode_passes
+from sinrfmt.torch.radiance import SceneEncoding, encode_scene, field_renderer, scene_psnr, uncompressed_scene
 from sinrfmt.torch.sampled import Sampled, encode_sampled
 from sinrfmt.torch.shapes import ShapeOptions, ShapePreset, ShapeSamples, encode_shape, shape_samples
 from sinrfmt.torch.signals import Signal, array_signal, audio_signal, image_signal
@@ -48,6 +49,7 @@ __all__ = [
     "Points",
     "Preset",
     "Sampled",
+    "SceneEncoding",
     "ShapeOptions",
     "ShapePreset",
     "ShapeSamples",
@@ -66,6 +68,7 @@ __all__ = [
     "encode_passes",
     "encode_picture",
     "encode_sampled",
+    "encode_scene",
     "encode_set",
     "encode_shape",
     "encode_signal_grid",
@@ -73,6 +76,7 @@ __all__ = [
     "encode_video",
     "export_field",
     "export_into",
+    "field_renderer",
     "fit_objective",
     "from_module",
     "grid_preset_of",
@@ -87,9 +91,11 @@ __all__ = [
     "ready_architecture",
     "ready_names",
     "sampled_objective",
+    "scene_psnr",
     "shape_samples",
     "signal_for",
     "to_module",
     "uncompressed_grid",
+    "uncompressed_scene",
     "video_preset_of",
 ]

@@ -1,0 +1,149 @@
+"""Radiance fields on the command line: sets of views in, rendered views and turntables out."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinrfmt import report
+from sinrfmt.cli.handlers import Decoding, Encoded, Handler, Writer
+from sinrfmt.cli.options import PicturePreset, sizes_of, torch_api
+from sinrfmt.cli.progress import OnProgress
+from sinrfmt.cli.requests import DecodeRequest, EncodeRequest
+from sinrfmt.evaluate import to_uint8
+from sinrfmt.faults import error
+from sinrfmt.head import Header
+from sinrfmt.media.image import write_png
+from sinrfmt.media.scene import Camera, is_scene, read_cameras, read_scene
+from sinrfmt.pictures import FieldKind
+from sinrfmt.registry import Modality, Values
+from sinrfmt.render import Sight, box_of, on_background, render, scenery, sight_of, turntable
+
+PRESETS = {
+    None: "radiance",
+    PicturePreset.FAST: "radiance-fast",
+    PicturePreset.BALANCED: "radiance",
+    PicturePreset.BEST: "radiance-best",
+}
+N_VIEWS = 36
+"""Views of a turntable."""
+LOOKS = frozenset({"passes", "partial", "base", "size", "view", "views", "camera", "device"})
+
+See = Callable[[Camera], NDArray[np.float32]]
+
+
+def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None) -> Encoded:
+    """Fit a radiance field to a set of views."""
+    if request.field is FieldKind.MLP:
+        raise error("USAGE", "--field mlp: radiance fields are fitted as grids; import takes networks of others")
+    if request.preset not in PRESETS:
+        raise error("USAGE", f"--preset {request.preset}: expected fast, balanced or best")
+    if request.n_bytes is not None and request.psnr is not None:
+        raise error("USAGE", "--bytes and --psnr exclude each other")
+    scene = read_scene(source)
+    encoded = torch_api().encode_scene(
+        scene,
+        preset=PRESETS[request.preset],
+        rate_weight=request.rate_weight,
+        max_bytes=request.n_bytes,
+        min_psnr=request.psnr,
+        seed=request.seed,
+        device=request.device.value,
+        on_progress=on_progress,
+    )
+    measured = scene.test or scene.train
+    summary = report.summary(encoded.field) | {
+        "psnr": round(encoded.psnr, 4),
+        "fp32_psnr": round(encoded.encoding.float_psnr, 4),
+        "test_views": 0 if scene.test is None else len(scene.test),
+        "train_views": len(scene.train),
+        "preset": (request.preset or PicturePreset.BALANCED).value,
+    }
+    kind = "train" if scene.test is None else "test"
+    line = (
+        f"{summary['file_bytes']} bytes, {encoded.psnr:.2f} dB on {len(measured)} {kind} views, "
+        f"{summary['parameters']} parameters"
+    )
+    return Encoded(encoded.field.data, summary, line, encoded.encoding.float_arrays)
+
+
+def _check(header: Header, request: DecodeRequest) -> None:
+    box_of(header)
+    size = sizes_of(request.size)
+    if size is not None and len(size) != 2:
+        raise error("USAGE", f"--size {request.size}: a view has two sides, WxH")
+    if request.camera is not None and request.views is not None:
+        raise error("USAGE", "--camera and --views exclude each other")
+
+
+def _check_view(header: Header, request: DecodeRequest) -> None:
+    _check(header, request)
+    n_views = N_VIEWS if request.views is None else request.views
+    if request.camera is None and (request.view or 0) >= n_views:
+        raise error("USAGE", f"--view {request.view}: the turntable has the views 0 to {n_views - 1}")
+
+
+def _check_views(header: Header, request: DecodeRequest) -> None:
+    _check(header, request)
+    if request.view is not None:
+        raise error("USAGE", "--view goes with a picture; a folder has all views")
+
+
+def _write_view(path: Path, decoding: Decoding) -> Mapping[str, Any]:
+    sight, cameras = _look(decoding)
+    number = decoding.request.view or 0
+    if number >= len(cameras):
+        raise error("USAGE", f"--view {number}: the file of cameras has the views 0 to {len(cameras) - 1}")
+    _write(path, _renderer(decoding, sight)(cameras[number]), sight)
+    return {"view": number}
+
+
+def _write_views(path: Path, decoding: Decoding) -> Mapping[str, Any]:
+    sight, cameras = _look(decoding)
+    see = _renderer(decoding, sight)
+    for number, camera in enumerate(cameras):
+        _write(path / f"view_{number:03}.png", see(camera), sight)
+    return {"views": len(cameras)}
+
+
+def _look(decoding: Decoding) -> tuple[Sight, tuple[Camera, ...]]:
+    """How the field is looked at: by the cameras of a file, or from all around."""
+    request = decoding.request
+    sight = sight_of(decoding.meta)
+    size = sizes_of(request.size)
+    size = sight.size if size is None else (size[0], size[1])
+    if request.camera is not None:
+        return sight, read_cameras(request.camera, size)
+    n_views = N_VIEWS if request.views is None else request.views
+    cameras = turntable(box_of(decoding.header), sight, n_views)
+    return sight, tuple(Camera(camera.pose, camera.angle_x, size) for camera in cameras)
+
+
+def _renderer(decoding: Decoding, sight: Sight) -> See:
+    """By torch where a device is asked for; else NumPy alone."""
+    field, device = decoding.field, decoding.request.device
+    if device is not None:
+        see: See = torch_api().field_renderer(field, device=device.value)
+        return see
+    scene = scenery(field.sample, box_of(field.header), sight.n_samples)
+    return lambda camera: render(scene, camera)
+
+
+def _write(path: Path, picture: NDArray[np.float32], sight: Sight) -> None:
+    write_png(path, to_uint8(Values.UNIT, on_background(picture, sight.background)))
+
+
+HANDLER = Handler(
+    "radiance",
+    frozenset({Modality.RADIANCE}),
+    frozenset({".json"}),
+    encode,
+    options=frozenset({"keep_network"}),
+    writers={
+        ".png": Writer(_write_view, _check_view, options=LOOKS, needs_grid=False, draws=True),
+        "": Writer(_write_views, _check_views, options=LOOKS - {"view"}, needs_grid=False, draws=True),
+    },
+    takes=is_scene,
+)

@@ -162,7 +162,7 @@ def test_channels_type_and_depth_are_kept(suffix: str, subtype: str, dtype: str,
     done("decode", path, tmp_path / f"b.{suffix}")
     info = soundfile.info(tmp_path / f"b.{suffix}")
     assert (info.channels, info.subtype) == (2, subtype)
-    done("decode", path, tmp_path / "b.npy")
+    done("decode", path, tmp_path / "b.npy", "--samples")
     assert np.load(tmp_path / "b.npy").dtype == dtype
 
 
@@ -208,17 +208,23 @@ def test_what_is_no_sound_is_refused(tmp_path: Path) -> None:
 def test_a_field_goes_there_and_back(field: str, tmp_path: Path) -> None:
     path, summary = encoded(array(tmp_path / "a.npy", MAP), "--field", field)
     assert (summary["modality"], summary["peak"]) == ("FIELD", float(MAP.max()) - float(MAP.min()))
-    done("decode", path, tmp_path / "b.npy")
+    done("decode", path, tmp_path / "b.npy", "--samples")
     after = np.load(tmp_path / "b.npy")
     assert (after.dtype, after.shape) == (MAP.dtype, MAP.shape)
     assert max_error(MAP, after) == pytest.approx(summary["max_error"])
-    done("decode", path, tmp_path / "c.npy", "--scale", 2)
+    done("decode", path, tmp_path / "c.npy", "--samples", "--scale", 2)
     assert np.load(tmp_path / "c.npy").shape == (40, 60)
+
+
+def test_an_array_holds_the_values_of_the_network_unless_samples_are_asked_for(tmp_path: Path) -> None:
+    path, _ = encoded(array(tmp_path / "a.npy", MAP), "--field", "mlp")
+    done("decode", path, tmp_path / "b.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), sinrfmt.load(path).grid())
 
 
 def test_decoded_samples_stay_in_the_range_of_the_field(tmp_path: Path) -> None:
     path, _ = encoded(array(tmp_path / "a.npy", MAP), "--field", "mlp")
-    done("decode", path, tmp_path / "b.npy")
+    done("decode", path, tmp_path / "b.npy", "--samples")
     after = np.load(tmp_path / "b.npy")
     assert MAP.min() <= after.min() and after.max() <= MAP.max()
 
@@ -232,7 +238,7 @@ def test_arrays_of_any_type_and_axes_are_fields(values: NDArray[Any], modality: 
     path, _ = encoded(array(tmp_path / "a.npy", values), "--field", "mlp")
     header = sinrfmt.read_header(path)
     assert (header.modality, header.grid) == (modality, values.shape)
-    done("decode", path, tmp_path / "b.npy")
+    done("decode", path, tmp_path / "b.npy", "--samples")
     assert np.load(tmp_path / "b.npy").shape == values.shape
 
 
@@ -240,7 +246,7 @@ def test_an_axis_may_hold_channels(tmp_path: Path) -> None:
     values = np.stack([MAP, MAP**2], axis=0)
     path, _ = encoded(array(tmp_path / "a.npy", values), "--field", "mlp", "--channel-axis", 0)
     assert sinrfmt.read_header(path).network.out_channels == 2
-    done("decode", path, tmp_path / "b.npy")
+    done("decode", path, tmp_path / "b.npy", "--samples")
     assert np.load(tmp_path / "b.npy").shape == values.shape
 
 
@@ -330,7 +336,7 @@ def test_temperatures_of_the_world(tmp_path: Path) -> None:
     temperatures = np.load(DATA / "field" / "era5_temperature_5x46x90.npy")[:1, ::2, ::2]
     path, summary = encoded(array(tmp_path / "a.npy", temperatures), "--bytes", 900, "--field", "mlp")
     assert summary["psnr"] > 15  # more than the mean of them gives
-    done("decode", path, tmp_path / "b.npy")
+    done("decode", path, tmp_path / "b.npy", "--samples")
     assert max_error(temperatures, np.load(tmp_path / "b.npy")) == pytest.approx(summary["max_error"])
 
 

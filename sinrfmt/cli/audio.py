@@ -9,6 +9,7 @@ from sinrfmt.cli.options import torch_api
 from sinrfmt.cli.progress import OnProgress
 from sinrfmt.cli.requests import COMMON_DECODE, DecodeRequest, EncodeRequest
 from sinrfmt.cli.sampled import check_request, decoded_samples, encode_signal
+from sinrfmt.cli.writers import samples_or_values
 from sinrfmt.faults import error
 from sinrfmt.head import Header
 from sinrfmt.media.arrays import write_array
@@ -66,5 +67,5 @@ HANDLER = Handler(
     SUFFIXES,
     encode,
     options=frozenset({"keep_network"}),
-    writers={".wav": SOUND, ".flac": SOUND, ".npy": Writer(_write_samples)},
+    writers={".wav": SOUND, ".flac": SOUND, ".npy": samples_or_values(_write_samples)},
 )

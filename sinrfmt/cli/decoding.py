@@ -9,7 +9,7 @@ import sinrfmt
 from sinrfmt.api import writing, writing_folder
 from sinrfmt.cli import parts
 from sinrfmt.cli.handlers import Decoding
-from sinrfmt.cli.modalities import check_decode, plan_of, writer_of
+from sinrfmt.cli.modalities import check_decode, check_unread, plan_of, writer_of
 from sinrfmt.cli.options import (
     BasePath,
     Depth,
@@ -49,6 +49,9 @@ def decode(
     device: Annotated[
         Device | None, typer.Option(help="Where torch renders views; NumPy alone does when not given.")
     ] = None,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Of .npy: samples in the range, type and axes of the input, not values.")
+    ] = False,
     force: Force = False,
     json_output: Json = False,
 ) -> None:
@@ -67,7 +70,9 @@ def decode(
         views=views,
         camera=camera,
         device=device,
+        samples=samples,
     )
+    check_unread(request)
     is_folder = output.suffix == ""
     if is_folder:
         check_folder(output)

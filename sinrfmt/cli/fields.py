@@ -16,6 +16,7 @@ from sinrfmt.cli.options import torch_api
 from sinrfmt.cli.progress import OnProgress
 from sinrfmt.cli.requests import COMMON_DECODE, EncodeRequest
 from sinrfmt.cli.sampled import check_request, decoded_samples, encode_signal
+from sinrfmt.cli.writers import samples_or_values
 from sinrfmt.faults import error
 from sinrfmt.media.fields import NETCDF_SUFFIXES, SampledField, read_field, write_field
 from sinrfmt.registry import Modality
@@ -149,7 +150,6 @@ def _between(coords: NDArray[np.float64], positions: NDArray[np.float64]) -> NDA
     return between
 
 
-FIELD = Writer(_write_field)
 HANDLER = Handler(
     "field",
     frozenset({Modality.FIELD, Modality.VOLUME}),
@@ -157,7 +157,7 @@ HANDLER = Handler(
     encode,
     options=frozenset({"keep_network", "variable", "fill", "channel_axis"}),
     writers={
-        ".npy": FIELD,
+        ".npy": samples_or_values(_write_field),
         **{suffix: Writer(_write_field, options=COMMON_DECODE - {"coords"}) for suffix in NETCDF_SUFFIXES},
     },
 )

@@ -93,17 +93,26 @@ def _named(modality: Modality) -> str:
     return f"a file of modality {modality.name}"
 
 
-def check_decode(header: Header, writer: Writer, request: DecodeRequest, output: Path) -> None:
-    """
+def check_unread(request: DecodeRequest) -> None:
+    """What can be said of a request before the file is read.
+
     Raises:
-        UsageError: an option that the writer does not take, or options that exclude each other.
+        UsageError: options that exclude each other, or a size that is none.
     """
-    check_options(request.given, writer.options, output.suffix or "a folder")
+    sizes_of(request.size)
     where = [name for name in WHERE if name in request.given]
     if len(where) > 1:
         raise error("USAGE", f"{' and '.join(map(flag, where))} exclude each other")
     if (request.region or request.frames) and (where or request.partial or request.base is not None):
         raise error("USAGE", "--region and --frames go with --passes only")
+
+
+def check_decode(header: Header, writer: Writer, request: DecodeRequest, output: Path) -> None:
+    """
+    Raises:
+        UsageError: an option that the writer does not take.
+    """
+    check_options(request.given, writer.options, output.suffix or "a folder")
     writer.check(header, request)
 
 

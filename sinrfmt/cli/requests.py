@@ -76,6 +76,7 @@ class DecodeRequest:
     views: int | None = None
     camera: Path | None = None
     device: Device | None = None
+    samples: bool = False
 
     @property
     def given(self) -> frozenset[str]:

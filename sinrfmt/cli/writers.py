@@ -1,6 +1,6 @@
 """Writers that every modality has: values as an array (.npy), and a picture (.png) of what has rows and columns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sinrfmt.media import image
 from sinrfmt.media.arrays import write_array
 from sinrfmt.registry import Values
 
+Write = Callable[[Path, Decoding], Mapping[str, Any]]
 DEPTHS: dict[Depth, np.dtype[Any]] = {Depth.EIGHT: np.dtype(np.uint8), Depth.SIXTEEN: np.dtype(np.uint16)}
 
 
@@ -39,8 +40,18 @@ def _check_picture(header: Header, request: DecodeRequest) -> None:
 
 
 NPY = Writer(_write_values)
-"""The values as they are decoded, float32."""
+"""The values as they are decoded, float32 (DEC-3)."""
 PNG = Writer(_write_picture, _check_picture, options=COMMON_DECODE | {"bits"})
+
+
+def samples_or_values(write_samples: Write) -> Writer:
+    """An array of values as of any field (DEC-3); with ``--samples`` what ``write_samples`` writes."""
+
+    def write(path: Path, decoding: Decoding) -> Mapping[str, Any]:
+        return (write_samples if decoding.request.samples else _write_values)(path, decoding)
+
+    return Writer(write, options=COMMON_DECODE | {"samples"})
+
 
 WRITERS: Mapping[str, Writer] = {".npy": NPY, ".png": PNG}
 """Of every modality; a handler's own writer of the same suffix goes before."""

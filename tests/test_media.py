@@ -353,7 +353,7 @@ def test_a_moment_of_bach(tmp_path: Path) -> None:
 
 CHOICES: dict[str, tuple[dict[str, Any], FieldKind]] = {
     "few bytes": ({"max_bytes": 1999}, FieldKind.MLP),
-    "many bytes": ({"max_bytes": 2000}, FieldKind.GRID),
+    "many bytes": ({"max_bytes": 4000}, FieldKind.GRID),
     "bits of many pixels": ({"max_bpp": 0.7}, FieldKind.GRID),
     "nothing asked for": ({}, FieldKind.MLP),
     "sizes of passes": ({"passes": (800, 2500)}, FieldKind.GRID),

@@ -25,8 +25,8 @@ class FieldKind(StrEnum):
 GRID_BYTES = 4000
 """Size of a picture's file from which on latents are chosen.
 
-At 192 x 128 pixels networks are ahead up to there: by 2.1 dB at 1,200 bytes of a crop of kodim23, by 0.8 and 0.3 dB at 2,160
-and 3,980 bytes of ``coffee``; at 768 x 512 latents are, by 1.7 dB at 6,070 bytes of kodim15 (docs/fresh.md).
+At 192 x 128 pixels networks are ahead up to there, by 0.8 dB at 2,160 bytes of ``coffee`` and by 0.3 dB at 3,980; at
+768 x 512 latents are, by 1.7 dB at 6,070 bytes of kodim15 (docs/fresh.md).
 """
 DEFAULT_BITS_PER_PIXEL = 0.35
 """Of a network, where nothing is asked for."""

@@ -59,9 +59,10 @@ UPDATE_INTERVAL, UPDATED_SHARE = 16, 0.25
 FIRST_RAYS, RAY_RANGE = 1024, (64, 1 << 14)
 OPACITY_WEIGHT = 0.1
 N_EMPTY, EMPTY_WEIGHT, EMPTY_MARGIN = 512, 0.01, 0.02
-"""Points of carved cells in every step, what a step's thickness there adds to the loss, and from where on it counts."""
-N_VALIDATION = 1 << 10
-"""Rays of the validation, and of the quality that is said while a training runs."""
+"""Points of cells that are left out in every step, what a step's thickness there adds to the loss, and from where on it
+counts: no ray of the training sees them, and every ray of a viewer does."""
+N_VALIDATION, N_EMPTY_VALIDATED = 1 << 10, 1 << 12
+"""Rays of the validation, and of the quality that is said while a training runs; points of cells that are left out."""
 
 
 @dataclass(frozen=True)
@@ -229,9 +230,9 @@ class _RayObjective:
         carved_cells = torch.tensor(cells.reshape(-1), device=device)
         thickness = torch.where(carved_cells, FIRST_THICKNESS, 0.0)
         self.space = Space(low, high, float((high - low).norm()) / n_samples, shape, thickness)
-        self.empty = (~carved_cells).nonzero().squeeze(1)
+        self.empty = self._left_out()
         self.module, self.pixels, self.test, self.n_points, self.seed = module, pixels, test, n_points, seed
-        self.prepared: tuple[Samples, Points] | None = None
+        self.prepared: tuple[Samples, Points, Points] | None = None
         self.n_rays = min(FIRST_RAYS, len(pixels))
         drawn = self._generator(-1)
         self.validated, self.tested = (
@@ -271,15 +272,22 @@ class _RayObjective:
         offsets = torch.rand(self.n_rays, generator=drawn).to(device)
         origins, directions = self.pixels.rays(numbers)
         samples = march(self.space, origins, directions, offsets, least=LEAST_THICKNESS, most_before=MOST_BEFORE)
-        empty = self._empty_points(drawn)
+        empty = self._empty_points(drawn, N_EMPTY)
         values = evaluate(torch.cat([samples.coords, empty]))
         seen = light(samples, values[: len(samples.rays)], self.space.step, self.n_rays)
         loss = _difference(self.pixels, numbers, seen)
-        if len(empty):
-            thickness = values[len(samples.rays) :, DENSITY] * self.space.step
-            loss = loss + EMPTY_WEIGHT * (thickness + EMPTY_MARGIN).relu().mean()
         self.n_rays = self._next_rays(len(samples.rays))
-        return loss
+        return loss + self._fog(values[len(samples.rays) :])
+
+    def _fog(self, values: Values) -> Values:
+        """What the values at points of cells that are left out add to the loss."""
+        if not len(values):
+            return values.new_zeros(())
+        return EMPTY_WEIGHT * (values[:, DENSITY] * self.space.step + EMPTY_MARGIN).relu().mean()
+
+    def _left_out(self) -> Values:
+        """The cells in which rays have no samples."""
+        return (self.space.thickness < LEAST_THICKNESS).nonzero().squeeze(1)
 
     def _next_rays(self, n_samples: int) -> int:
         """Rays of the next step, so that it has about as many samples as were asked for."""
@@ -288,10 +296,10 @@ class _RayObjective:
             min(max(wanted, 0.8 * self.n_rays, RAY_RANGE[0]), 1.25 * self.n_rays, RAY_RANGE[1], len(self.pixels))
         )
 
-    def _empty_points(self, drawn: torch.Generator) -> Values:
+    def _empty_points(self, drawn: torch.Generator, n: int) -> Values:
         if not len(self.empty):
             return self.space.low.new_zeros(0, RAY_AXES)
-        chosen = self.empty[torch.randint(len(self.empty), (N_EMPTY,), generator=drawn).to(self.empty.device)]
+        chosen = self.empty[torch.randint(len(self.empty), (n,), generator=drawn).to(self.empty.device)]
         return self._inside(chosen, drawn)
 
     def _inside(self, cells: Values, drawn: torch.Generator) -> Values:
@@ -308,6 +316,7 @@ class _RayObjective:
         cells = torch.randperm(n, generator=drawn)[: max(1, round(UPDATED_SHARE * n))].to(self.space.low.device)
         found = evaluate(self._inside(cells, drawn))[:, DENSITY].relu() * self.space.step
         self.space.thickness[cells] = torch.maximum(MEMORY * self.space.thickness[cells], found)
+        self.empty = self._left_out()
         self.prepared = None
 
     def _middle(self, pixels: Pixels, numbers: Values) -> Samples:
@@ -320,10 +329,11 @@ class _RayObjective:
         """Prepared until the estimate changes: a search of the networks' steps asks hundreds of times."""
         if self.prepared is None:
             samples = self._middle(self.pixels, self.validated)
-            self.prepared = samples, self.module.points(samples.coords)
-        samples, points = self.prepared
+            empty = self._empty_points(self._generator(-1), N_EMPTY_VALIDATED)
+            self.prepared = samples, self.module.points(samples.coords), self.module.points(empty)
+        samples, points, empty_points = self.prepared
         seen = light(samples, evaluate(points), self.space.step, len(self.validated))
-        return _difference(self.pixels, self.validated, seen)
+        return _difference(self.pixels, self.validated, seen) + self._fog(evaluate(empty_points))
 
     def quality(self, evaluate: Evaluate) -> float:
         samples = self._middle(self.test, self.tested)

@@ -22,7 +22,7 @@ from sinrfmt.grids import Frame, unit_coordinates
 from sinrfmt.network import GridEncoding, LayerRecord, Network, Tensor, TensorRole
 from sinrfmt.registry import Coords, RecordKind
 from sinrfmt.torch.fit import Progress, cosine_share
-from sinrfmt.torch.grid_fit import CLIP, LEAST_SCALE, TINY, GridFit
+from sinrfmt.torch.grid_fit import CLIP, LEAST_SCALE, GridFit
 from sinrfmt.torch.latent_fit import DAMPING
 from sinrfmt.torch.latents import laplace_bits, relaxed
 from sinrfmt.torch.modules import ACTIVATIONS
@@ -260,7 +260,7 @@ class _Run:
         for parameter in parameters:
             parameter.grad = None
         loss.backward()
-        self._clip(parameters)
+        nn.utils.clip_grad_norm_(parameters, CLIP)
         falling = cosine_share(index, options.n_steps)
         self.networks.step(options.network_rate * falling)
         for level, leaf in leaves.items():
@@ -289,13 +289,6 @@ class _Run:
             bits = laplace_bits(latents, 0.0, latents.new_tensor(self.scales[level])).sum()
             total = total + bits * (n_used / len(numbers))
         return total
-
-    def _clip(self, parameters: Sequence[Values]) -> None:
-        norm = torch.stack([p.grad.square().sum() for p in parameters if p.grad is not None]).sum().sqrt()
-        factor = (CLIP / (norm + TINY)).clamp_max(1.0)
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.mul_(factor)
 
     def some_frames(self) -> Values:
         """A few, from all over the clip."""

@@ -19,7 +19,7 @@ from sinrfmt.torch.fit import Progress, cosine_share
 from sinrfmt.torch.latents import laplace_bits, relaxed
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.soap import Soap
-from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps
+from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps, weight_bits
 
 PROGRESS_INTERVAL = 50
 LATENT_BETAS = (0.9, 0.999)
@@ -30,7 +30,6 @@ CLIP = 0.1
 """Largest norm of the networks' gradient."""
 LEAST_SCALE = 0.02
 """Of a level's factorised law."""
-WEIGHT_SCALE_FLOOR = 0.15
 LATE_SHARE = 0.05
 """Least share of the networks' learning rate while they are rounded."""
 STEP_UPDATES = 4
@@ -148,19 +147,14 @@ class _Run:
         latents = self._relaxed(share)
         loss = self._loss(latents, arrays, is_warm=share < options.warm_share, n_levels=self._drawn_levels())
         if self.steps is not None:
-            loss = loss + self.bit_price * self._price(self.steps)
+            loss = loss + self.bit_price * weight_bits(self.arrays, self.steps)
         for parameter in (*self.arrays.values(), self.module.latents):
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         self._update(cosine_share(index, options.n_steps), is_coded=is_coded)
 
     def _update(self, share: float, *, is_coded: bool) -> None:
-        norms = [array.grad.square().sum() for array in self.arrays.values() if array.grad is not None]
-        norm = torch.stack(norms).sum().sqrt()
-        factor = (CLIP / (norm + TINY)).clamp_max(1.0)
-        for array in self.arrays.values():
-            if array.grad is not None:
-                array.grad.mul_(factor)
+        nn.utils.clip_grad_norm_(list(self.arrays.values()), CLIP)
         self.networks.step(self.options.network_rate * (max(share, LATE_SHARE) if is_coded else share))
         self.latents.param_groups[0]["lr"] = self.options.latent_rate * share
         self.latents.step()
@@ -226,14 +220,6 @@ class _Run:
             return laplace_bits(latents, 0.0, level_scales(self.module, latents))
         mean, log_scale = self.module.laws(latents, arrays)
         return laplace_bits(latents.index_select(0, self.module.get_buffer("order")), mean, log_scale)
-
-    def _price(self, steps: Steps) -> Values:
-        """What stands for the bits of the networks: log likelihoods of Laplace laws over their integers."""
-        total = self.values.new_zeros(())
-        for name, array in self.arrays.items():
-            size = array.abs() / steps[name]
-            total = total + size.sum() / size.detach().mean().clamp_min(WEIGHT_SCALE_FLOOR)
-        return total / math.log(2.0)
 
     @torch.no_grad()
     def psnr(self) -> float:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor as Values
 
 from sinrfmt.torch.fit import Progress, cosine_share
-from sinrfmt.torch.grid_fit import CLIP, LATE_SHARE, LATENT_BETAS, LEAST_SCALE, TINY, WEIGHT_SCALE_FLOOR, GridFit
+from sinrfmt.torch.grid_fit import CLIP, LATE_SHARE, LATENT_BETAS, LEAST_SCALE, TINY, GridFit
 from sinrfmt.torch.grid_module import GridModule, Lattice, Places, Points
 from sinrfmt.torch.latents import MonotoneCdf, centred_bits, gumbel_round, relaxed, round_through
 from sinrfmt.torch.soap import Soap
-from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps
+from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps, weight_bits
 
 Evaluate = Callable[[Places], Values]
 """Coordinates float32 (n, in_dims), prepared or not -> values float32 (n, out_channels)."""
@@ -401,7 +401,7 @@ class _Soft(_Run):
         if self.is_coded and share >= options.warm_share:
             loss = loss + self.rate_price(share) * self.bits(latents).sum()
         if self.steps is not None:
-            loss = loss + self.price * self._weight_bits(self.steps)
+            loss = loss + self.price * weight_bits(self.arrays, self.steps)
         for parameter in (*self.arrays.values(), self.module.latents):
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
@@ -429,14 +429,6 @@ class _Soft(_Run):
         parts = torch.split(latents.abs(), self.level_sizes)
         scales = torch.stack([part.mean(dim=0) for part in parts]).clamp_min(LEAST_SCALE).log()
         return scales.repeat_interleave(self.repeats, dim=0, output_size=len(latents))
-
-    def _weight_bits(self, steps: Steps) -> Values:
-        """What stands for the bits of the networks: log likelihoods of Laplace laws over their integers."""
-        total = self.module.latents.new_zeros(())
-        for name, array in self.arrays.items():
-            size = array.abs() / steps[name]
-            total = total + size.sum() / size.detach().mean().clamp_min(WEIGHT_SCALE_FLOOR)
-        return total / math.log(2.0)
 
     def result(self, start: Steps | None = None) -> GridFit:
         return super().result(self.steps if start is None else start)

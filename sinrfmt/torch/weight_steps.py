@@ -4,6 +4,7 @@ Specification: clauses 9.1 (steps of layers), 9.6.3 (steps of context tensors: p
 counted in octaves, and halves of them where the file can have them.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -28,6 +29,8 @@ CONTEXT_STEPS = (2.0**-15, 1.0)
 SIDE_BITS = {TensorRole.LAYER: 11.0, TensorRole.CONTEXT: 4.0}
 """Bits of a step in the tensor table."""
 LEAST_GAIN = 1e-9
+SCALE_FLOOR = 0.15
+"""Least mean size of a tensor's integers in the law of ``weight_bits``."""
 
 
 def rounded(arrays: Mapping[str, Values], steps: Steps) -> dict[str, Values]:
@@ -108,3 +111,10 @@ def _allowed(step: float, tensor: Tensor, array: Values) -> float:
             step *= 2.0
         step = min(max(step, least), most)
     return float(step_value(nearest_step_code(step)))
+
+
+def weight_bits(arrays: Mapping[str, Values], steps: Steps) -> Values:
+    """What stands for the bits of networks in a loss: log likelihoods of Laplace laws over their integers."""
+    sizes = [array.abs() / steps[name] for name, array in arrays.items()]
+    terms = [size.sum() / size.detach().mean().clamp_min(SCALE_FLOOR) for size in sizes]
+    return torch.stack(terms).sum() / math.log(2.0)

@@ -352,11 +352,11 @@ def test_a_moment_of_bach(tmp_path: Path) -> None:
 
 
 CHOICES: dict[str, tuple[dict[str, Any], FieldKind]] = {
-    "few bytes": ({"max_bytes": 1999}, FieldKind.MLP),
+    "few bytes": ({"max_bytes": 3999}, FieldKind.MLP),
     "many bytes": ({"max_bytes": 4000}, FieldKind.GRID),
-    "bits of many pixels": ({"max_bpp": 0.7}, FieldKind.GRID),
+    "bits of many pixels": ({"max_bpp": 1.4}, FieldKind.GRID),
     "nothing asked for": ({}, FieldKind.MLP),
-    "sizes of passes": ({"passes": (800, 2500)}, FieldKind.GRID),
+    "sizes of passes": ({"passes": (800, 4500)}, FieldKind.GRID),
     "the preset of a network": ({"max_bytes": 9000, "preset": "fast"}, FieldKind.MLP),
     "the preset of a grid": ({"max_bytes": 900, "preset": "pyramid"}, FieldKind.GRID),
     "a way to code a network": ({"max_bytes": 9000, "weight_coding": "sparse"}, FieldKind.MLP),

@@ -50,7 +50,9 @@ BYTES_EXPONENT = -0.6
 PSNR_PER_OCTAVE = -1.1
 MAX_TRAININGS = 4
 SLOPE_FACTOR = 3.0
-"""How much steeper or flatter than that a signal may be."""
+"""How much flatter than that a signal may be."""
+MARGIN = 0.1
+"""Least share of the interval between two trials on either side of the next one."""
 CLOSE_BYTES = 0.97
 CLOSE_PSNR = 0.15
 RATE_WEIGHTS = (1e-6, 1.0)
@@ -234,11 +236,16 @@ def search(run: Callable[[float], MadeT], rate_weight: float, judge: Judge) -> S
 
 
 def _next_log(trials: Sequence[tuple[float, Verdict]]) -> float:
-    """Where the excess should be 0: by the slope of the last two trials, within a factor of the usual one."""
+    """Where the excess should be 0: between trials on both sides of it, or else by the flatter slope."""
     (x, last), slope = trials[-1], trials[-1][1].slope
+    more = max(((at, v.excess) for at, v in trials if v.excess > 0.0), default=None)
+    less = min(((at, v.excess) for at, v in trials if v.excess <= 0.0), default=None)
+    if more is not None and less is not None and more[0] < less[0]:
+        share = more[1] / (more[1] - less[1])
+        return more[0] + min(max(share, MARGIN), 1.0 - MARGIN) * (less[0] - more[0])
     if len(trials) > 1 and trials[-2][0] != x:
         measured = (last.excess - trials[-2][1].excess) / (x - trials[-2][0])
-        slope = min(max(measured, slope * SLOPE_FACTOR), slope / SLOPE_FACTOR)
+        slope = min(max(measured, slope), slope / SLOPE_FACTOR)  # both are negative
     return x - last.excess / slope
 
 

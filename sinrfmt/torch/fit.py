@@ -78,23 +78,44 @@ def fit(
         the PSNR of the trained module, in dB
     """
     module.to(device).train()
-    parameters = [module.get_parameter(tensor.name) for tensor in module.network.tensors]
-    rate, shares = _common_rate(module.network, options.learning_rate)
-    n_warm = min(WARM_STEPS, WARM_SHARE * options.n_steps)
-    optimizer = Soap(parameters)
     source = batches(signal, options.batch_size, seed, device)
-    for step in range(options.n_steps):
+
+    def loss(_: int) -> Values:
         coords, values = next(source)
-        module.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.mse_loss(module(coords), values)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step(rate * min(1.0, step / n_warm) * cosine_share(step, options.n_steps), shares)
-        if on_progress and (step + 1) % PROGRESS_INTERVAL == 0 and step + 1 < options.n_steps:
-            on_progress(step + 1, options.n_steps, measure(module, signal, device=device))
+        return torch.nn.functional.mse_loss(module(coords), values)
+
+    for done, _ in descend(module, loss, options.n_steps, options.learning_rate):
+        if on_progress and done % PROGRESS_INTERVAL == 0 and done < options.n_steps:
+            on_progress(done, options.n_steps, measure(module, signal, device=device))
     psnr = measure(module, signal, device=device)
     if on_progress:
         on_progress(options.n_steps, options.n_steps, psnr)
     return psnr
+
+
+def descend(
+    module: FieldModule, loss_of: Callable[[int], Values], n_steps: int, learning_rate: float
+) -> Iterator[tuple[int, Values]]:
+    """Train a module in place, whatever for: the rate rises for a few steps and falls along half a cosine.
+
+    Args:
+        module: on its device.
+        loss_of: called with the number of every step; a scalar with a gradient.
+        n_steps: optimiser steps.
+        learning_rate: see ``FitOptions``.
+
+    Yields:
+        the steps done and the loss of the last one.
+    """
+    rate, shares = _common_rate(module.network, learning_rate)
+    n_warm = min(WARM_STEPS, WARM_SHARE * n_steps)
+    optimizer = Soap([module.get_parameter(tensor.name) for tensor in module.network.tensors])
+    for step in range(n_steps):
+        module.zero_grad(set_to_none=True)
+        loss = loss_of(step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step(rate * min(1.0, step / n_warm) * cosine_share(step, n_steps), shares)
+        yield step + 1, loss
 
 
 def _common_rate(network: Network, learning_rate: float) -> tuple[float, list[float]]:

@@ -314,8 +314,7 @@ class _Job:
         header, codes = picture_header(module.network, self.grid), latent_codes(module, fitted)
         field = sinrfmt.loads(build_levels(header, codes, self.passes, self.quality))
         floats = _float_values(module, fitted.latents, self.grid)
-        arrays = {name: array.detach().cpu().numpy().copy() for name, array in module.arrays().items()}
-        return Encoding(field, self.quality(field), sample_psnr(self.samples, floats), arrays)
+        return Encoding(field, self.quality(field), sample_psnr(self.samples, floats), float_arrays(module))
 
 
 @torch.no_grad()
@@ -404,6 +403,11 @@ def picture_header(network: Network, grid: tuple[int, int]) -> Header:
     """HEAD of a one-pass picture in [0, 1]."""
     level = lowest_level(network, grid)
     return Header(network, Modality.IMAGE, grid=grid, coords=Coords.CENTRES, values=Values.UNIT, level=level)
+
+
+def float_arrays(module: PyramidModule | GridModule) -> dict[str, NDArray[np.float32]]:
+    """A float32 copy of every tensor but the latents, by name."""
+    return {name: array.detach().cpu().numpy().copy() for name, array in module.arrays().items()}
 
 
 def latent_codes(module: PyramidModule | GridModule | ClipGrid, fitted: GridFit) -> tuple[TensorCode, ...]:

@@ -20,7 +20,7 @@ from sinrfmt.registry import Coding
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, build, device_of, one_thread_if_small
 from sinrfmt.torch.fit import Progress
-from sinrfmt.torch.grid_files import encode_for, grid_preset_of, latent_codes
+from sinrfmt.torch.grid_files import encode_for, float_arrays, grid_preset_of, latent_codes
 from sinrfmt.torch.grid_module import GridModule
 from sinrfmt.torch.point_fit import Objective, PointFitOptions, fit_objective, lattice_objective, sampled_objective
 from sinrfmt.torch.point_recipes import PointPreset, point_network
@@ -215,8 +215,7 @@ class _Job:
         field = sinrfmt.loads(build(self.header, latent_codes(module, fitted), Coding.RANS))
         with torch.no_grad():
             float_psnr = objective.measure(lambda coords: module(fitted.latents, coords))
-        arrays = {name: array.detach().cpu().numpy().copy() for name, array in module.arrays().items()}
-        return Encoding(field, self._measured(field, objective), float_psnr, arrays)
+        return Encoding(field, self._measured(field, objective), float_psnr, float_arrays(module))
 
     def _measured(self, field: Field, objective: Objective) -> float:
         if self.measure is not None:

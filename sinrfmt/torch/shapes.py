@@ -31,7 +31,7 @@ from sinrfmt.registry import Values as Range
 from sinrfmt.shapes import iou_decibels, iou_with
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, build, device_of
-from sinrfmt.torch.fit import PROGRESS_INTERVAL, WARM_SHARE, WARM_STEPS, Progress, cosine_share, outputs, tensor_rates
+from sinrfmt.torch.fit import PROGRESS_INTERVAL, Progress, descend, outputs
 from sinrfmt.torch.grid_module import GridModule
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.point_files import encode_objective, grid_header, point_preset_of
@@ -41,7 +41,6 @@ from sinrfmt.torch.presets import Preset, expected_bytes, preset_of
 from sinrfmt.torch.rate import start_knob
 from sinrfmt.torch.search import Goal, Problem, Work, one_thread, search_codes, tool_of, with_tool, without_unused_prior
 from sinrfmt.torch.sensitivity import curvature_of
-from sinrfmt.torch.soap import Soap
 from sinrfmt.torch.views import View, seen
 
 Floats = NDArray[np.float32]
@@ -311,25 +310,24 @@ def _fit(job: _Job, module: FieldModule) -> None:
     samples, device = job.samples, job.device
     view, wanted = samples.view(device), torch.from_numpy(samples.wanted).to(device)
     coords = torch.from_numpy(samples.coords).to(device)
-    parameters = [module.get_parameter(tensor.name) for tensor in module.network.tensors]
-    rate = min(tensor_rates(module.network, LEARNING_RATE).values())
     n_steps = max(1, round(STEP_SHARE * job.preset.n_steps))
-    n_warm = min(WARM_STEPS, WARM_SHARE * n_steps)
     batch_size = min(samples.n, BATCH_SIZE if device.type == "cpu" else GPU_BATCH_SIZE)
-    optimizer, progress = Soap(parameters), job.stage("fit")
     orders = np.random.default_rng(job.options.seed)
     n_batches = samples.n // batch_size
-    for step in range(n_steps):
+    order = np.arange(samples.n)
+
+    def loss_of(step: int) -> Values:
+        nonlocal order
         if step % n_batches == 0:
             order = orders.permutation(samples.n)
         chosen = order[step % n_batches * batch_size :][:batch_size]
         index = torch.from_numpy(chosen).to(device)
-        module.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.mse_loss(view.see(chosen, module(coords[index])), wanted[index])
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step(rate * min(1.0, step / n_warm) * cosine_share(step, n_steps))
-        if progress and ((step + 1) % PROGRESS_INTERVAL == 0 or step + 1 == n_steps):
-            progress(step + 1, n_steps, -10 * math.log10(loss.item()))
+        return torch.nn.functional.mse_loss(view.see(chosen, module(coords[index])), wanted[index])
+
+    progress = job.stage("fit")
+    for done, loss in descend(module, loss_of, n_steps, LEARNING_RATE):
+        if progress and (done % PROGRESS_INTERVAL == 0 or done == n_steps):
+            progress(done, n_steps, -10 * math.log10(loss.item()))
 
 
 def _quantised(job: _Job, module: FieldModule, max_bytes: int) -> Encoding | None:

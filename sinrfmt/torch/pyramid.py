@@ -30,6 +30,10 @@ LOG_SCALE_RANGE = (-4.0625, 3.9375)
 
 _ACTIVATIONS = {**ACTIVATIONS, RecordKind.CONV: ACTIVATIONS[RecordKind.LINEAR], RecordKind.CONV_RELU: torch.relu}
 
+BLOCK = 32
+"""Samples that are up-sampled by one product of matrices: a band of a whole level would be nearly all zeros."""
+REACH = max(map(abs, TAP_OFFSETS))
+
 FIRST_GAIN, LAST_GAIN = 0.3, 0.06
 """Deviations of the first weights of the synthesis: a latent of 1 changes a value by about a hundredth of its range."""
 
@@ -67,12 +71,7 @@ class PyramidModule(nn.Module):
 
     def _make_buffers(self) -> None:
         encoding = self.encoding
-        for level in range(1, encoding.n_levels):
-            for axis, (before, after) in enumerate(
-                zip(encoding.level_shape(level - 1), encoding.level_shape(level), strict=True)
-            ):
-                taps = torch.from_numpy(_taps(encoding.filter_numbers, before, after))
-                self.register_buffer(f"taps_{level}_{axis}", taps, persistent=False)
+        self.register_buffer("taps", torch.from_numpy(_taps(encoding.filter_numbers)), persistent=False)
         self.sites = context_sites(encoding) if encoding.has_context else None
         if self.sites is not None:
             self._make_site_buffers(self.sites)
@@ -105,11 +104,11 @@ class PyramidModule(nn.Module):
         """Features of the native lattice: (levels, rows * columns)."""
         stack = self.level(latents, 0).unsqueeze(1)  # (rows, levels so far, columns)
         for level in range(1, self.encoding.n_levels):
-            numbers = self._filter(arrays, level)
-            down, across = (torch.tensordot(numbers, self.get_buffer(f"taps_{level}_{axis}"), 1) for axis in (0, 1))
-            rows, n, columns = stack.shape
-            wide = (stack.reshape(rows * n, columns) @ across.T).view(rows, -1)
-            tall = (down @ wide).view(down.shape[0], n, across.shape[0])
+            rows, columns = self.encoding.level_shape(level)
+            band = torch.tensordot(self._filter(arrays, level), self.get_buffer("taps"), 1)
+            before, n, _ = stack.shape
+            wide = _across(stack.reshape(before * n, -1), band)[:, :columns]
+            tall = _down(wide.reshape(before, n * columns), band)[:rows].view(rows, n, columns)
             stack = torch.cat([tall, self.level(latents, level).unsqueeze(1)], dim=1)
         return stack.transpose(0, 1).reshape(self.encoding.n_levels, -1)
 
@@ -187,14 +186,31 @@ def default_filter(n_numbers: int) -> tuple[float, ...]:
     return (*known, *(0.0,) * (n_numbers - len(known)))
 
 
-def _taps(n_numbers: int, before: int, after: int) -> NDArray[np.float32]:
-    """Matrices that the numbers of a filter are coefficients of: float32 (numbers, after, before)."""
-    taps = np.zeros((n_numbers, after, before), dtype=np.float32)
-    i = np.arange(after)
+def _taps(n_numbers: int) -> NDArray[np.float32]:
+    """Bands that the numbers of a filter are coefficients of: float32 (numbers, 2 REACH + BLOCK, 2 BLOCK).
+
+    A band takes a block of samples with ``REACH`` more on both sides to the samples of the next level.
+    """
+    taps = np.zeros((n_numbers, BLOCK + 2 * REACH, 2 * BLOCK), dtype=np.float32)
+    i = np.arange(2 * BLOCK)
     side = np.where(i % 2 == 1, 1, -1)
     for j in range(n_numbers):
-        taps[j, i, np.clip((i >> 1) + side * TAP_OFFSETS[j], 0, before - 1)] = 1.0
+        taps[j, REACH + (i >> 1) + side * TAP_OFFSETS[j], i] = 1.0
     return taps
+
+
+def _across(x: Values, band: Values) -> Values:
+    """Twice the columns of (rows, columns), in whole blocks."""
+    after = REACH + -x.shape[1] % BLOCK
+    padded = torch.cat([x[:, :1].expand(-1, REACH), x, x[:, -1:].expand(-1, after)], dim=1)
+    return (padded.unfold(1, BLOCK + 2 * REACH, BLOCK) @ band).flatten(1)
+
+
+def _down(x: Values, band: Values) -> Values:
+    """Twice the rows of (rows, columns), in whole blocks."""
+    after = REACH + -x.shape[0] % BLOCK
+    padded = torch.cat([x[:1].expand(REACH, -1), x, x[-1:].expand(after, -1)])
+    return (band.T @ padded.unfold(0, BLOCK + 2 * REACH, BLOCK).mT).flatten(0, 1)
 
 
 def _one_hot(rows: NDArray[np.int64], n_rows: int) -> Values:

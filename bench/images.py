@@ -3,12 +3,14 @@
 Run from the root of the repository:
 
     python -m bench.images encode --out DIR [--data KODAK] [--images kodim23 ...] [--presets pyramid/serial ...]
-        [--rate-weights 1e-3 ...] [--bpp 0.2 ...] [--steps N] [--device cuda] [--jobs N] [--crop] [--quick]
+        [--rate-weights 1e-3 ...] [--bpp 0.2 ...] [--steps N] [--chain] [--device cuda] [--jobs N] [--crop] [--quick]
     python -m bench.images report DIR [DIR ...] [--data KODAK] [--anchors FOLDER] [--decoder COMMAND] [--name NAME]
 
-``encode`` gives every job a process of its own with one torch thread, writes its file to DIR and appends one line to
-``DIR/jobs.jsonl``; jobs that are there without an error are not run again. It needs torch, NumPy, Pillow and construct,
-so that it can run on another machine than ``report``, which is in ``bench/image_report.py``.
+``encode`` gives every job a process of its own with one torch thread, writes its files to DIR and appends a line for
+each to ``DIR/jobs.jsonl``; files that are there without an error are not made again. A job makes one file; with
+``--chain`` those of all lambdas of a picture, where each training but the first starts from the one before. It needs
+torch, NumPy, Pillow and construct, so that it can run on another machine than ``report``, which is in
+``bench/image_report.py``.
 """
 
 import argparse
@@ -18,9 +20,10 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ from PIL import Image
 import sinrfmt
 from sinrfmt.registry import ContextId
 from sinrfmt.torch.files import Encoding, encode
-from sinrfmt.torch.grid_files import PyramidPreset, encode_grid, grid_preset_of
+from sinrfmt.torch.grid_files import PyramidPreset, encode_grids, grid_preset_of
 from sinrfmt.torch.presets import preset_of
 
 DATA = Path("../shared/data/kodak")
@@ -41,8 +44,11 @@ IMAGES, CROP_IMAGES, QUICK_IMAGES = ("kodim05", "kodim15", "kodim23"), ("kodim05
 CROP_SIZE = (192, 128)
 """Width and height of the centre that ``--crop`` takes."""
 CONTEXTS = {"serial": ContextId.SERIAL, "interlaced": ContextId.INTERLACED, "factorised": ContextId.FACTORISED}
-PRESETS = ("pyramid/serial", "pyramid/interlaced", "pyramid/factorised", "shacira", "mlp/fast")
-QUICK_PRESETS = PRESETS[:4]
+PRESETS = (
+    *("pyramid-large/interlaced", "pyramid-large/serial", "pyramid-large/factorised"),
+    *("pyramid/serial", "pyramid/interlaced", "pyramid/factorised", "shacira", "mlp/fast"),
+)
+QUICK_PRESETS = PRESETS[3:7]
 RATE_WEIGHTS, CROP_RATE_WEIGHTS, QUICK_RATE_WEIGHTS = (4e-4, 1e-3, 4e-3, 2e-2), (5e-4, 1e-3, 2e-3, 5e-3), (1e-3, 4e-3)
 """Full pictures have four of the five lambdas of Cool-chic's own results, whose unit is the same."""
 BITS_PER_PIXEL = (0.1, 0.2, 0.4, 0.8)
@@ -57,13 +63,13 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One encoding.
+    """One encoding, or several that start from each other.
 
     Attributes:
         image: name of the picture, without ``.png``.
         is_crop: of the centre alone.
         preset: of ``PRESETS``; ``mlp/`` with a preset of networks.
-        target: lambda; for ``mlp/`` bits per pixel.
+        targets: lambdas; for ``mlp/`` bits per pixel.
         n_steps: optimiser steps; None for those of the preset.
         seed: of everything random.
         device: of torch.
@@ -72,17 +78,17 @@ class Job:
     image: str
     is_crop: bool
     preset: str
-    target: float
+    targets: tuple[float, ...]
     n_steps: int | None
     seed: int
     device: str
 
-    @property
-    def name(self) -> str:
-        """Of its file, without the suffix."""
+    def name(self, target: float) -> str:
+        """Of a file, without the suffix."""
         place = "crop" if self.is_crop else "full"
         steps = "preset" if self.n_steps is None else str(self.n_steps)
-        return f"{self.image}_{place}_{self.preset.replace('/', '-')}_{self.target:g}_{steps}_{self.seed}"
+        chain = "_chain" if len(self.targets) > 1 else ""
+        return f"{self.image}_{place}_{self.preset.replace('/', '-')}_{target:g}_{steps}_{self.seed}{chain}"
 
 
 def load_picture(data: Path, image: str, *, is_crop: bool) -> NDArray[np.uint8]:
@@ -108,48 +114,51 @@ def machine_name(device: str) -> str:
 # --- one job ---------------------------------------------------------------------------------------------------------
 
 
-def run_job(job: Job, data: Path, out: Path) -> Record:
-    """Encode, write, read again; the line for ``jobs.jsonl``."""
+def run_job(job: Job, data: Path, out: Path) -> Iterator[Record]:
+    """Encode, write, read again: what ``jobs.jsonl`` says of each file."""
     torch.set_num_threads(1)
     picture = load_picture(data, job.image, is_crop=job.is_crop)
     n_pixels = picture.shape[0] * picture.shape[1]
     start, start_cpu = time.perf_counter(), time.process_time()
-    encoding = _mlp(job, picture) if job.preset.startswith("mlp/") else _grid(job, picture)
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
-    path = out / f"{job.name}.sinr"
-    path.write_bytes(encoding.field.data)
-    start = time.perf_counter()
-    field = sinrfmt.load(path)
-    decoded = field.to_uint8()
-    decode_seconds = time.perf_counter() - start
-    return {
-        "bytes": len(field.data),
-        "bpp": 8 * len(field.data) / n_pixels,
-        "psnr": psnr_of(picture, decoded),
-        "float_psnr": encoding.float_psnr,
-        "encode_seconds": seconds,
-        "encode_cpu_seconds": cpu_seconds,
-        "decode_seconds": decode_seconds,
-        "weights_sha256": field.weights_sha256,
-    }
+    encodings = _mlp(job, picture) if job.preset.startswith("mlp/") else _grids(job, picture)
+    for target, encoding in zip(job.targets, encodings, strict=True):
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
+        path = out / f"{job.name(target)}.sinr"
+        path.write_bytes(encoding.field.data)
+        start = time.perf_counter()
+        field = sinrfmt.load(path)
+        decoded = field.to_uint8()
+        yield {
+            "name": job.name(target),
+            "target": target,
+            "bytes": len(field.data),
+            "bpp": 8 * len(field.data) / n_pixels,
+            "psnr": psnr_of(picture, decoded),
+            "float_psnr": encoding.float_psnr,
+            "encode_seconds": seconds,
+            "encode_cpu_seconds": cpu_seconds,
+            "decode_seconds": time.perf_counter() - start,
+            "weights_sha256": field.weights_sha256,
+        }
+        start, start_cpu = time.perf_counter(), time.process_time()
 
 
-def _grid(job: Job, picture: NDArray[np.uint8]) -> Encoding:
+def _grids(job: Job, picture: NDArray[np.uint8]) -> Iterator[Encoding]:
     name, _, context = job.preset.partition("/")
     preset = grid_preset_of(name)
     if job.n_steps is not None:
         preset = replace(preset, n_steps=job.n_steps)
     chosen = CONTEXTS[context] if isinstance(preset, PyramidPreset) else ContextId.FACTORISED
-    preset = replace(preset, rate_weight=job.target)
-    return encode_grid(picture, preset=preset, context=chosen, seed=job.seed, device=job.device)
+    return encode_grids(picture, job.targets, preset=preset, context=chosen, seed=job.seed, device=job.device)
 
 
-def _mlp(job: Job, picture: NDArray[np.uint8]) -> Encoding:
+def _mlp(job: Job, picture: NDArray[np.uint8]) -> Iterator[Encoding]:
     preset = preset_of(job.preset.partition("/")[2])
     if job.n_steps is not None:
         preset = replace(preset, n_steps=job.n_steps)
-    max_bytes = round(job.target * picture.shape[0] * picture.shape[1] / 8)
-    return encode(picture, preset=preset, max_bytes=max_bytes, seed=job.seed, device=job.device)
+    for target in job.targets:
+        max_bytes = round(target * picture.shape[0] * picture.shape[1] / 8)
+        yield encode(picture, preset=preset, max_bytes=max_bytes, seed=job.seed, device=job.device)
 
 
 def psnr_of(picture: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
@@ -162,15 +171,15 @@ def psnr_of(picture: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
 
 
 def _child(connection: Connection, job: Job, data: Path, out: Path) -> None:
-    """Body of a process: one record through the pipe. Whatever stops a job is a record too, not the end of the run."""
+    """Body of a process: records through the pipe. Whatever stops a job is a record too, not the end of the run."""
     try:
-        record = run_job(job, data, out)
+        for record in run_job(job, data, out):
+            connection.send(record)
     except Exception as problem:  # noqa: BLE001
-        record = {"error": f"{type(problem).__name__}: {problem}", "traceback": traceback.format_exc()}
-    connection.send(record)
+        connection.send({"error": f"{type(problem).__name__}: {problem}", "traceback": traceback.format_exc()})
 
 
-def in_own_process(job: Job, data: Path, out: Path) -> Record:
+def in_own_process(job: Job, data: Path, out: Path) -> Iterator[Record]:
     """Run a job in a new interpreter."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
@@ -178,11 +187,12 @@ def in_own_process(job: Job, data: Path, out: Path) -> Record:
     process.start()
     there.close()
     try:
-        record: Record = here.recv()
+        while True:
+            yield here.recv()
     except EOFError:
-        record = {}
-    process.join()
-    return record or {"error": f"the process ended with status {process.exitcode}"}
+        process.join()
+    if process.exitcode:
+        yield {"error": f"the process ended with status {process.exitcode}"}
 
 
 def run_all(jobs: Sequence[Job], data: Path, out: Path, n_processes: int) -> None:
@@ -191,18 +201,20 @@ def run_all(jobs: Sequence[Job], data: Path, out: Path, n_processes: int) -> Non
         os.environ[variable] = "1"
     out.mkdir(parents=True, exist_ok=True)
     done = {record["name"] for record in read_jobs(out) if "error" not in record}
-    waiting = [job for job in jobs if job.name not in done]
-    run: Callable[[Job], Record] = lambda job: in_own_process(job, data, out)  # noqa: E731
+    waiting = [job for job in jobs if not done.issuperset(map(job.name, job.targets))]
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     with ThreadPoolExecutor(n_processes) as pool, (out / JOBS_FILE).open("a", encoding="utf-8") as lines:
-        futures = {pool.submit(run, job): job for job in waiting}
-        for index, future in enumerate(as_completed(futures)):
-            job = futures[future]
-            about = {"name": job.name, **asdict(job), "machine": machine_name(job.device), "n_processes": n_processes}
-            versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-            record = {**about, **versions, **future.result()}
-            lines.write(json.dumps(record) + "\n")
-            lines.flush()
-            print(f"{index + 1}/{len(waiting)} {_shown(record)}", flush=True)
+
+        def run(job: Job) -> None:
+            about = {"name": job.name(job.targets[0]), **asdict(job), "n_processes": n_processes, **versions}
+            for made in in_own_process(job, data, out):
+                record = {**about, "machine": machine_name(job.device), **made}
+                lines.write(json.dumps(record) + "\n")
+                lines.flush()
+                print(_shown(record), flush=True)
+
+        for future in [pool.submit(run, job) for job in waiting]:
+            future.result()
 
 
 def _shown(record: Record) -> str:
@@ -221,7 +233,7 @@ def read_jobs(out: Path) -> list[Record]:
 
 
 def jobs_of(options: argparse.Namespace) -> Iterator[Job]:
-    """What the command line asks for, by image."""
+    """What the command line asks for; lambdas of a chain from the smallest on."""
     is_crop = options.crop or options.quick
     images = QUICK_IMAGES if options.quick else CROP_IMAGES if is_crop else IMAGES
     weights = QUICK_RATE_WEIGHTS if options.quick else CROP_RATE_WEIGHTS if is_crop else RATE_WEIGHTS
@@ -230,9 +242,9 @@ def jobs_of(options: argparse.Namespace) -> Iterator[Job]:
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     for preset in presets:
         targets = options.bpp if preset.startswith("mlp/") else options.rate_weights or weights
-        for target in targets:
-            for image in options.images or images:
-                yield Job(image, is_crop, preset, target, n_steps, options.seed, device)
+        chains = [tuple(sorted(targets))] if options.chain else [(target,) for target in targets]
+        for image, chain in product(options.images or images, chains):
+            yield Job(image, is_crop, preset, chain, n_steps, options.seed, device)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -247,6 +259,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--rate-weights", nargs="+", type=float, help="lambdas of everything but mlp/")
     make.add_argument("--bpp", nargs="+", type=float, default=BITS_PER_PIXEL, help="bits per pixel of mlp/")
     make.add_argument("--steps", type=int, help="optimiser steps in place of the preset's")
+    make.add_argument("--chain", action="store_true", help="one job for all lambdas: from training to training")
     make.add_argument("--seed", type=int, default=SEED)
     make.add_argument("--device", help="default: cuda where there is one")
     make.add_argument("--jobs", type=int, default=1, help="processes side by side")

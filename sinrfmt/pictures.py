@@ -12,7 +12,7 @@ from enum import StrEnum
 from sinrfmt.faults import error
 from sinrfmt.registry import Coding, ContextId
 
-GRID_PRESETS = ("pyramid", "shacira")
+GRID_PRESETS = ("pyramid", "pyramid-large", "shacira")
 SHIFT_CODINGS = ("scalar", "sparse")
 
 
@@ -28,6 +28,8 @@ GRID_BYTES = 4000
 At 192 x 128 pixels networks are ahead up to there, by 0.8 dB at 2,160 bytes of ``coffee`` and by 0.3 dB at 3,980; at
 768 x 512 latents are, by 1.7 dB at 6,070 bytes of kodim15 (docs/fresh.md).
 """
+LARGE_PICTURE = 100_000
+"""Positions from which on lattice filters are worth their bytes and time: of a quarter of kodim05 they save 8 %."""
 DEFAULT_BITS_PER_PIXEL = 0.35
 """Of a network, where nothing is asked for."""
 DEFAULT_PRESETS = {FieldKind.GRID: "pyramid", FieldKind.MLP: "balanced", FieldKind.AUTO: "balanced"}
@@ -38,7 +40,8 @@ class PictureOptions:
     """How a picture is to be encoded.
 
     Attributes:
-        preset: how much work to do; None for ``balanced``, for grids ``pyramid``.
+        preset: how much work to do; None for ``balanced``, for grids ``pyramid`` or, for large pictures without tiles,
+            ``pyramid-large``.
         max_bytes, max_bpp, min_psnr: size of the file, bits per pixel, PSNR in dB; at most one of the three.
         passes: how many, or the bytes up to the end of each, None for as many as it takes.
         field: what holds the signal; ``auto`` goes by the preset, and without one by the size: see :meth:`for_size`.
@@ -120,15 +123,21 @@ class PictureOptions:
         return self.chosen_preset in GRID_PRESETS
 
     def for_size(self, sizes: Sequence[int]) -> tuple["PictureOptions", str | None]:
-        """The same options with the field chosen for a picture of (rows, columns), and why where there was a choice."""
+        """The same options with field and preset chosen for (rows, columns), and why if that was free."""
         is_free = self.field is FieldKind.AUTO and self.preset is None and self.min_psnr is None
         if not is_free or self.base is not None or self.coding is not None or self.weight_coding != "scalar":
-            return self, None
+            return self._with_preset(sizes), None
         n_bytes = self.passes[-1] if isinstance(self.passes, tuple) else self.budget(sizes)
         expected = int(DEFAULT_BITS_PER_PIXEL * sizes[0] * sizes[1] / 8) if n_bytes is None else n_bytes
         field = FieldKind.GRID if expected >= GRID_BYTES else FieldKind.MLP
         reason = f"about {expected} bytes; latents are better from {GRID_BYTES} bytes on"
-        return replace(self, field=field), reason
+        return replace(self, field=field)._with_preset(sizes), reason
+
+    def _with_preset(self, sizes: Sequence[int]) -> "PictureOptions":
+        """The larger networks for a large picture, where nothing else is asked for."""
+        is_large = self.field is FieldKind.GRID and sizes[0] * sizes[1] >= LARGE_PICTURE
+        is_free = self.preset is None and self.tiles is None
+        return replace(self, preset="pyramid-large") if is_large and is_free else self
 
     def budget(self, sizes: Sequence[int]) -> int | None:
         """Bytes at most for a picture of (rows, columns)."""

@@ -53,6 +53,7 @@ class PicturePreset(StrEnum):
     BALANCED = "balanced"
     BEST = "best"
     PYRAMID = "pyramid"
+    PYRAMID_LARGE = "pyramid-large"
     SHACIRA = "shacira"
 
 

@@ -14,7 +14,7 @@ from sinrfmt.torch.compress import Compressed, WeightTarget, compress_weights
 from sinrfmt.torch.convert import from_module, to_module
 from sinrfmt.torch.exporting import EXPORT_SUFFIXES, export_field, export_into
 from sinrfmt.torch.files import Encoding, encode
-from sinrfmt.torch.grid_files import GridPreset, encode_grid, grid_preset_of, grid_presets
+from sinrfmt.torch.grid_files import GridPreset, encode_grid, encode_grids, grid_preset_of, grid_presets
 from sinrfmt.torch.grid_module import GridModule, Points
 from sinrfmt.torch.importing import Imported, import_checkpoint, lossless, signal_for
 from sinrfmt.torch.modulations import EncodedSet, Modulation, encode_on_base, encode_set
@@ -63,6 +63,7 @@ __all__ = [
     "compress_weights",
     "encode",
     "encode_grid",
+    "encode_grids",
     "encode_objective",
     "encode_on_base",
     "encode_passes",

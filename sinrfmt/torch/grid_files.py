@@ -4,10 +4,11 @@ Specification: clauses 9.6, 10.6, 16.5 and 16.6. Everything that is written is p
 given to the caller.
 """
 
+import copy
 import math
 import tomllib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Generic, Protocol, TypeVar
@@ -97,7 +98,7 @@ def grid_presets() -> dict[str, GridPreset]:
 
 
 def _preset(name: str, fields: dict[str, Any]) -> GridPreset:
-    if name == "pyramid":
+    if "synthesis_width" in fields:
         return PyramidPreset(name=name, **fields)
     arguments: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
     return PointPreset(name=name, **arguments)
@@ -130,7 +131,7 @@ def encode_grid(
 
     Args:
         picture: uint8 or uint16 [rows, columns] or [rows, columns, channels], 1 to 4 channels.
-        preset: ``pyramid`` or ``shacira``, or a recipe in figures, with its lambda.
+        preset: ``pyramid``, ``pyramid-large`` or ``shacira``, or a recipe in figures, with its lambda.
         context: what predicts the latents of a pyramid.
         max_bytes: size of the file at most; lambda is searched.
         min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.
@@ -152,6 +153,27 @@ def encode_grid(
         encoding = encode_for(job.run, recipe.rate_weight, max_bytes=budget, min_psnr=min_psnr)
     check_sizes(encoding.field, planned)
     return encoding
+
+
+def encode_grids(
+    picture: Samples,
+    rate_weights: Sequence[float],
+    *,
+    preset: str | GridPreset = "pyramid",
+    context: ContextId = ContextId.INTERLACED,
+    seed: int = 0,
+    device: str = "auto",
+    on_progress: StageProgress | None = None,
+) -> Iterator[Encoding]:
+    """Files of one picture for one lambda after another; pyramids start from the nearest that is trained already.
+
+    Arguments and errors are those of ``encode_grid``. From small to large lambdas is the better order.
+    """
+    recipe = grid_preset_of(preset) if isinstance(preset, str) else preset
+    job = _Job(as_samples(picture), recipe, context, 1, seed, device_of(device), on_progress)
+    with one_thread_if_small(job.samples.shape[0] * job.samples.shape[1]):
+        for rate_weight in rate_weights:
+            yield job.run(rate_weight)
 
 
 @dataclass(frozen=True)
@@ -289,6 +311,8 @@ class _Job:
     seed: int
     device: torch.device
     on_progress: StageProgress | None
+    trained: dict[float, PyramidModule] = field(default_factory=dict)
+    """Pyramids by their lambda: where the next training starts."""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -328,12 +352,17 @@ def _float_values(module: PyramidModule | GridModule, latents: torch.Tensor, gri
 def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[PyramidModule, GridFit]:
     preset = job.preset
     assert isinstance(preset, PyramidPreset)
-    network = pyramid_network(job.grid, values.shape[0], preset, job.context)
-    mean = values.mean(dim=1).cpu().numpy()
-    module = PyramidModule(network, seed=job.seed, mean=mean).to(job.device)
     prefixes = trained_prefixes(job.passes, job.n_levels)
     options = GridFitOptions(preset.n_steps, rate_weight, prefixes=prefixes, prefix_share=preset.prefix_share)
-    return module, fit_pyramid(module, values, options, seed=job.seed, on_progress=job.progress)
+    if job.trained:
+        nearest = min(job.trained, key=lambda known: abs(math.log(known / rate_weight)))
+        module, options = copy.deepcopy(job.trained[nearest]), options.for_trained()
+    else:
+        network = pyramid_network(job.grid, values.shape[0], preset, job.context)
+        module = PyramidModule(network, seed=job.seed, mean=values.mean(dim=1).cpu().numpy()).to(job.device)
+    fitted = fit_pyramid(module, values, options, seed=job.seed, on_progress=job.progress)
+    job.trained[rate_weight] = module
+    return module, fitted
 
 
 def _train_points(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[GridModule, GridFit]:

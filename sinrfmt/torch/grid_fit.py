@@ -7,7 +7,7 @@ the loss, and networks rounded to their steps for the last part. Nothing here is
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -34,6 +34,8 @@ LATE_SHARE = 0.05
 """Least share of the networks' learning rate while they are rounded."""
 STEP_UPDATES = 4
 """Times that steps are chosen again before networks are rounded."""
+AGAIN_STEPS, AGAIN_RATE = 0.5, 0.5
+"""Steps and latent rate of a training that starts from one with another lambda, as shares of the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,17 @@ class GridFitOptions:
     noises: tuple[float, float] = (0.22, 0.15)
     prefixes: tuple[int, ...] = ()
     prefix_share: float = 0.15
+
+    def for_trained(self) -> "GridFitOptions":
+        """For a pyramid that was trained with another lambda: fewer and smaller steps, no factorised rate."""
+        return replace(
+            self,
+            n_steps=max(1, round(AGAIN_STEPS * self.n_steps)),
+            latent_rate=AGAIN_RATE * self.latent_rate,
+            warm_share=0.0,
+            hard_share=self.hard_share / AGAIN_STEPS,
+            coded_share=self.coded_share / AGAIN_STEPS,
+        )
 
 
 @dataclass(frozen=True)

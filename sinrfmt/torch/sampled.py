@@ -35,6 +35,9 @@ LEAST_OMEGA = 10.0
 GRID_BYTES = 20_000
 """Size of a file from which on ``auto`` takes a grid. A bound of time: networks were better at every size measured, up
 to 4 kB, but every weight of theirs takes part in every sample."""
+GRID_SAMPLES = 50_000
+"""Samples of a sound from which on ``auto`` takes a grid: networks were 3 dB better for 22,050, 3 and 5 dB worse for
+88,200 (docs/audio-and-fields.md)."""
 FEW_WEIGHTS = 16
 
 
@@ -131,7 +134,10 @@ def _constant(signal: Signal) -> Encoding:
 
 
 def choose_field(signal: Signal, max_bytes: int | None) -> Choice:
-    """MLP or grid for a size; where none is asked for, that of a network at the usual bits a sample."""
+    """MLP or grid: of sound by length, of others by size, without a target that of a network at the usual bits."""
+    if signal.modality is Modality.AUDIO:
+        field = FieldKind.GRID if signal.n_samples >= GRID_SAMPLES else FieldKind.MLP
+        return Choice(field, f"{signal.n_samples} samples; for sound grids are better from {GRID_SAMPLES} on")
     expected = int(DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8) if max_bytes is None else max_bytes
     field = FieldKind.GRID if expected >= GRID_BYTES else FieldKind.MLP
     return Choice(field, f"about {expected} bytes; a grid from {GRID_BYTES} bytes on, where networks take long")

@@ -374,6 +374,23 @@ def test_the_field_of_a_picture_follows_from_its_size(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "sizes", "preset"),
+    [
+        ({"field": FieldKind.GRID}, (250, 400), "pyramid-large"),
+        ({"field": FieldKind.GRID}, (250, 399), "pyramid"),
+        ({"max_bytes": 9000}, (250, 400), "pyramid-large"),
+        ({"field": FieldKind.GRID, "tiles": 128}, (250, 400), "pyramid"),
+        ({"field": FieldKind.GRID, "preset": "shacira"}, (250, 400), "shacira"),
+    ],
+)
+def test_a_large_picture_gets_larger_networks_unless_asked_otherwise(
+    asked: dict[str, Any], sizes: tuple[int, int], preset: str
+) -> None:
+    chosen, _ = PictureOptions(**asked).for_size(sizes)
+    assert chosen.chosen_preset == preset
+
+
+@pytest.mark.parametrize(
     ("signal", "n_bytes", "field"),
     [
         (audio_signal(np.zeros((49_999, 1), dtype=np.int16), RATE), 20_000, FieldKind.MLP),

@@ -121,6 +121,21 @@ def test_the_same_seed_gives_the_same_file() -> None:
     assert files[0] == files[1]
 
 
+def test_a_training_for_another_lambda_starts_from_the_nearest_in_fewer_steps() -> None:
+    steps: list[int] = []
+    weights = [1e-3, 4e-3, 1e-1]
+    made = list(
+        sinrfmt.torch.encode_grids(
+            _picture(16, 16, 3), weights, preset=TINY_PYRAMID, device="cpu", on_progress=lambda *at: steps.append(at[2])
+        )
+    )
+    assert steps == [TINY_PYRAMID.n_steps, TINY_PYRAMID.n_steps // 2, TINY_PYRAMID.n_steps // 2]
+    sizes = [len(encoding.field.data) for encoding in made]
+    assert sizes[-1] < sizes[0]
+    (alone,) = sinrfmt.torch.encode_grids(_picture(16, 16, 3), weights[:1], preset=TINY_PYRAMID, device="cpu")
+    assert alone.field.data == made[0].field.data
+
+
 def test_hashed_grids_become_a_file_of_the_measured_quality() -> None:
     picture = _picture(17, 24, 3)
     encoding = sinrfmt.torch.encode_grid(picture, preset=TINY_SHACIRA, device="cpu")

@@ -1,6 +1,7 @@
 """Training of latent grids: what it trains is what the format evaluates, and what it writes decodes to the same."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from sinrfmt.torch.latents import (
     round_through,
     soft_round,
 )
+from sinrfmt.torch.mosaic import PIECE, mosaic_of
 from sinrfmt.torch.point_recipes import PointPreset
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.soap import Soap
@@ -134,6 +136,30 @@ def test_a_training_for_another_lambda_starts_from_the_nearest_in_fewer_steps() 
     assert sizes[-1] < sizes[0]
     (alone,) = sinrfmt.torch.encode_grids(_picture(16, 16, 3), weights[:1], preset=TINY_PYRAMID, device="cpu")
     assert alone.field.data == made[0].field.data
+
+
+def test_networks_of_a_mosaic_are_where_the_whole_starts() -> None:
+    picture = _picture(110, 140, 3)
+    stages: list[tuple[str, int]] = []
+    preset = replace(TINY_PYRAMID, mosaic_steps=10)
+    encoding = sinrfmt.torch.encode_grid(
+        picture, preset=preset, device="cpu", on_progress=lambda stage, done, total, psnr: stages.append((stage, total))
+    )
+    assert stages == [("mosaic", 10), ("fit", TINY_PYRAMID.n_steps)]
+    assert encoding.psnr == sample_psnr(picture, encoding.field.grid().reshape(-1, 3))
+
+
+@pytest.mark.parametrize("shape", [(512, 768), (96, 2000), (40, 3000), (130, 131)])
+def test_a_mosaic_has_four_pieces_of_the_picture(shape: tuple[int, int]) -> None:
+    rows, columns = (np.arange(n)[:, None] if axis == 0 else np.arange(n)[None] for axis, n in enumerate(shape))
+    picture = np.stack(np.broadcast_arrays(rows, columns), axis=-1).astype(np.uint16)
+    mosaic = mosaic_of(picture)
+    height, width = min(shape[0], PIECE[0]), min(shape[1], PIECE[1])
+    assert mosaic.shape == (2 * height, 2 * width, 2)
+    assert len({tuple(mosaic[y, x]) for y in (0, height) for x in (0, width)}) >= 2
+    inside = mosaic[:height, :width].astype(int)
+    assert (np.diff(inside[:, :, 0], axis=0) == 1).all()
+    assert (np.diff(inside[:, :, 1], axis=1) == 1).all()
 
 
 def test_hashed_grids_become_a_file_of_the_measured_quality() -> None:

@@ -8,7 +8,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 OnProgress = Callable[[str, int, int, float], None]
-STAGES = {"screen": "trying seeds", "fit": "fitting", "quantise": "quantising", "tiles": "tiles", "groups": "groups"}
+STAGES = {
+    "screen": "trying seeds",
+    "mosaic": "a mosaic",
+    "fit": "fitting",
+    "quantise": "quantising",
+    "tiles": "tiles",
+    "groups": "groups",
+}
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ from sinrfmt.torch.fit import Progress
 from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid
 from sinrfmt.torch.grid_module import GridModule
 from sinrfmt.torch.grid_passes import Passes, budget_of, build_levels, check_passes, check_sizes, trained_prefixes
+from sinrfmt.torch.mosaic import mosaic_of, trained_on_mosaic
 from sinrfmt.torch.point_fit import fit_objective, sampled_objective
 from sinrfmt.torch.point_recipes import PointPreset, point_network
 from sinrfmt.torch.pyramid import PyramidModule
@@ -50,6 +51,8 @@ FILTER_NUMBERS = 4
 BYTES_EXPONENT = -0.6
 PSNR_PER_OCTAVE = -1.1
 MAX_TRAININGS = 4
+AGAIN_STEPS = 0.5
+"""Of a pyramid that starts from one with another lambda, as a share of the usual ones."""
 SLOPE_FACTOR = 3.0
 """How much flatter than that a signal may be."""
 MARGIN = 0.1
@@ -74,6 +77,7 @@ class PyramidPreset:
         context_width, context_hidden: of the context network.
         prefix_share: see ``GridFitOptions``; for files of several passes.
         tile_steps: optimiser steps for the latents of a tile, where tiles share networks that have had ``n_steps``.
+        mosaic_steps: optimiser steps of the networks on pieces of a picture, before those of the whole.
     """
 
     name: str
@@ -85,6 +89,7 @@ class PyramidPreset:
     context_hidden: int
     prefix_share: float
     tile_steps: int = 200
+    mosaic_steps: int = 0
 
 
 GridPreset = PyramidPreset | PointPreset
@@ -356,13 +361,25 @@ def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple
     options = GridFitOptions(preset.n_steps, rate_weight, prefixes=prefixes, prefix_share=preset.prefix_share)
     if job.trained:
         nearest = min(job.trained, key=lambda known: abs(math.log(known / rate_weight)))
-        module, options = copy.deepcopy(job.trained[nearest]), options.for_trained()
+        module = copy.deepcopy(job.trained[nearest])
+        options = options.for_trained(max(1, round(AGAIN_STEPS * preset.n_steps)))
     else:
-        network = pyramid_network(job.grid, values.shape[0], preset, job.context)
-        module = PyramidModule(network, seed=job.seed, mean=values.mean(dim=1).cpu().numpy()).to(job.device)
+        module = _first_module(job, preset, values, replace(options, n_steps=preset.mosaic_steps))
+        options = options.for_trained(preset.n_steps) if preset.mosaic_steps else options
     fitted = fit_pyramid(module, values, options, seed=job.seed, on_progress=job.progress)
     job.trained[rate_weight] = module
     return module, fitted
+
+
+def _first_module(job: _Job, preset: PyramidPreset, values: torch.Tensor, options: GridFitOptions) -> PyramidModule:
+    """A pyramid with initial values, or with networks that know a mosaic."""
+    network = pyramid_network(job.grid, values.shape[0], preset, job.context)
+    if not preset.mosaic_steps:
+        return PyramidModule(network, seed=job.seed, mean=values.mean(dim=1).cpu().numpy()).to(job.device)
+    mosaic = mosaic_of(job.samples)
+    pieces = torch.tensor(unit_values(mosaic), device=job.device)
+    progress = partial(job.on_progress, "mosaic") if job.on_progress else None
+    return trained_on_mosaic(network, values, pieces, mosaic.shape[:2], options, seed=job.seed, on_progress=progress)
 
 
 def _train_points(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[GridModule, GridFit]:

@@ -34,8 +34,9 @@ LATE_SHARE = 0.05
 """Least share of the networks' learning rate while they are rounded."""
 STEP_UPDATES = 4
 """Times that steps are chosen again before networks are rounded."""
-AGAIN_STEPS, AGAIN_RATE = 0.5, 0.5
-"""Steps and latent rate of a training that starts from one with another lambda, as shares of the usual ones."""
+AGAIN_RATES, AGAIN_SHARES = (2 / 3, 1 / 2), 1.5
+"""Of a training that starts from trained networks: learning rates of latents and networks, and the last shares of its
+fewer steps, in those of one that starts from nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,16 @@ class GridFitOptions:
     prefixes: tuple[int, ...] = ()
     prefix_share: float = 0.15
 
-    def for_trained(self) -> "GridFitOptions":
-        """For a pyramid that was trained with another lambda: fewer and smaller steps, no factorised rate."""
+    def for_trained(self, n_steps: int) -> "GridFitOptions":
+        """For a pyramid whose networks are trained already: few and smaller steps, none with the factorised rate."""
         return replace(
             self,
-            n_steps=max(1, round(AGAIN_STEPS * self.n_steps)),
-            latent_rate=AGAIN_RATE * self.latent_rate,
+            n_steps=n_steps,
+            latent_rate=AGAIN_RATES[0] * self.latent_rate,
+            network_rate=AGAIN_RATES[1] * self.network_rate,
             warm_share=0.0,
-            hard_share=self.hard_share / AGAIN_STEPS,
-            coded_share=self.coded_share / AGAIN_STEPS,
+            hard_share=AGAIN_SHARES * self.hard_share,
+            coded_share=AGAIN_SHARES * self.coded_share,
         )
 
 

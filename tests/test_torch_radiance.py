@@ -16,6 +16,7 @@ from sinrfmt import Field, UsageError
 from sinrfmt.cli import radiance
 from sinrfmt.cli.app import _command
 from sinrfmt.media.scene import Scene, Views, read_scene
+from sinrfmt.media.video import read_clip
 from sinrfmt.metrics import psnr
 from sinrfmt.network import LayerRecord
 from sinrfmt.registry import Modality, RecordKind
@@ -238,6 +239,13 @@ def test_decode_draws_the_view_of_a_camera(path: Path, folder: Path, tmp_path: P
     by_torch = tmp_path / "torch.png"
     run("decode", path, by_torch, "--camera", folder / "transforms_test.json", "--view", 1, "--device", "cpu")
     assert np.abs(_pixels(output).astype(int) - _pixels(by_torch)).max() <= 1
+
+
+def test_decode_draws_a_turntable_into_a_clip(path: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    run("decode", path, tmp_path / "views.mp4", "--views", 3, "--size", "10x8")
+    clip = read_clip(tmp_path / "views.mp4")
+    assert (clip.frames.shape, clip.rate) == ((3, 8, 10, 3), radiance.TURNTABLE_RATE)
 
 
 def test_decode_draws_a_turntable_into_a_folder(path: Path, tmp_path: Path) -> None:

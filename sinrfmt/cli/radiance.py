@@ -1,6 +1,7 @@
 """Radiance fields on the command line: sets of views in, rendered views and turntables out."""
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sinrfmt.cli.requests import DecodeRequest, EncodeRequest
 from sinrfmt.evaluate import to_uint8
 from sinrfmt.faults import error
 from sinrfmt.head import Header
+from sinrfmt.media import video
 from sinrfmt.media.image import write_png
 from sinrfmt.media.scene import Camera, is_scene, read_cameras, read_scene
 from sinrfmt.pictures import FieldKind
@@ -29,6 +31,8 @@ PRESETS = {
 }
 N_VIEWS = 36
 """Views of a turntable."""
+TURNTABLE_RATE = 12
+"""Of them a second, in a clip."""
 LOOKS = frozenset({"passes", "partial", "base", "size", "view", "views", "camera", "device"})
 
 See = Callable[[Camera], NDArray[np.float32]]
@@ -88,7 +92,7 @@ def _check_view(header: Header, request: DecodeRequest) -> None:
 def _check_views(header: Header, request: DecodeRequest) -> None:
     _check(header, request)
     if request.view is not None:
-        raise error("USAGE", "--view goes with a picture; a folder has all views")
+        raise error("USAGE", "--view goes with a picture; a folder and a clip have all views")
 
 
 def _write_view(path: Path, decoding: Decoding) -> Mapping[str, Any]:
@@ -105,6 +109,14 @@ def _write_views(path: Path, decoding: Decoding) -> Mapping[str, Any]:
     see = _renderer(decoding, sight)
     for number, camera in enumerate(cameras):
         _write(path / f"view_{number:03}.png", see(camera), sight)
+    return {"views": len(cameras)}
+
+
+def _write_turntable(path: Path, decoding: Decoding) -> Mapping[str, Any]:
+    sight, cameras = _look(decoding)
+    see = _renderer(decoding, sight)
+    frames = np.stack([_shown(see(camera), sight) for camera in cameras])
+    video.write_clip(path, frames, Fraction(TURNTABLE_RATE))
     return {"views": len(cameras)}
 
 
@@ -132,7 +144,11 @@ def _renderer(decoding: Decoding, sight: Sight) -> See:
 
 
 def _write(path: Path, picture: NDArray[np.float32], sight: Sight) -> None:
-    write_png(path, to_uint8(Values.UNIT, on_background(picture, sight.background)))
+    write_png(path, _shown(picture, sight))
+
+
+def _shown(picture: NDArray[np.float32], sight: Sight) -> NDArray[np.uint8]:
+    return to_uint8(Values.UNIT, on_background(picture, sight.background))
 
 
 HANDLER = Handler(
@@ -143,6 +159,7 @@ HANDLER = Handler(
     options=frozenset({"keep_network"}),
     writers={
         ".png": Writer(_write_view, _check_view, options=LOOKS, needs_grid=False, draws=True),
+        ".mp4": Writer(_write_turntable, _check_views, options=LOOKS - {"view"}, needs_grid=False, draws=True),
         "": Writer(_write_views, _check_views, options=LOOKS - {"view"}, needs_grid=False, draws=True),
     },
     takes=is_scene,

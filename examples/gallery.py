@@ -89,7 +89,7 @@ EXHIBITS = (
     Exhibit(
         *("clip", "video/bbb_320x180", "video/bbb_320x180/f00012.png", "frames", _picture),
         encoding=("--rate-weight", "3e-3"),
-        part="00011.png",
+        part="f00012.png",
     ),
     Exhibit("sound", "audio/gt_bach.wav", "audio/gt_bach.wav", "sound.wav", _wave, figure=("snr", "SNR {:.1f} dB")),
     Exhibit(

@@ -9,6 +9,7 @@ The sheet, ``FOLDER/gallery.png``, shows what went in above what came out.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -135,7 +136,10 @@ def made(exhibit: Exhibit, arguments: argparse.Namespace) -> dict[str, Any]:
             run("encode", str(arguments.data / exhibit.source), "-o", str(sinr), *options), encoding="utf-8"
         )
     options = tuple(str(arguments.data / word) if word.endswith(".json") else word for word in exhibit.decoding)
-    run("decode", str(sinr), str(arguments.out / exhibit.target), *options, "--force")
+    target = arguments.out / exhibit.target
+    if target.is_dir():
+        shutil.rmtree(target)
+    run("decode", str(sinr), str(target), *options, "--force")
     summary: dict[str, Any] = json.loads(said.read_text(encoding="utf-8"))
     return summary
 

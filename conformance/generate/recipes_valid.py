@@ -952,12 +952,6 @@ def limits() -> list[Valid]:
         ),
         Valid("valid-limit-parameters", "16384 parameters at level 1", ("HED-8",), base(full, 0, model=Zero())),
         Valid(
-            "valid-limit-symbols",
-            "exactly 2^24 coded symbols at level 2",
-            ("TAB-5", "LIM-1", "CNV-4"),
-            symbols_file(row_steps=False),
-        ),
-        Valid(
             "valid-limit-symbols-nothing",
             "exactly 2^24 symbols at level 2, all but the first pass without a change",
             ("TAB-5",),
@@ -979,18 +973,15 @@ def full_file(size: int) -> File:
     return replace(file, ancillary=(Ancillary("X6", 0x86, filling),))
 
 
-def symbols_file(*, row_steps: bool) -> File:
-    """131072 parameters in 128 passes: exactly the symbols of level 2; row differences are more than that."""
-    records = (Layer("RELU", 8192, bias=False, row_steps=row_steps), Layer(bias=False))
-    head = Head(records=records, in_dims=1, out_channels=15, grid=(1,), modality=8, values=2, level=2, n_passes=128)
-    sizes = [t.size for t in head.tensors()]
-    rows = (0,) * sizes[0] if row_steps else None
-    first = Pass(
-        tuple(Entry((0,) * n, step=1023, row_steps=rows if i == 0 else None, width=1) for i, n in enumerate(sizes)),
-        ZLIB,
-    )
-    later = Pass(tuple(Entry((0,) * n, refine=1, width=1) for n in sizes), ZLIB)
-    return File(head, (first, *(later,) * 127))
+BROAD = Head(  # 131072 parameters at level 2, which has 128 times as many symbols
+    records=(Layer("RELU", 8192, bias=False), Layer(bias=False)),
+    level=2,
+    modality=8,
+    in_dims=1,
+    out_channels=15,
+    values=2,
+    grid=(1,),
+)
 
 
 def unchanging(head: Head, coding: int = RANS, **fields: Any) -> File:
@@ -1001,14 +992,13 @@ def unchanging(head: Head, coding: int = RANS, **fields: Any) -> File:
 
 def unchanged_file(n_passes: int) -> File:
     """131072 integers that are 0, and passes that leave them."""
-    head = replace(symbols_file(row_steps=False).head, n_passes=n_passes)
-    return unchanging(head, spread=0, model=Zero())
+    return unchanging(replace(BROAD, n_passes=n_passes), spread=0, model=Zero())
 
 
 def unchanged_raw_file(n_passes: int) -> File:
     """131072 weights as binary16, and passes that have nothing to say."""
     records = (Layer("RELU", 8192, bias=False, tool=RAW, half=True), Layer(bias=False, tool=RAW, half=True))
-    head = replace(symbols_file(row_steps=False).head, records=records, n_passes=n_passes)
+    head = replace(BROAD, records=records, n_passes=n_passes)
     file = unchanging(head, ZLIB)
     return with_pass(file, 0, entries=tuple(Entry(values=(0,) * t.size) for t in head.tensors()))
 

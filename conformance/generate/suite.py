@@ -19,6 +19,7 @@ from conformance.generate.recipes_extremes import extremes_invalid, extremes_val
 from conformance.generate.recipes_invalid import calls, invalid
 from conformance.generate.recipes_latents import latents_valid
 from conformance.generate.recipes_latents_invalid import latents_invalid
+from conformance.generate.recipes_levels import levels_invalid
 from conformance.generate.recipes_parts import parts_valid
 from conformance.generate.recipes_parts_invalid import parts_calls, parts_invalid
 from conformance.generate.recipes_records import records_invalid, records_valid
@@ -79,7 +80,7 @@ def every_valid() -> list[Valid]:
 def every_invalid() -> list[Invalid]:
     """Every invalid vector."""
     made = [*invalid(), *sparse_invalid(), *trellis_invalid(), *records_invalid(), *base_invalid(), *latents_invalid()]
-    return [*made, *widths_invalid(), *parts_invalid(), *extremes_invalid()]
+    return [*made, *widths_invalid(), *parts_invalid(), *extremes_invalid(), *levels_invalid()]
 
 
 def _first_state(recipe: Valid) -> int:

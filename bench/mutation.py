@@ -8,15 +8,21 @@ Run from the root of the repository:
 A mutant is the decoder with one change of its source: a comparison, a constant, an operator, a condition, the name of
 an error, a statement left out. It runs the cases of the conformance suite that reach the changed statement (all of them
 for one that runs on import) by the contract of clause 15, in a process of its own, until one fails. Rows go to
-OUT.jsonl; a mutant that stands there is not run again, so the command goes on where it was stopped. ``--report`` writes
-``bench/results/mutation.md``, with what ``bench/mutation.toml`` says of those that no vector notices.
+OUT.jsonl; a mutant that stands there is not run again, so the command goes on where it was stopped, but survivors are
+when the suite has changed since, and those that a vector noticed that is gone. ``--report`` writes
+``bench/results/mutation.md``, with what ``bench/mutation.toml`` says of those that no vector notices. Mutants that are
+said there to do what the decoder does run together first, many changes in one decoder; only a group that is noticed
+is halved, down to the one that is.
 """
 
 import argparse
 import ast
+import importlib
+import io
 import json
 import os
 import random
+import re
 import resource
 import select
 import signal
@@ -24,8 +30,10 @@ import sys
 import tempfile
 import time
 import tomllib
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -34,15 +42,17 @@ from types import ModuleType
 from typing import Any
 
 from conformance.claims import Json, Result, is_passed
-from conformance.coverage import DECODER, SETTINGS, SOURCE, answer
-from conformance.run import ROOT, load_manifest, run_case
+from conformance.coverage import DECODER, SETTINGS, SOURCE
+from conformance.run import ROOT, Answer, Settings, json_line, load_manifest, run_case
+from conformance.worker import CRASHED
 
 MODULES = ("container", "errors", "head", "limits", "passes", "packed", "weights", "states", "entropy", "trellis")
 REPORT = Path(__file__).parent / "results" / "mutation.md"
 REASONS = Path(__file__).parent / "mutation.toml"
-SECONDS, MEMORY = 20, 4 << 30  # for a mutant: CPU time of all its cases, and address space
+SECONDS, A_CASE, MEMORY = 10, 0.02, 4 << 30  # for a mutant: CPU time, and more for each case; address space
 IN_MEMORY = "/dev/shm"
 SURVIVED = "survived"
+HARMLESS = ("equivalent", "resources")  # kinds of survivors that no vector can notice
 EVERY = 50  # mutants between two lines of progress
 
 Case = tuple[Json, Json]  # a vector, and one of its cases
@@ -211,12 +221,14 @@ def parsed(module: str) -> ast.Module:
     return ast.parse((SOURCE / f"{module}.py").read_text("utf-8"))
 
 
-def mutated(mutant: Mutant, errors: Sequence[str]) -> Changed:
-    """The decoder with this change."""
-    tree = parsed(mutant.module)
-    *_, (_, change) = list(changes(tree, errors))[mutant.index]
-    change()
-    return Changed({mutant.module: tree})
+def mutated(chosen: Sequence[Mutant], errors: Sequence[str]) -> Changed:
+    """The decoder with these changes."""
+    trees = {module: parsed(module) for module in {mutant.module for mutant in chosen}}
+    found = {module: list(changes(tree, errors)) for module, tree in trees.items()}
+    for mutant in chosen:
+        *_, (_, change) = found[mutant.module][mutant.index]
+        change()
+    return Changed(trees)
 
 
 def marked(lines: set[tuple[str, int]]) -> Changed:
@@ -270,6 +282,17 @@ def install(finder: Changed) -> None:
     sys.meta_path.insert(0, finder)
 
 
+def answer(arguments: Sequence[str], settings: Settings) -> Answer:
+    """What the command says. Its module is imported once: a run of it for each call takes longer than the decoder."""
+    out = io.StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(io.StringIO()):
+            status = importlib.import_module(f"{DECODER}.__main__").main(arguments)
+    except Exception:  # noqa: BLE001  the verdict on it is the harness's
+        status = CRASHED
+    return Answer(status, json_line(out.getvalue().encode()), "")
+
+
 def run(number: int, cases: Sequence[Case]) -> Result:
     vector, case = cases[number]
     return run_case(answer, ROOT, vector, case, SETTINGS)
@@ -300,20 +323,24 @@ def reached(cases: Sequence[Case]) -> Reached:
     return lines
 
 
-def judge(mutant: Mutant, errors: Sequence[str], cases: Sequence[Case], numbers: Sequence[int]) -> tuple[str, str]:
-    """The verdict of the first case that fails and its vector; `survived` if there is none."""
+def judge(
+    chosen: Sequence[Mutant], errors: Sequence[str], cases: Sequence[Case], numbers: Sequence[int]
+) -> tuple[str, str]:
+    """The verdict of the first case that fails with these changes and its vector; `survived` if there is none."""
+
+    seconds = int(SECONDS + A_CASE * len(numbers))
 
     def decode() -> tuple[str, str]:
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        install(mutated(mutant, errors))
+        install(mutated(chosen, errors))
         for number in numbers:
             result = run(number, cases)
             if not is_passed([result], SETTINGS):
                 return result.verdict, result.vector
         return SURVIVED, ""
 
-    verdict = in_process(decode, 10 * SECONDS)
+    verdict = in_process(decode, 20 * seconds)
     return tuple(verdict) if verdict else ("stopped", "")
 
 
@@ -321,9 +348,19 @@ def judge(mutant: Mutant, errors: Sequence[str], cases: Sequence[Case], numbers:
 
 
 def load(out: Path) -> dict[str, Json]:
-    """The rows so far, by the mutant's name."""
+    """The rows so far, by the mutant's name; the last one of a name counts."""
     rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
     return {row["name"]: row for row in rows}
+
+
+def suite_crc(manifest: Json) -> str:
+    """Names the vectors."""
+    return f"{zlib.crc32(json.dumps(manifest['vectors']).encode()):08x}"
+
+
+def holds(row: Json, suite: str, vectors: set[str]) -> bool:
+    """Whether the verdict of a row is still known: the suite is the same, or the vector that noticed is there."""
+    return row.get("suite") == suite or (row["verdict"] != SURVIVED and (not row["by"] or row["by"] in vectors))
 
 
 def relevant(mutant: Mutant, lines: Reached, n_cases: int) -> set[int]:
@@ -333,43 +370,100 @@ def relevant(mutant: Mutant, lines: Reached, n_cases: int) -> set[int]:
     return lines.get((mutant.module, mutant.statement), set())
 
 
-def run_all(chosen: Sequence[Mutant], out: Path) -> None:
-    """Run those that have no row yet. Cases that noticed a mutant come first for the next ones: most often first."""
-    errors = error_names()
-    cases = [(vector, case) for vector in load_manifest()["vectors"] for case in vector["cases"]]
-    done = load(out)
-    tempfile.tempdir = IN_MEMORY if os.path.isdir(IN_MEMORY) else None  # a disk takes longer than most cases
-    lines = reached(cases)
-    spread = random.Random(0).sample(range(len(cases)), len(cases))
-    killers = Counter(row["by"] for row in done.values() if row["by"])
-    start, counts = time.monotonic(), Counter(row["verdict"] == SURVIVED for row in done.values())
-    waiting = [mutant for mutant in chosen if mutant.name not in done]
-    with out.open("a", encoding="utf-8") as file:
-        for at, mutant in enumerate(waiting, 1):
-            numbers = relevant(mutant, lines, len(cases))
-            order = sorted((n for n in spread if n in numbers), key=lambda n: -killers[cases[n][0]["name"]])
-            verdict, by = judge(mutant, errors, cases, order)
-            killers[by] += 1
-            counts[verdict == SURVIVED] += 1
-            row = asdict(mutant) | {"name": mutant.name, "n_cases": len(order), "verdict": verdict, "by": by}
-            print(json.dumps(row), file=file, flush=True)
-            if at % EVERY == 0 or at == len(waiting):
-                print(f"{at} of {len(waiting)}, {counts[True]} survive, {time.monotonic() - start:.0f} s", flush=True)
+def groups(chosen: Sequence[Mutant], known: Sequence[Json]) -> list[list[Mutant]]:
+    """The mutants that run together: the n-th of each place that nothing can notice; every other one alone."""
+    together: dict[int, list[Mutant]] = {}
+    alone: list[list[Mutant]] = []
+    places: Counter[tuple[str, int, int]] = Counter()
+    for mutant in chosen:
+        if reason(known, asdict(mutant)).get("kind") in HARMLESS:
+            place = mutant.module, mutant.line, mutant.column
+            together.setdefault(places[place], []).append(mutant)
+            places[place] += 1
+        else:
+            alone.append([mutant])
+    return [*together.values(), *alone]
+
+
+class Run:
+    """Mutants against the suite. Cases that noticed a mutant come first for the next ones: most often first."""
+
+    def __init__(self, out: Path) -> None:
+        manifest = load_manifest()
+        self.out = out
+        self.errors = error_names()
+        self.suite = suite_crc(manifest)
+        self.cases: list[Case] = [(vector, case) for vector in manifest["vectors"] for case in vector["cases"]]
+        names = {vector["name"] for vector in manifest["vectors"]}
+        self.done = {name: row for name, row in load(out).items() if holds(row, self.suite, names)}
+        self.killers = Counter(row["by"] for row in self.done.values() if row["by"])
+        tempfile.tempdir = IN_MEMORY if os.path.isdir(IN_MEMORY) else None  # a disk takes longer than most cases
+        self.lines = reached(self.cases)
+        self.spread = random.Random(0).sample(range(len(self.cases)), len(self.cases))
+        self.n_run = self.n_survived = 0
+
+    def order(self, group: Sequence[Mutant]) -> list[int]:
+        """The cases that can notice one of them; first those of the errors that the changed lines name."""
+        numbers = set[int]().union(*(relevant(mutant, self.lines, len(self.cases)) for mutant in group))
+        text = " ".join(mutant.text for mutant in group[:1])
+
+        def key(number: int) -> tuple[bool, int]:
+            vector, case = self.cases[number]
+            return f'"{case["expect"].get("name")}"' not in text, -self.killers[vector["name"]]
+
+        return sorted((number for number in self.spread if number in numbers), key=key)
+
+    def settle(self, group: list[Mutant]) -> None:
+        """Write the rows of a group; one that is noticed is halved."""
+        order = self.order(group)
+        verdict, by = judge(group, self.errors, self.cases, order)
+        if verdict != SURVIVED and len(group) > 1:
+            half = len(group) // 2
+            self.settle(group[:half])
+            self.settle(group[half:])
+            return
+        self.killers[by] += 1
+        found = {"n_cases": len(order), "together": len(group), "suite": self.suite, "verdict": verdict, "by": by}
+        with self.out.open("a", encoding="utf-8") as file:
+            for mutant in group:
+                print(json.dumps(asdict(mutant) | {"name": mutant.name} | found), file=file)
+        self.n_run += len(group)
+        self.n_survived += len(group) * (verdict == SURVIVED)
+
+    def all(self, chosen: Sequence[Mutant], known: Sequence[Json]) -> None:
+        """Run those that have no row that holds."""
+        start, told = time.monotonic(), 0
+        waiting = [mutant for mutant in chosen if mutant.name not in self.done]
+        for group in groups(waiting, known):
+            self.settle(group)
+            if self.n_run - told >= EVERY or self.n_run == len(waiting):
+                told = self.n_run
+                seconds = time.monotonic() - start
+                print(f"{told} of {len(waiting)}, {self.n_survived} survive, {seconds:.0f} s", flush=True)
 
 
 # --- the report ----------------------------------------------------------------------------------------
 
 
-def reasons() -> dict[tuple[str, str, str], Json]:
-    """What is known of survivors, by module, line of text and change."""
+def reasons() -> list[Json]:
+    """What is known of survivors. A row of the file is for one line, `text`, or for all lines that match `pattern`."""
     table = tomllib.loads(REASONS.read_text("utf-8")) if REASONS.exists() else {}
-    return {(row["module"], row["text"], change): row for row in table.get("survivor", []) for change in row["changes"]}
+    return [row | {"pattern": row.get("pattern") or re.escape(row["text"])} for row in table.get("survivor", [])]
 
 
-def report(rows: Sequence[Json], known: dict[tuple[str, str, str], Json]) -> str:
+def reason(known: Sequence[Json], row: Json) -> Json:
+    """The first that is for a mutant's module, line of text and change; empty if there is none."""
+    for found in known:
+        is_there = found["module"] == row["module"] and row["change"] in found.get("changes", [row["change"]])
+        if is_there and re.fullmatch(found["pattern"], row["text"]):
+            return found
+    return {}
+
+
+def report(rows: Sequence[Json], known: Sequence[Json]) -> str:
     """The page: mutants by module, then every survivor with its reason."""
     survivors = [row for row in rows if row["verdict"] == SURVIVED]
-    kinds = {row["name"]: known.get((row["module"], row["text"], row["change"]), {}) for row in survivors}
+    kinds = {row["name"]: reason(known, row) for row in survivors}
     lines = [
         "<!-- made by bench/mutation.py -->",
         "# Mutants of the reference decoder",
@@ -392,9 +486,13 @@ def report(rows: Sequence[Json], known: dict[tuple[str, str, str], Json]) -> str
         cells = (total, len(own), noticed, stopped, left["equivalent"], left["resources"], left["hole"], left[""])
         lines.append(f"| {module} | " + " | ".join(map(str, cells)) + " |")
     lines += ["", "## Survivors", "", "| module | line | change | kind | why |", "|---|---|---|---|---|"]
+    merged: dict[tuple[str, ...], list[str]] = {}
     for row in sorted(survivors, key=lambda row: (row["module"], row["line"], row["column"])):
         kind = kinds[row["name"]]
-        cells = (row["module"], f"`{row['text']}`", row["change"], kind.get("kind", ""), kind.get("why", ""))
+        key = row["module"], f"`{row['text']}`", kind.get("kind", ""), kind.get("why", "")
+        merged.setdefault(key, []).append(row["change"])
+    for (module, text, kind_name, why), changed in merged.items():
+        cells = module, text, ", ".join(dict.fromkeys(changed)), kind_name, why
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -409,15 +507,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--filter", default="", help="only mutants whose name contains this")
     parser.add_argument("--report", action="store_true", help="run nothing, write the page")
     given = parser.parse_args(argv)
+    errors, known = error_names(), reasons()
+    every = [mutant for name in MODULES for mutant in mutants(name, errors)]
     if not given.report:
-        errors = error_names()
-        every = [m for name in given.modules for m in mutants(name, errors) if given.filter in m.name]
-        n = len(every) if given.sample is None else min(given.sample, len(every))
-        run_all(random.Random(given.seed).sample(every, n), given.out)
-    rows, known = list(load(given.out).values()), reasons()
+        chosen = [mutant for mutant in every if mutant.module in given.modules and given.filter in mutant.name]
+        n = len(chosen) if given.sample is None else min(given.sample, len(chosen))
+        Run(given.out).all(random.Random(given.seed).sample(chosen, n), known)
+    names = {mutant.name for mutant in every}  # those of the decoder as it is
+    rows = [row for name, row in load(given.out).items() if name in names]
     if given.report:
         REPORT.write_text(report(rows, known), "utf-8")
-    return int(any(r["verdict"] == SURVIVED and (r["module"], r["text"], r["change"]) not in known for r in rows))
+    return int(any(row["verdict"] == SURVIVED and not reason(known, row) for row in rows))
 
 
 if __name__ == "__main__":

@@ -53,12 +53,12 @@ def test_every_mutant_has_its_own_name() -> None:
 
 def test_a_fault_that_a_vector_reaches_is_noticed(cases: list[mutation.Case]) -> None:
     mutant = mutant_of("container", "if zlib.crc32(data[offset:end], start_value) != stored:", "NotEq to Eq")
-    assert mutation.judge(mutant, mutation.error_names(), cases, [0]) == ("rejected_valid", "valid-min-raw")
+    assert mutation.judge([mutant], mutation.error_names(), cases, [0]) == ("rejected_valid", "valid-min-raw")
 
 
 def test_a_change_without_effect_survives(cases: list[mutation.Case]) -> None:
     mutant = mutant_of("passes", "step: int = 0", "0 to -1")
-    assert mutation.judge(mutant, mutation.error_names(), cases, [0]) == ("survived", "")
+    assert mutation.judge([mutant], mutation.error_names(), cases, [0]) == ("survived", "")
 
 
 def test_cases_that_reach_a_statement_are_found(cases: list[mutation.Case]) -> None:
@@ -78,7 +78,9 @@ def test_a_report_counts_survivors_by_their_reason() -> None:
         row | {"name": "3", "change": "y", "verdict": "stopped"},
         row | {"name": "4", "change": "y", "verdict": "wrong_code"},
     ]
-    page = mutation.report(rows, {("passes", "a | b", "x"): {"kind": "hole", "why": "no vector"}})
+    page = mutation.report(
+        rows, [{"module": "passes", "pattern": "a .*", "changes": ["x"], "kind": "hole", "why": "no vector"}]
+    )
     (line,) = [line for line in page.splitlines() if line.startswith("| passes | ") and "`" not in line]
     assert line.split(" | ")[2:] == ["4", "1", "1", "0", "0", "1", "1 |"]
     assert "| passes | `a \\| b` | x | hole | no vector |" in page

@@ -111,11 +111,11 @@ def symbols(level: int) -> list[Invalid]:
     steps = File(replace(head, records=(matrix, stepped)), (Pass((entries[0], rows)),))
     counted = Invalid(f"invalid-level-{level}-symbols-row", f"a row more than the symbols of level {level}",
                       ("TAB-5", "LIM-1"), PARENT, "LIMIT_SYMBOLS", "PASS0.tensor0.step_form", (), steps)  # fmt: skip
-    all_of_them = Invalid(f"invalid-level-{level}-symbols-full", f"all symbols of level {level}; the body is no stream",
-                          ("TAB-5", "SPA-3", "LIM-1", "ENT-4"), PARENT, "BAD_STREAM", "PASS0.body", (), full)  # fmt: skip
+    every = Invalid(f"invalid-level-{level}-symbols-full", f"all symbols of level {level}; the body is no stream",
+                    ("TAB-5", "SPA-3", "LIM-1", "ENT-4"), PARENT, "BAD_STREAM", "PASS0.body", (), full)  # fmt: skip
     return [
         *([counted] if level == 2 else []),
-        *([all_of_them] if level < 5 else []),  # LIM-3: so many may be too many for a decoder's caller
+        *([every] if level < 5 else []),  # LIM-3: so many may be too many for a decoder's caller
         Invalid(f"invalid-level-{level}-symbols", f"a symbol more than level {level} has", ("TAB-5", "SPA-3", "LIM-1"),
                 PARENT, "LIMIT_SYMBOLS", "PASS0.tensor0.step_form", (), above),
     ]  # fmt: skip

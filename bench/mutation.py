@@ -371,7 +371,10 @@ def relevant(mutant: Mutant, lines: Reached, n_cases: int) -> set[int]:
 
 
 def groups(chosen: Sequence[Mutant], known: Sequence[Json]) -> list[list[Mutant]]:
-    """The mutants that run together: the n-th of each place that nothing can notice; every other one alone."""
+    """The mutants that run together: the n-th of each place that nothing can notice; every other one alone.
+
+    Those that run on import come last: they take all cases.
+    """
     together: dict[int, list[Mutant]] = {}
     alone: list[list[Mutant]] = []
     places: Counter[tuple[str, int, int]] = Counter()
@@ -382,7 +385,7 @@ def groups(chosen: Sequence[Mutant], known: Sequence[Json]) -> list[list[Mutant]
             places[place] += 1
         else:
             alone.append([mutant])
-    return [*together.values(), *alone]
+    return [*together.values(), *sorted(alone, key=lambda group: group[0].on_import)]
 
 
 class Run:

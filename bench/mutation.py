@@ -35,6 +35,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -190,7 +191,7 @@ def mutants(module: str, errors: Sequence[str]) -> list[Mutant]:
     """All of a module."""
     lines = (SOURCE / f"{module}.py").read_text("utf-8").splitlines()
     found = []
-    for index, (node, statement, depth, (words, _)) in enumerate(changes(parsed(module), errors)):
+    for index, (node, statement, depth, (words, _)) in enumerate(prepared(module, tuple(errors))[1]):
         begins, line, column = statement.lineno if statement else 0, getattr(node, "lineno", 0), 0
         if words.startswith("without"):  # the statement is inside the node
             begins = line = int(words.rsplit(" ", 1)[1])
@@ -222,13 +223,18 @@ def parsed(module: str) -> ast.Module:
 
 
 def mutated(chosen: Sequence[Mutant], errors: Sequence[str]) -> Changed:
-    """The decoder with these changes."""
-    trees = {module: parsed(module) for module in {mutant.module for mutant in chosen}}
-    found = {module: list(changes(tree, errors)) for module, tree in trees.items()}
+    """The decoder with these changes, once for each process: they stay in the trees that `prepared` gives."""
     for mutant in chosen:
-        *_, (_, change) = found[mutant.module][mutant.index]
+        *_, (_, change) = prepared(mutant.module, tuple(errors))[1][mutant.index]
         change()
-    return Changed(trees)
+    return Changed({mutant.module: prepared(mutant.module, tuple(errors))[0] for mutant in chosen})
+
+
+@cache
+def prepared(module: str, errors: tuple[str, ...]) -> tuple[ast.Module, list[tuple[Any, Any, int, Change]]]:
+    """A module and its changes, read once for all mutants."""
+    tree = parsed(module)
+    return tree, list(changes(tree, errors))
 
 
 def marked(lines: set[tuple[str, int]]) -> Changed:
@@ -329,6 +335,8 @@ def judge(
     """The verdict of the first case that fails with these changes and its vector; `survived` if there is none."""
 
     seconds = int(SECONDS + A_CASE * len(numbers))
+    for mutant in chosen:
+        prepared(mutant.module, tuple(errors))
 
     def decode() -> tuple[str, str]:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))

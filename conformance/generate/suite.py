@@ -15,6 +15,7 @@ from conformance.generate.parts import evaluate_parts, positions, positions_of
 from conformance.generate.primitives import Mark, npy_bytes
 from conformance.generate.recipe import EVERY_CHECK, Call, Invalid, Valid
 from conformance.generate.recipes_base import base_calls, base_invalid, base_valid
+from conformance.generate.recipes_corners import corners_invalid, corners_valid
 from conformance.generate.recipes_extremes import extremes_invalid, extremes_valid
 from conformance.generate.recipes_invalid import calls, invalid
 from conformance.generate.recipes_latents import latents_valid
@@ -74,13 +75,13 @@ def make() -> tuple[Files, Record]:
 def every_valid() -> list[Valid]:
     """Every valid vector in the order of the ladder."""
     made = [*valid(), *sparse_valid(), *trellis_valid(), *records_valid(), *base_valid(), *latents_valid()]
-    return [*made, *widths_valid(), *parts_valid(), *extremes_valid()]
+    return [*made, *widths_valid(), *parts_valid(), *extremes_valid(), *corners_valid()]
 
 
 def every_invalid() -> list[Invalid]:
     """Every invalid vector."""
     made = [*invalid(), *sparse_invalid(), *trellis_invalid(), *records_invalid(), *base_invalid(), *latents_invalid()]
-    return [*made, *widths_invalid(), *parts_invalid(), *extremes_invalid(), *levels_invalid()]
+    return [*made, *widths_invalid(), *parts_invalid(), *extremes_invalid(), *levels_invalid(), *corners_invalid()]
 
 
 def _first_state(recipe: Valid) -> int:

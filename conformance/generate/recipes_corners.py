@@ -1,0 +1,194 @@
+"""Vectors of single numbers at which a decoder with one small fault goes wrong (bench/mutation.py found them)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+from conformance.generate import rans
+from conformance.generate.describe import (
+    BITMAP,
+    FLATTENED,
+    LATENTS,
+    PARTS,
+    ROWS,
+    SEEDED,
+    SPARSE,
+    SPARSE_CODE,
+    TRELLIS,
+    TRELLIS_CODE,
+    WIDE,
+    Entry,
+    File,
+    Grid,
+    Head,
+    Layer,
+    Long,
+    Pass,
+    Pyramid,
+    Record,
+    SparseCode,
+    Table,
+    Zero,
+)
+from conformance.generate.faults import Edit
+from conformance.generate.philox import prior
+from conformance.generate.recipe import Invalid, Valid, base, packed, with_entry
+
+PARENT = "valid-extreme-level-4"
+STEEP = Long(1, 0, 168, 0)  # frequencies 1, 16382, 1
+ONE = Head(records=(Layer(bias=False),), in_dims=1, grid=(1,))  # one weight
+BLOCK = 1 << 14  # numbers that a decoder may take at once, and the text never names
+
+
+def lists() -> list[Valid]:
+    """Lists whose last symbol leaves the state 1, and lists longer than a block."""
+    trellis = replace(ONE, records=(Layer(bias=False, tool=TRELLIS_CODE),), features_required=TRELLIS)
+    low = Long(0, 0, 0, 0, 0, 14)
+    first = rans.symbol_table(rans.long_parameters((1, 0, 168, 0, 0, 0, 0)))
+    if [first[u][0] for u in (-1, 0, 1)] != [1, 16382, 1]:
+        raise ValueError("the least symbol has another frequency than 1")
+    return [
+        Valid("valid-state-1", "the state is 1 before the last symbol", ("10.4", "ENT-5"), base(ONE, 0, model=STEEP)),
+        Valid("valid-state-1-trellis", "the same with tool 2", ("9.4", "ENT-5"), base(trellis, 0, model=STEEP)),
+        Valid("valid-state-1-field", "the state is 1 before the last raw field", ("10.5", "ENT-5"),
+              File(ONE, (Pass((Entry((1 - (1 << 13),), model=low),)),))),
+        *long_lists(),
+    ]  # fmt: skip
+
+
+def long_lists() -> Iterator[Valid]:
+    """More values than a block has, nearly all the first symbol of their run."""
+    n = BLOCK + 6
+    grid = Grid(n_axes=1, log2_table_size=30, resolutions=((n,),))
+    head = Head((grid, Layer()), level=2, features_required=LATENTS, in_dims=1, grid=(2,))
+    latents = tuple(-1 - (i == 7) for i in range(n))
+    table = Table(1, (127, 0), escape=1)
+    rows = [
+        Entry(latents, latent_models=(table,)) if tensor.is_latent else Entry((1,) * tensor.size)
+        for tensor in head.tensors()
+    ]
+    yield Valid("valid-block-table", "16390 latents by a table, each with an escape", ("GRD-7",),
+                File(head, (Pass(tuple(rows)),)))  # fmt: skip
+    n_rows = BLOCK // 2 + 3
+    wide = Head((Layer(width=n_rows // 2, bias=False), Layer(bias=False)), level=2, in_dims=3, grid=(2, 1, 1))
+    values = (-3,) * (3 * (n_rows // 2)), (0,) * (n_rows // 2)
+    model = Long(1, 0, 168, 0, 0, 1, 1)
+    yield Valid("valid-block-low-bits", "more than 2^14 values with low bits and escapes", ("10.1", "10.5"),
+                File(wide, (Pass((Entry(values[0], model=model), Entry(values[1], model=Zero()))),)))  # fmt: skip
+
+
+def tables() -> list[Valid]:
+    """Frequencies that a divisor one too small or too large would change."""
+    values = (-1, 0, 1, 2, 3, -2), (0, 1, -1)
+    head = Head((Layer(width=3, bias=False), Layer(bias=False)))
+    models = Long(8, 55, 166, 100), Long(1, 1, 167, 168, 0, 0, 1)
+    plain = File(head, (Pass(tuple(Entry(v, model=m) for v, m in zip(values, models, strict=True))),))
+    sparse = replace(
+        head, records=(Layer(width=12, bias=False, tool=SPARSE_CODE), Layer(bias=False, tool=SPARSE_CODE)),
+        features_required=SPARSE | SEEDED,
+    )  # fmt: skip
+    codes = (
+        SparseCode(24, ((0, 1, 3, 7), (2, 5, 6, 10)), ((1, -1, 2, 1),) * 2, gap_model=Long(11, 55, 152, 150)),
+        SparseCode(24, ((0, 2, 3),), ((1, 2, -1),), ROWS, gap_model=Long(1, 1, 167, 168, 0, 0, 1)),
+    )
+    return [
+        Valid("valid-model-divisor", "the sum of the weights divides nearly exactly", ("10.2",), plain),
+        Valid("valid-sparse-divisor", "the same for gaps", ("9.5",),
+              File(sparse, (Pass(tuple(Entry(sparse=code) for code in codes)),))),
+    ]  # fmt: skip
+
+
+def bitmaps() -> list[Invalid]:
+    """Bitmaps whose first binary symbol has the least frequency for "zero"; rows without a step end the decoding."""
+    n = 1 << 15
+    head = Head(
+        (Layer(width=2, bias=False, row_steps=True), Layer(width=n // 2, tool=SPARSE_CODE), Layer(bias=False)),
+        level=3, features_required=SPARSE | SEEDED, in_dims=1, grid=(1,),
+    )  # fmt: skip
+    rows = Entry((0, 0), step=1023, row_steps=(1, 0), model=Zero())
+
+    def without(slot: int, bias: Entry) -> File:
+        atoms = tuple(a for a in range(n) if a != slot)
+        code = SparseCode(n, (atoms,), ((0,) * len(atoms),), FLATTENED, BITMAP)
+        last = Entry((0,) * (n // 2), model=Zero())
+        return File(head, (Pass((rows, Entry(sparse=code, model=Zero()), bias, last)),))
+
+    zeros = Entry((0,) * (n // 2), model=Zero())
+    coded = replace(zeros, values=(*(0,) * 5, 1, *(0,) * (n // 2 - 6)), model=STEEP)
+    error, at, clauses = "STEP_OUT_OF_RANGE", "PASS0.body", ("9.5", "WGT-3")
+    return [
+        Invalid("invalid-bitmap-least-zero", "a bitmap of 2^15 slots without the first, then a step code of 1024",
+                clauses, PARENT, error, at, (), without(0, coded)),
+        Invalid("invalid-bitmap-state-1", "a bitmap without the second slot: the state is 1 after the first",
+                clauses, PARENT, error, at, (), without(1, zeros)),
+    ]  # fmt: skip
+
+
+def head_only(name: str, title: str, clause: str, error: str, at: str, head: Head) -> Invalid:
+    """A file of HEAD alone."""
+    return Invalid(f"invalid-{name}", title, tuple(clause.split()), PARENT, error, f"HEAD.{at}", (),
+                   File(head, (), order=("HEAD",)))  # fmt: skip
+
+
+def heads() -> list[Invalid]:
+    """Numbers of HEAD at a border; where they are right, there is no pass."""
+    missing = "MISSING_PASS", "type"
+    prior_alone = Head((Layer(prior=True),), features_required=SEEDED | WIDE)
+    found = [
+        head_only("wide-seed", "the seed 2^32 needs WIDE; no pass", "HED-10 CON-8", *missing,
+                  replace(prior_alone, seed=1 << 32)),
+        head_only("wide-seed-below", "WIDE for the seed 2^32 - 1", "HED-10", "FEATURE_MISMATCH", "features_required",
+                  replace(prior_alone, seed=(1 << 32) - 1)),
+        head_only("wide-grid", "2^16 samples along an axis need WIDE; no pass", "HED-10 CON-8", *missing,
+                  Head(features_required=WIDE, grid=(1, 1 << 16))),
+        head_only("wide-grid-below", "WIDE for 2^16 - 1 samples along an axis", "HED-10", "FEATURE_MISMATCH",
+                  "features_required", Head(features_required=WIDE, grid=((1 << 16) - 1, 1))),
+    ]  # fmt: skip
+    for shared in (0, 1):
+        tag = "-shared" if shared else ""
+        found += [
+            head_only(f"parts-pyramid-full{tag}", "all parameters of level 1 in the pyramids of three parts; no pass",
+                      "HED-8 CON-8", *missing, pyramids(16384, shared)),
+            head_only(f"parts-pyramid-parameters{tag}", "a parameter more than level 1 has in three pyramids",
+                      "HED-8", "LIMIT_PARAMETERS", "n_records", pyramids(16385, shared)),
+        ]  # fmt: skip
+    return found
+
+
+def pyramids(total: int, shared: int) -> Head:
+    """Three parts of a line with a pyramid each that have so many parameters."""
+    records: tuple[Record, ...] = (Pyramid(halved=1), Layer())
+    for overlap, n in product(range(1, 5), range(total * 2 // 3 - 40, total * 2 // 3)):
+        head = Head(records, features_required=LATENTS | PARTS, in_dims=1, grid=(n,), split=(3,), overlap=(overlap,),
+                    shared=shared)  # fmt: skip
+        if sum(tensor.size for part in head.chunk_parts() for tensor in head.tensors_of(part)) == total:
+            return head
+    raise ValueError(f"no line has {total} parameters")
+
+
+def bodies() -> list[Invalid]:
+    """Lanes that are allowed, and the body is too short for them; TRE-3 before the prior."""
+    lanes = [
+        Invalid(f"invalid-lanes-{1 << log2}-short", f"{1 << log2} lanes and a body of 4 bytes", ("PAS-2", "ENT-6"),
+                "valid-state-1", "BAD_STREAM", "PASS0.body", (Edit("PASS0.flags", bytes([log2 << 4 | 9])),))
+        for log2 in range(8, 12)
+    ]  # fmt: skip
+    layer = Layer(bias=False, tool=TRELLIS_CODE, prior=True)
+    head = replace(ONE, records=(layer,), features_required=TRELLIS | SEEDED)
+    seed = next(seed for seed in range(100) if prior(0, 0, seed, 1 << 15, 30) < 0)
+    back = packed(replace(head, seed=seed), 0, prior=(1 << 15, 30))
+    return [
+        *lanes,
+        Invalid("invalid-trellis-overflow-prior", "r is 2^31, and the prior would bring it back", ("TRE-3",), PARENT,
+                "ACC_OVERFLOW", "PASS0.body", (), with_entry(back, 0, values=(1 << 30,))),
+    ]  # fmt: skip
+
+
+def corners_valid() -> list[Valid]:
+    """Every valid vector of this page."""
+    return [*lists(), *tables()]
+
+
+def corners_invalid() -> list[Invalid]:
+    """Every invalid vector of this page."""
+    return [*bitmaps(), *heads(), *bodies()]

@@ -54,6 +54,7 @@ SECONDS, A_CASE, MEMORY = 10, 0.02, 4 << 30  # for a mutant: CPU time, and more 
 IN_MEMORY = "/dev/shm"
 SURVIVED = "survived"
 HARMLESS = ("equivalent", "resources")  # kinds of survivors that no vector can notice
+NEAR = 16  # lines that one vector is likely to be about
 EVERY = 50  # mutants between two lines of progress
 
 Case = tuple[Json, Json]  # a vector, and one of its cases
@@ -381,7 +382,7 @@ def relevant(mutant: Mutant, lines: Reached, n_cases: int) -> set[int]:
 def groups(chosen: Sequence[Mutant], known: Sequence[Json]) -> list[list[Mutant]]:
     """The mutants that run together: the n-th of each place that nothing can notice; every other one alone.
 
-    Those that run on import come last: they take all cases.
+    Those that run on import come last, then the groups: they take all cases.
     """
     together: dict[int, list[Mutant]] = {}
     alone: list[list[Mutant]] = []
@@ -393,7 +394,7 @@ def groups(chosen: Sequence[Mutant], known: Sequence[Json]) -> list[list[Mutant]
             places[place] += 1
         else:
             alone.append([mutant])
-    return [*together.values(), *sorted(alone, key=lambda group: group[0].on_import)]
+    return [*sorted(alone, key=lambda group: group[0].on_import), *together.values()]
 
 
 class Run:
@@ -407,20 +408,30 @@ class Run:
         self.cases: list[Case] = [(vector, case) for vector in manifest["vectors"] for case in vector["cases"]]
         names = {vector["name"] for vector in manifest["vectors"]}
         self.done = {name: row for name, row in load(out).items() if holds(row, self.suite, names)}
-        self.killers = Counter(row["by"] for row in self.done.values() if row["by"])
+        self.killers: Counter[tuple[str, int, str]] = Counter()  # vectors, by module and place; place -1: everywhere
+        for row in self.done.values():
+            self.note(row["module"], row["line"], row["by"])
         tempfile.tempdir = IN_MEMORY if os.path.isdir(IN_MEMORY) else None  # a disk takes longer than most cases
         self.lines = reached(self.cases)
         self.spread = random.Random(0).sample(range(len(self.cases)), len(self.cases))
         self.n_run = self.n_survived = 0
 
-    def order(self, group: Sequence[Mutant]) -> list[int]:
-        """The cases that can notice one of them; first those of the errors that the changed lines name."""
-        numbers = set[int]().union(*(relevant(mutant, self.lines, len(self.cases)) for mutant in group))
-        text = " ".join(mutant.text for mutant in group[:1])
+    def note(self, module: str, line: int, by: str) -> None:
+        """A vector has noticed a mutant of a line."""
+        self.killers.update([("", -1, by), (module, line // NEAR, by)])
 
-        def key(number: int) -> tuple[bool, int]:
+    def order(self, group: Sequence[Mutant]) -> list[int]:
+        """The cases that can notice one of them; first those of the errors that the changed lines name, then those
+        that noticed mutants near the first.
+        """
+        numbers = set[int]().union(*(relevant(mutant, self.lines, len(self.cases)) for mutant in group))
+        text, place = group[0].text, (group[0].module, group[0].line // NEAR)
+
+        def key(number: int) -> tuple[bool, int, int]:
             vector, case = self.cases[number]
-            return f'"{case["expect"].get("name")}"' not in text, -self.killers[vector["name"]]
+            by = vector["name"]
+            is_other = f'"{case["expect"].get("name")}"' not in text
+            return is_other, -self.killers[*place, by], -self.killers["", -1, by]
 
         return sorted((number for number in self.spread if number in numbers), key=key)
 
@@ -433,7 +444,7 @@ class Run:
             self.settle(group[:half])
             self.settle(group[half:])
             return
-        self.killers[by] += 1
+        self.note(group[0].module, group[0].line, by)
         found = {"n_cases": len(order), "together": len(group), "suite": self.suite, "verdict": verdict, "by": by}
         with self.out.open("a", encoding="utf-8") as file:
             for mutant in group:

@@ -168,7 +168,7 @@ EXCUSED = {
     "error LIMIT_CALLER": "the limits are those of a caller",
     "error CODEC_MISSING": "depends on the libraries that are installed",
     "error SOURCE_CHANGED": "a file that changes while it is read in ranges",
-    "field Layer.width max": "65535 needs level 5: the limits of level 1 and 2 stand in vectors (LIMIT_WIDTH)",
+    "field Layer.width max": "65535 needs level 5: the limits of all levels stand in vectors (LIMIT_WIDTH)",
     "field FourierSeeded.n_features max": "twice as many values as a level's width allows",
     "id feature_required 8 EXACT": "reserved, not specified yet: refused as any unknown feature",
     "id tool 4 LATENT": "HED-6: it stands in no tool_flags; levels of latents have it",

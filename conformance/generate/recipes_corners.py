@@ -91,7 +91,12 @@ def tables() -> list[Valid]:
         SparseCode(24, ((0, 1, 3, 7), (2, 5, 6, 10)), ((1, -1, 2, 1),) * 2, gap_model=Long(11, 55, 152, 150)),
         SparseCode(24, ((0, 2, 3),), ((1, 2, -1),), ROWS, gap_model=Long(1, 1, 167, 168, 0, 0, 1)),
     )
+    ends = Table(1, (120, 127, 7, 0), escape=1)
+    grid = replace(head, records=(Grid(n_axes=1, resolutions=((3,),)), Layer()), features_required=LATENTS, in_dims=1,
+                   grid=(3,))  # fmt: skip
+    latents = with_entry(base(grid), -1, values=(2, 0, -1), latent_models=(ends,))
     return [
+        Valid("valid-table-ends", "differences that end at the codes 127 and 0", ("GRD-7",), latents),
         Valid("valid-model-divisor", "the sum of the weights divides nearly exactly", ("10.2",), plain),
         Valid("valid-sparse-divisor", "the same for gaps", ("9.5",),
               File(sparse, (Pass(tuple(Entry(sparse=code) for code in codes)),))),

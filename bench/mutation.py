@@ -50,7 +50,7 @@ from conformance.worker import CRASHED
 MODULES = ("container", "errors", "head", "limits", "passes", "packed", "weights", "states", "entropy", "trellis")
 REPORT = Path(__file__).parent / "results" / "mutation.md"
 REASONS = Path(__file__).parent / "mutation.toml"
-SECONDS, A_CASE, MEMORY = 10, 0.02, 4 << 30  # for a mutant: CPU time, and more for each case; address space
+SECONDS, A_CASE, MEMORY = 4, 0.02, 4 << 30  # for a mutant: CPU time, and more for each case; address space
 IN_MEMORY = "/dev/shm"
 SURVIVED = "survived"
 HARMLESS = ("equivalent", "resources")  # kinds of survivors that no vector can notice

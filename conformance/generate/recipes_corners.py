@@ -178,12 +178,21 @@ def bodies() -> list[Invalid]:
                 "valid-state-1", "BAD_STREAM", "PASS0.body", (Edit("PASS0.flags", bytes([log2 << 4 | 9])),))
         for log2 in range(8, 12)
     ]  # fmt: skip
+    small = [
+        Invalid("invalid-lanes-state-2", "a lane begins with the state 2, and ends with 2^16", ("ENT-6",), PARENT,
+                "BAD_STREAM", "PASS0.body", (), File(ONE, (Pass((Entry((0,), model=STEEP),), log2_lanes=6,
+                body_hex="02000000" + "00000100" * 63 + "0000"),))),
+        Invalid("invalid-state-2", "the state is 2 and a word follows; all would end with 0", ("ENT-4",), PARENT,
+                "BAD_STREAM", "PASS0.body", (), File(replace(ONE, in_dims=6, grid=(1,) * 6), (Pass((
+                Entry((0, -1, 0, 0, 0, 0), model=STEEP),), body_hex="020000000000"),))),
+    ]  # fmt: skip
     layer = Layer(bias=False, tool=TRELLIS_CODE, prior=True)
     head = replace(ONE, records=(layer,), features_required=TRELLIS | SEEDED)
     seed = next(seed for seed in range(100) if prior(0, 0, seed, 1 << 15, 30) < 0)
     back = packed(replace(head, seed=seed), 0, prior=(1 << 15, 30))
     return [
         *lanes,
+        *small,
         Invalid("invalid-trellis-overflow-prior", "r is 2^31, and the prior would bring it back", ("TRE-3",), PARENT,
                 "ACC_OVERFLOW", "PASS0.body", (), with_entry(back, 0, values=(1 << 30,))),
     ]  # fmt: skip

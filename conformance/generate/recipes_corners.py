@@ -33,8 +33,9 @@ from conformance.generate.describe import (
 from conformance.generate.faults import Edit
 from conformance.generate.philox import prior
 from conformance.generate.recipe import Invalid, Valid, base, packed, with_entry
+from conformance.generate.recipes_parts import parts_valid
 
-PARENT = "valid-extreme-level-4"
+PARENT, INDEXED = "valid-extreme-level-4", "valid-parts-indx"
 STEEP = Long(1, 0, 168, 0)  # frequencies 1, 16382, 1
 ONE = Head(records=(Layer(bias=False),), in_dims=1, grid=(1,))  # one weight
 BLOCK = 1 << 14  # numbers that a decoder may take at once, and the text never names
@@ -186,6 +187,11 @@ def bodies() -> list[Invalid]:
                 "BAD_STREAM", "PASS0.body", (), File(replace(ONE, in_dims=6, grid=(1,) * 6), (Pass((
                 Entry((0, -1, 0, 0, 0, 0), model=STEEP),), body_hex="020000000000"),))),
     ]  # fmt: skip
+    indexed = next(recipe.file for recipe in parts_valid() if recipe.name == INDEXED)
+    labels = [label for label in indexed.chunk_order() if label.startswith("PASS")]
+    between = Invalid("invalid-parts-indx-between", "INDX between two parts of the first pass", ("CON-6",), INDEXED,
+                      "CHUNK_ORDER", "INDX.type", (),
+                      replace(indexed, order=("HEAD", labels[0], "INDX", *labels[1:])))  # fmt: skip
     layer = Layer(bias=False, tool=TRELLIS_CODE, prior=True)
     head = replace(ONE, records=(layer,), features_required=TRELLIS | SEEDED)
     seed = next(seed for seed in range(100) if prior(0, 0, seed, 1 << 15, 30) < 0)
@@ -193,6 +199,7 @@ def bodies() -> list[Invalid]:
     return [
         *lanes,
         *small,
+        between,
         Invalid("invalid-trellis-overflow-prior", "r is 2^31, and the prior would bring it back", ("TRE-3",), PARENT,
                 "ACC_OVERFLOW", "PASS0.body", (), with_entry(back, 0, values=(1 << 30,))),
     ]  # fmt: skip

@@ -99,8 +99,8 @@ def heads(level: int) -> list[Invalid]:
 
 def symbols(level: int) -> list[Invalid]:
     """TAB-5 and SPA-3: bitmaps of no atoms, which are counted slot by slot; above: a bias, or a row's step, more."""
-    n_rows = SYMBOLS[level] >> 19  # n_rows * (k2 and 2 parameters) symbols
-    code = SparseCode((1 << 19) - 2, ((),) * n_rows, ((),) * n_rows, ROWS, BITMAP)
+    n_rows = SYMBOLS[level] >> 20  # n_rows * (k2 and 2 parameters) symbols
+    code = SparseCode((1 << 20) - 2, ((),) * n_rows, ((),) * n_rows, ROWS, BITMAP)
     entries = Entry(sparse=code, model=Zero()), Entry((0,) * n_rows, model=Zero())
     matrix = Layer(width=n_rows, bias=False, tool=SPARSE_CODE)
     head = Head((matrix, Layer(bias=False)), level=level, features_required=SPARSE | SEEDED, in_dims=1, grid=(1,))

@@ -30,7 +30,7 @@ from conformance.generate.describe import (
     Table,
     Zero,
 )
-from conformance.generate.faults import Edit
+from conformance.generate.faults import Bits, Edit
 from conformance.generate.philox import prior
 from conformance.generate.recipe import Invalid, Valid, base, packed, with_entry
 from conformance.generate.recipes_parts import parts_valid
@@ -192,6 +192,15 @@ def bodies() -> list[Invalid]:
     between = Invalid("invalid-parts-indx-between", "INDX between two parts of the first pass", ("CON-6",), INDEXED,
                       "CHUNK_ORDER", "INDX.type", (),
                       replace(indexed, order=("HEAD", labels[0], "INDX", *labels[1:])))  # fmt: skip
+    level = "PASS0.tensor65792."
+    codes = [
+        Invalid(f"invalid-table-code-{name}", f"a difference gives the code {code}", ("GRD-7",), "valid-table-ends",
+                "BAD_MODEL", level + at, (Bits(level + before, value),))
+        for name, code, at, before, value in (
+            ("below", -1, "table_difference3", "table_code2", 6),
+            ("above", 128, "table_difference1", "table_code0", 121),
+        )
+    ]  # fmt: skip
     layer = Layer(bias=False, tool=TRELLIS_CODE, prior=True)
     head = replace(ONE, records=(layer,), features_required=TRELLIS | SEEDED)
     seed = next(seed for seed in range(100) if prior(0, 0, seed, 1 << 15, 30) < 0)
@@ -200,6 +209,7 @@ def bodies() -> list[Invalid]:
         *lanes,
         *small,
         between,
+        *codes,
         Invalid("invalid-trellis-overflow-prior", "r is 2^31, and the prior would bring it back", ("TRE-3",), PARENT,
                 "ACC_OVERFLOW", "PASS0.body", (), with_entry(back, 0, values=(1 << 30,))),
     ]  # fmt: skip

@@ -30,7 +30,7 @@ from conformance.generate.describe import (
     Table,
     Zero,
 )
-from conformance.generate.faults import Bits, Edit
+from conformance.generate.faults import Edit
 from conformance.generate.philox import prior
 from conformance.generate.recipe import Invalid, Valid, base, packed, with_entry
 from conformance.generate.recipes_parts import parts_valid
@@ -84,14 +84,17 @@ def tables() -> list[Valid]:
     head = Head((Layer(width=3, bias=False), Layer(bias=False)))
     models = Long(8, 55, 166, 100), Long(1, 1, 167, 168, 0, 0, 1)
     plain = File(head, (Pass(tuple(Entry(v, model=m) for v, m in zip(values, models, strict=True))),))
+    matrix = Layer(bias=False, tool=SPARSE_CODE)
     sparse = replace(
-        head, records=(Layer(width=12, bias=False, tool=SPARSE_CODE), Layer(bias=False, tool=SPARSE_CODE)),
+        head, records=(Layer(width=12, bias=False, tool=SPARSE_CODE), matrix),
         features_required=SPARSE | SEEDED,
     )  # fmt: skip
     codes = (
         SparseCode(24, ((0, 1, 3, 7), (2, 5, 6, 10)), ((1, -1, 2, 1),) * 2, gap_model=Long(11, 55, 152, 150)),
         SparseCode(24, ((0, 2, 3),), ((1, 2, -1),), ROWS, gap_model=Long(1, 1, 167, 168, 0, 0, 1)),
     )
+    fields = tuple(low - (1 << 13) for low in (0, 7, 5, 64))  # raw fields of 14 bits: 64·2^14 + 5 and so on, in words
+    exact = Entry(sparse=SparseCode(24, ((1, 2, 5, 11),), (fields,), ROWS, BITMAP), model=Long(0, 0, 0, 0, 0, 14))
     ends = Table(1, (120, 127, 7, 0), escape=1)
     grid = replace(head, records=(Grid(n_axes=1, resolutions=((3,),)), Layer()), features_required=LATENTS, in_dims=1,
                    grid=(3,))  # fmt: skip
@@ -99,6 +102,8 @@ def tables() -> list[Valid]:
     return [
         Valid("valid-table-ends", "differences that end at the codes 127 and 0", ("GRD-7",), latents),
         Valid("valid-model-divisor", "the sum of the weights divides nearly exactly", ("10.2",), plain),
+        Valid("valid-bitmap-state-65536", "the state is 2^16 after a bitmap, and words are left", ("9.5", "10.4"),
+              File(replace(sparse, records=(matrix,), in_dims=6, grid=(1,) * 6), (Pass((exact,)),))),
         Valid("valid-sparse-divisor", "the same for gaps", ("9.5",),
               File(sparse, (Pass(tuple(Entry(sparse=code) for code in codes)),))),
     ]  # fmt: skip
@@ -192,14 +197,12 @@ def bodies() -> list[Invalid]:
     between = Invalid("invalid-parts-indx-between", "INDX between two parts of the first pass", ("CON-6",), INDEXED,
                       "CHUNK_ORDER", "INDX.type", (),
                       replace(indexed, order=("HEAD", labels[0], "INDX", *labels[1:])))  # fmt: skip
-    level = "PASS0.tensor65792."
+    table = next(recipe.file for recipe in tables() if recipe.name == "valid-table-ends")
     codes = [
         Invalid(f"invalid-table-code-{name}", f"a difference gives the code {code}", ("GRD-7",), "valid-table-ends",
-                "BAD_MODEL", level + at, (Bits(level + before, value),))
-        for name, code, at, before, value in (
-            ("below", -1, "table_difference3", "table_code2", 6),
-            ("above", 128, "table_difference1", "table_code0", 121),
-        )
+                "BAD_MODEL", f"PASS0.tensor65792.table_difference{i}", (),
+                with_entry(table, -1, force={f"table_code{i - 1}": before}))
+        for name, code, i, before in (("below", -1, 3, 6), ("above", 128, 1, 121))
     ]  # fmt: skip
     layer = Layer(bias=False, tool=TRELLIS_CODE, prior=True)
     head = replace(ONE, records=(layer,), features_required=TRELLIS | SEEDED)

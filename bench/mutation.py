@@ -406,8 +406,9 @@ class Run:
         self.errors = error_names()
         self.suite = suite_crc(manifest)
         self.cases: list[Case] = [(vector, case) for vector in manifest["vectors"] for case in vector["cases"]]
-        names = {vector["name"] for vector in manifest["vectors"]}
-        self.done = {name: row for name, row in load(out).items() if holds(row, self.suite, names)}
+        names, rows = {vector["name"] for vector in manifest["vectors"]}, load(out)
+        self.done = {name: row for name, row in rows.items() if holds(row, self.suite, names)}
+        self.again = set(rows) - set(self.done)
         self.killers: Counter[tuple[str, int, str]] = Counter()  # vectors, by module and place; place -1: everywhere
         for row in self.done.values():
             self.note(row["module"], row["line"], row["by"])
@@ -453,10 +454,12 @@ class Run:
         self.n_survived += len(group) * (verdict == SURVIVED)
 
     def all(self, chosen: Sequence[Mutant], known: Sequence[Json]) -> None:
-        """Run those that have no row that holds."""
+        """Run those that have no row that holds, and first those that have one which does not."""
         start, told = time.monotonic(), 0
         waiting = [mutant for mutant in chosen if mutant.name not in self.done]
-        for group in groups(waiting, known):
+        again = [mutant for mutant in waiting if mutant.name in self.again]
+        new = [mutant for mutant in waiting if mutant.name not in self.again]
+        for group in [*groups(again, known), *groups(new, known)]:
             self.settle(group)
             if self.n_run - told >= EVERY or self.n_run == len(waiting):
                 told = self.n_run

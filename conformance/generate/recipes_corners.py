@@ -70,9 +70,9 @@ def long_lists() -> Iterator[Valid]:
     ]
     yield Valid("valid-block-table", "16390 latents by a table, each with an escape", ("GRD-7",),
                 File(head, (Pass(tuple(rows)),)))  # fmt: skip
-    n_rows = BLOCK // 2 + 3
-    wide = Head((Layer(width=n_rows // 2, bias=False), Layer(bias=False)), level=2, in_dims=3, grid=(2, 1, 1))
-    values = (-3,) * (3 * (n_rows // 2)), (0,) * (n_rows // 2)
+    n_rows = BLOCK // 3 + 2
+    wide = Head((Layer(width=n_rows, bias=False), Layer(bias=False)), level=2, in_dims=3, grid=(2, 1, 1))
+    values = (-3,) * (3 * n_rows), (0,) * n_rows
     model = Long(1, 0, 168, 0, 0, 1, 1)
     yield Valid("valid-block-low-bits", "more than 2^14 values with low bits and escapes", ("10.1", "10.5"),
                 File(wide, (Pass((Entry(values[0], model=model), Entry(values[1], model=Zero()))),)))  # fmt: skip

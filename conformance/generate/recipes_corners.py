@@ -38,6 +38,7 @@ from conformance.generate.recipes_parts import parts_valid
 PARENT, INDEXED = "valid-extreme-level-4", "valid-parts-indx"
 STEEP = Long(1, 0, 168, 0)  # frequencies 1, 16382, 1
 ONE = Head(records=(Layer(bias=False),), in_dims=1, grid=(1,))  # one weight
+EXACT = tuple(low - (1 << 13) for low in (0, 7, 5, 64))  # raw fields of 14 bits that begin with the state 2^16
 BLOCK = 1 << 14  # numbers that a decoder may take at once, and the text never names
 
 
@@ -45,6 +46,8 @@ def lists() -> list[Valid]:
     """Lists whose last symbol leaves the state 1, and lists longer than a block."""
     trellis = replace(ONE, records=(Layer(bias=False, tool=TRELLIS_CODE),), features_required=TRELLIS)
     low = Long(0, 0, 0, 0, 0, 14)
+    four = Head((Layer(),), in_dims=1, out_channels=4, grid=(1,))
+    exact = Entry(EXACT, model=low)
     first = rans.symbol_table(rans.long_parameters((1, 0, 168, 0, 0, 0, 0)))
     if [first[u][0] for u in (-1, 0, 1)] != [1, 16382, 1]:
         raise ValueError("the least symbol has another frequency than 1")
@@ -53,6 +56,10 @@ def lists() -> list[Valid]:
         Valid("valid-state-1-trellis", "the same with tool 2", ("9.4", "ENT-5"), base(trellis, 0, model=STEEP)),
         Valid("valid-state-1-field", "the state is 1 before the last raw field", ("10.5", "ENT-5"),
               File(ONE, (Pass((Entry((1 - (1 << 13),), model=low),)),))),
+        Valid("valid-state-65536", "the state is 2^16 where words are left", ("10.4", "ENT-4"),
+              File(four, (Pass((Entry((0,) * 4, model=STEEP), exact)),))),
+        Valid("valid-state-65536-first", "the first state is 2^16, and words are left", ("ENT-4",),
+              File(four, (Pass((Entry((0,) * 4, model=Zero()), exact)),))),
         *long_lists(),
     ]  # fmt: skip
 
@@ -93,8 +100,8 @@ def tables() -> list[Valid]:
         SparseCode(24, ((0, 1, 3, 7), (2, 5, 6, 10)), ((1, -1, 2, 1),) * 2, gap_model=Long(11, 55, 152, 150)),
         SparseCode(24, ((0, 2, 3),), ((1, 2, -1),), ROWS, gap_model=Long(1, 1, 167, 168, 0, 0, 1)),
     )
-    fields = tuple(low - (1 << 13) for low in (0, 7, 5, 64))  # raw fields of 14 bits: 64·2^14 + 5 and so on, in words
-    exact = Entry(sparse=SparseCode(24, ((1, 2, 5, 11),), (fields,), ROWS, BITMAP), model=Long(0, 0, 0, 0, 0, 14))
+    code = SparseCode(24, ((1, 2, 5, 11),), (EXACT,), ROWS, BITMAP)
+    exact = Entry(sparse=code, model=Long(0, 0, 0, 0, 0, 14))
     ends = Table(1, (120, 127, 7, 0), escape=1)
     grid = replace(head, records=(Grid(n_axes=1, resolutions=((3,),)), Layer()), features_required=LATENTS, in_dims=1,
                    grid=(3,))  # fmt: skip
@@ -155,6 +162,9 @@ def heads() -> list[Invalid]:
         head_only("wide-grid-below", "WIDE for 2^16 - 1 samples along an axis", "HED-10", "FEATURE_MISMATCH",
                   "features_required", Head(features_required=WIDE, grid=((1 << 16) - 1, 1))),
     ]  # fmt: skip
+    crooked = Pyramid(force={"axes": 16, "filter": 0x22})
+    found.append(head_only("order-pyramid-axes", "axes is 16 before a reserved bit of filter", "5.5", "BAD_RECORD",
+                           "record0.axes", Head((crooked, Layer()), features_required=LATENTS)))  # fmt: skip
     for shared in (0, 1):
         tag = "-shared" if shared else ""
         found += [

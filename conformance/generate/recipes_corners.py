@@ -5,10 +5,12 @@ from dataclasses import replace
 from itertools import product
 
 from conformance.generate import rans
+from conformance.generate.build import build
 from conformance.generate.describe import (
     BITMAP,
     FLATTENED,
     LATENTS,
+    PACKED,
     PARTS,
     ROWS,
     SEEDED,
@@ -26,6 +28,7 @@ from conformance.generate.describe import (
     Pass,
     Pyramid,
     Record,
+    Short,
     SparseCode,
     Table,
     Zero,
@@ -33,6 +36,7 @@ from conformance.generate.describe import (
 from conformance.generate.faults import Edit
 from conformance.generate.philox import prior
 from conformance.generate.recipe import Invalid, Valid, base, packed, with_entry
+from conformance.generate.recipes_levels import SOURCE
 from conformance.generate.recipes_parts import parts_valid
 
 PARENT, INDEXED = "valid-extreme-level-4", "valid-parts-indx"
@@ -46,6 +50,10 @@ def lists() -> list[Valid]:
     """Lists whose last symbol leaves the state 1, and lists longer than a block."""
     trellis = replace(ONE, records=(Layer(bias=False, tool=TRELLIS_CODE),), features_required=TRELLIS)
     low = Long(0, 0, 0, 0, 0, 14)
+    table = Table(1, (60, 70, 60))
+    grid = Grid(n_axes=1, latent_dim=2, resolutions=((3,),))
+    latents = Head((grid, Layer(width=3), Layer()), features_required=LATENTS, in_dims=1, grid=(3,))
+    rows = Head((Layer(width=2, bias=False, row_steps=True), Layer(bias=False)))
     four = Head((Layer(),), in_dims=1, out_channels=4, grid=(1,))
     exact = Entry(EXACT, model=low)
     first = rans.symbol_table(rans.long_parameters((1, 0, 168, 0, 0, 0, 0)))
@@ -60,6 +68,10 @@ def lists() -> list[Valid]:
               File(four, (Pass((Entry((0,) * 4, model=STEEP), exact)),))),
         Valid("valid-state-65536-first", "the first state is 2^16, and words are left", ("ENT-4",),
               File(four, (Pass((Entry((0,) * 4, model=Zero()), exact)),))),
+        Valid("valid-lanes-runs", "runs without escapes that end in the third lane, one after the other", ("10.4",),
+              base(latents, 1, log2_lanes=6, model=Long(2, 0, 100, 0), latent_models=(table, table))),
+        Valid("valid-rows-ends", "rows with the step codes 0 and 1023", ("9.1", "WGT-3"),
+              with_entry(base(rows, 1), 0, step=500, row_steps=(-500, 523), row_model=Short("LAPLACE", 120))),
         *long_lists(),
     ]  # fmt: skip
 
@@ -77,7 +89,29 @@ def long_lists() -> Iterator[Valid]:
     ]
     yield Valid("valid-block-table", "16390 latents by a table, each with an escape", ("GRD-7",),
                 File(head, (Pass(tuple(rows)),)))  # fmt: skip
+    more = BLOCK + 70  # the second block has a row of fields
+    head = replace(head, records=(replace(grid, resolutions=((more,),)), Layer()))
+    spread = tuple(-1 - (i == 3 or i >= BLOCK) for i in range(more))
+    rows = [
+        replace(row, values=spread) if tensor.is_latent else row
+        for tensor, row in zip(head.tensors(), rows, strict=True)
+    ]
+    yield Valid("valid-block-lanes", "fields of escapes of two blocks in lanes: the run goes on in the second lane",
+                ("10.4", "10.5"), File(head, (Pass(tuple(rows), log2_lanes=6),)))  # fmt: skip
+    deep = Layer(width=BLOCK // 3 + 2, bias=False, tool=TRELLIS_CODE)
+    long = Head((deep, Layer(bias=False)), level=2, features_required=TRELLIS, in_dims=3, grid=(2, 1, 1))
+    values = (*(0,) * (BLOCK - 1), 1, 0, 1, -1, 1, 0), (0,) * deep.width
+    yield Valid("valid-block-trellis", "a state of the trellis that goes on after 2^14 values", ("9.4", "TRE-2"),
+                File(long, (Pass((Entry(values[0], model=STEEP), Entry(values[1], model=Zero()))),)))  # fmt: skip
     n_rows = BLOCK // 3 + 2
+    rare = Head((Layer(width=n_rows, bias=False), Layer(bias=False)), level=2, in_dims=3, grid=(2, 1, 1))
+    values = tuple({5: 1, BLOCK + 2: -2}.get(i, 0) for i in range(3 * n_rows)), (0,) * n_rows
+    yield Valid(
+        "valid-block-escapes",
+        "an escape among the first 2^14 values, and another behind them",
+        ("10.1",),
+        File(rare, (Pass((Entry(values[0], model=replace(STEEP, escape=1)), Entry(values[1], model=Zero()))),)),
+    )
     wide = Head((Layer(width=n_rows, bias=False), Layer(bias=False)), level=2, in_dims=3, grid=(2, 1, 1))
     values = (-3,) * (3 * n_rows), (0,) * n_rows
     model = Long(1, 0, 168, 0, 0, 1, 1)
@@ -90,6 +124,7 @@ def tables() -> list[Valid]:
     values = (-1, 0, 1, 2, 3, -2), (0, 1, -1)
     head = Head((Layer(width=3, bias=False), Layer(bias=False)))
     models = Long(8, 55, 166, 100), Long(1, 1, 167, 168, 0, 0, 1)
+    flat = Head((Layer(bias=False),))
     plain = File(head, (Pass(tuple(Entry(v, model=m) for v, m in zip(values, models, strict=True))),))
     matrix = Layer(bias=False, tool=SPARSE_CODE)
     sparse = replace(
@@ -108,6 +143,10 @@ def tables() -> list[Valid]:
     latents = with_entry(base(grid), -1, values=(2, 0, -1), latent_models=(ends,))
     return [
         Valid("valid-table-ends", "differences that end at the codes 127 and 0", ("GRD-7",), latents),
+        Valid("valid-model-least-tail", "theta is 2^24 - 9", ("10.2", "ENT-2"),
+              File(flat, (Pass((Entry((-10, 5), model=Long(282, 0, 1, 0)),)),))),
+        Valid("valid-model-no-weight", "the weights of all symbols are 0", ("10.2",),
+              File(flat, (Pass((Entry((0, 1), model=Long(1, 200, 168, 0)),)),))),
         Valid("valid-model-divisor", "the sum of the weights divides nearly exactly", ("10.2",), plain),
         Valid("valid-bitmap-state-65536", "the state is 2^16 after a bitmap, and words are left", ("9.5", "10.4"),
               File(replace(sparse, records=(matrix,), in_dims=6, grid=(1,) * 6), (Pass((exact,)),))),
@@ -137,6 +176,8 @@ def bitmaps() -> list[Invalid]:
     return [
         Invalid("invalid-bitmap-least-zero", "a bitmap of 2^15 slots without the first, then a step code of 1024",
                 clauses, PARENT, error, at, (), without(0, coded)),
+        Invalid("invalid-bitmap-least-one", "a bitmap without the last slot", clauses, PARENT, error, at, (),
+                without(n - 1, zeros)),
         Invalid("invalid-bitmap-state-1", "a bitmap without the second slot: the state is 1 after the first",
                 clauses, PARENT, error, at, (), without(1, zeros)),
     ]  # fmt: skip
@@ -207,6 +248,13 @@ def bodies() -> list[Invalid]:
     between = Invalid("invalid-parts-indx-between", "INDX between two parts of the first pass", ("CON-6",), INDEXED,
                       "CHUNK_ORDER", "INDX.type", (),
                       replace(indexed, order=("HEAD", labels[0], "INDX", *labels[1:])))  # fmt: skip
+    cut = Edit("HEAD.hcheck", b"\0", size=len(build(SOURCE).data) - 8)
+    header = Invalid("invalid-order-hcheck-cut", "hcheck before a payload that is not there", ("CON-2", "5.4"), PARENT,
+                     "HEADER_CHECK_MISMATCH", "HEAD.hcheck", (cut,), reseal=())  # fmt: skip
+    nine = Head((Layer(bias=False),), in_dims=3, out_channels=3, grid=(1, 1, 1))
+    padding = Invalid("invalid-body-padding-7", "the last of seven padding bits is set", ("11",), PARENT,
+                      "PADDING_NOT_ZERO", "PASS0.body", (),
+                      File(nine, (Pass((Entry((0,) * 9, width=1),), PACKED, body_hex="0080"),)), plus=1)  # fmt: skip
     table = next(recipe.file for recipe in tables() if recipe.name == "valid-table-ends")
     codes = [
         Invalid(f"invalid-table-code-{name}", f"a difference gives the code {code}", ("GRD-7",), "valid-table-ends",
@@ -222,6 +270,8 @@ def bodies() -> list[Invalid]:
         *lanes,
         *small,
         between,
+        header,
+        padding,
         *codes,
         Invalid("invalid-trellis-overflow-prior", "r is 2^31, and the prior would bring it back", ("TRE-3",), PARENT,
                 "ACC_OVERFLOW", "PASS0.body", (), with_entry(back, 0, values=(1 << 30,))),

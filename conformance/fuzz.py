@@ -22,7 +22,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from multiprocessing.connection import Connection
@@ -417,7 +417,7 @@ def run_blocks(kind: str, seed: int, *, inputs: int, seconds: float, folder: Pat
         report.add(block)
         if log is not None:
             with log.open("a", encoding="utf-8") as lines:
-                print(json.dumps({"kind": kind, "seed": seed} | asdict(block)), file=lines)
+                print(json.dumps({"kind": kind, "seed": seed} | vars(block)), file=lines)
     return report
 
 

@@ -419,6 +419,50 @@ def test_the_bound_grows_with_level_and_chunk():
     assert large > 4096
 
 
+@pytest.mark.parametrize(
+    ("feature", "n_bytes"),
+    [(framing.SPARSE, 8 * 4_194_304), (framing.PARTS, 64 << 14), (framing.SPARSE | framing.PARTS, (32 << 20) + (1 << 20))],
+)
+def test_the_bound_grows_with_sparse_codes_and_parts(tmp_path, feature, n_bytes):
+    data = bytearray((SUITE / "vectors" / "valid-min-raw.sinr").read_bytes())
+    sizes = []
+    for features in (0, feature):
+        data[framing.FEATURES_OFFSET] = features
+        (tmp_path / "in.sinr").write_bytes(data)
+        vector, case = {"file": {"path": "in.sinr"}}, {"expect": {}}
+        sizes.append(run.bounded(run.Settings(), 100, tmp_path, vector, case).memory)
+    assert sizes[1] - sizes[0] == n_bytes >> 20
+
+
+AGED = """
+import json, sys
+status = 0
+for line in sys.stdin:
+    print(json.dumps({"id": json.loads(line)["id"], "status": status, "stdout": "{}", "stderr": ""}), flush=True)
+    status = 3
+"""
+
+
+def test_a_worker_is_asked_once_more_in_a_process_that_has_done_nothing_else(monkeypatch):
+    """AGED refuses every call but its first."""
+    monkeypatch.setattr(run, "_judge", lambda answer, *_: (run.REJECTED_VALID if answer.status else run.PASS, ""))
+    command = [sys.executable, "-c", AGED]
+    assert run.PASS not in verdicts(command, "valid-min")[1:]
+    assert set(verdicts(command, "valid-min", memory=4096)) == {run.PASS}
+
+
+def test_what_fails_under_the_limit_alone_needs_too_much_memory():
+    vector = next(v for v in run.load_manifest()["vectors"] if v["name"] == "valid-min-raw")
+
+    def call(arguments, settings):
+        return run.Answer(3, {"name": "BAD_COMPRESSED_DATA", "offset": 1}, "") if settings.memory else right(arguments)
+
+    right = lambda arguments: run.process_for_each(ORACLE)(arguments, run.Settings())  # noqa: E731
+    case = vector["cases"][0]
+    assert run.run_case(call, SUITE, vector, case, run.Settings(memory=1)).verdict == run.OVER_MEMORY
+    assert run.run_case(call, SUITE, vector, case, run.Settings()).verdict == run.PASS
+
+
 # --- the first step ----------------------------------------------------------------------------------
 
 TEMPLATES = SUITE / "templates"

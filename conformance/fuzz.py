@@ -1,12 +1,13 @@
 """Differential fuzzing: changed vectors, and what both decoders say of them (verdict, code, offset, digests).
 
 `python -m conformance.fuzz [--kind KIND] [--inputs N] [--seconds S] [--seed K] [--findings FOLDER] [--log FILE]`.
-Structure-aware changes work on chunks, which are sealed again, `acc_crc` too, so that they come to the content; raw ones
-work on the bytes of the file. A disagreement, any exception but a coded error, more than `CPU_SECONDS` or
-`ADDRESS_SPACE` is a finding: a file in the folder, named after what happened and its SHA-256. Kind, seed and number make
-an input, whatever was tried before it, so a run with a log goes on where that ends. Inputs are tried in blocks, each in
-a process of its own; a block that ends its process is halved down to the input that does. A HEAD that was read is
-remembered, and what goes wrong is judged again by decoders that remember nothing. Exit status 0 when there is no finding.
+Structure-aware changes work on chunks, which are sealed again, `acc_crc` too, so that they come to the content; raw
+ones work on the bytes of the file. A disagreement, any exception but a coded error, more than `CPU_SECONDS` or
+`ADDRESS_SPACE` is a finding: a file in the folder, named after what happened and its SHA-256. Kind, seed and number
+make an input, whatever was tried before it, so a run with a log goes on where that ends. Inputs are tried in blocks,
+each in a process of its own; a block that ends its process is halved down to the input that does. A HEAD that was read
+is remembered, and what goes wrong is judged again by decoders that remember nothing. Exit status 0 when there is no
+finding.
 """
 
 import argparse
@@ -41,7 +42,7 @@ WEIGHTS_GIVE = re.compile(r"weights give ([0-9a-f]{8})")  # of the library's wor
 RESEALS = 4  # passes whose acc_crc is made right, one at a time
 BLOCK = 20_000  # inputs of one process
 GROUP = 100  # inputs from one source of chance, which takes as long to begin as some inputs take to judge
-# A library that hangs is deaf to the timer of an input; the process then ends by these CPU seconds, twenty times the need
+# A library that hangs is deaf to the timer of an input: the process ends by these CPU seconds, twenty times the need.
 BLOCK_SECONDS, BLOCK_SECONDS_PER_INPUT = 60, 0.02
 EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 63, 64, 127, 128, 129, 254, 255)
 
@@ -350,9 +351,7 @@ def made(kind: str, seed: int, numbers: range, source: Corpus) -> Iterator[Given
                 yield given
 
 
-def run(
-    kind: str, seed: int, numbers: range, source: Corpus, *, seconds: float, folder: Path | None = None
-) -> Report:
+def run(kind: str, seed: int, numbers: range, source: Corpus, *, seconds: float, folder: Path | None = None) -> Report:
     """Inputs of one kind from one seed in this process, until all are tried or the time is over."""
     report, start = Report(), time.process_time()
     end = time.monotonic() + seconds

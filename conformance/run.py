@@ -386,7 +386,7 @@ def bounded(settings: Settings, program: int, root: Path, vector: Json, case: Js
 
 
 def _state_bytes(data: bytes) -> int:
-    """What LIM-2 gives to the parameters of the level, and to its sparse codes and parts where HEAD names the feature."""
+    """What LIM-2 gives to the parameters of the level, and to sparse codes and parts where HEAD names their feature."""
     level, features = level_of(data) or LEVELS[0], features_of(data)
     sparse = SYMBOL_BYTES * SYMBOLS[level] if features & SPARSE else 0
     parts = PART_BYTES * N_PARTS[level] if features & PARTS else 0
@@ -417,17 +417,23 @@ def _run_vectors(call: Call, vectors: Sequence[Json], root: Path, settings: Sett
     damaged = {vector["name"]: damaged_files(root, vector) for vector in vectors}
     program = program_memory(call, root, vectors, settings) if settings.is_bounded else 0
 
-    def run(job: tuple[Json, Json]) -> Result:
-        vector, case = job
+    def run(job: tuple[Json, Json, Settings]) -> Result:
+        vector, case, limits = job
         if damaged[vector["name"]]:
             detail = f"missing or damaged: {', '.join(damaged[vector['name']])}"
             return _result(vector, b"", case["name"], (NOT_RUN, detail), 0.0)
-        limits = bounded(settings, program, root, vector, case) if settings.is_bounded else settings
         return run_case(call, root, vector, case, limits)
 
-    jobs = [(vector, case) for vector in vectors for case in vector["cases"]]
+    def limited(vector: Json, case: Json) -> Settings:
+        is_bounded = settings.is_bounded and not damaged[vector["name"]]
+        return bounded(settings, program, root, vector, case) if is_bounded else settings
+
+    jobs = [(vector, case, limited(vector, case)) for vector in vectors for case in vector["cases"]]
+    # by their limits: another limit needs another worker
+    order = sorted(range(len(jobs)), key=lambda i: jobs[i][2].memory)
     with ThreadPoolExecutor(settings.jobs) as pool:
-        return list(pool.map(run, jobs))
+        results = dict(zip(order, pool.map(run, [jobs[i] for i in order]), strict=True))
+    return [results[i] for i in range(len(jobs))]
 
 
 def run_fresh(

@@ -421,7 +421,11 @@ def test_the_bound_grows_with_level_and_chunk():
 
 @pytest.mark.parametrize(
     ("feature", "n_bytes"),
-    [(framing.SPARSE, 8 * 4_194_304), (framing.PARTS, 64 << 14), (framing.SPARSE | framing.PARTS, (32 << 20) + (1 << 20))],
+    [
+        (framing.SPARSE, 8 * 4_194_304),
+        (framing.PARTS, 64 << 14),
+        (framing.SPARSE | framing.PARTS, (32 << 20) + (1 << 20)),
+    ],
 )
 def test_the_bound_grows_with_sparse_codes_and_parts(tmp_path, feature, n_bytes):
     data = bytearray((SUITE / "vectors" / "valid-min-raw.sinr").read_bytes())

@@ -88,7 +88,7 @@ class Worker:
 
     def __call__(self, arguments: Sequence[str], settings: Settings) -> Answer:
         """One answer. Where a worker breaks off, an earlier call may be to blame: a new one is asked once more."""
-        was_running = self._process is not None
+        was_running = self._process is not None and not settings.is_alone
         answer = self._ask(arguments, settings)
         if answer is None and was_running:
             answer = self._ask(arguments, settings)

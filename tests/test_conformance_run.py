@@ -438,6 +438,24 @@ def test_the_bound_grows_with_sparse_codes_and_parts(tmp_path, feature, n_bytes)
     assert sizes[1] - sizes[0] == n_bytes >> 20
 
 
+def test_cases_run_in_the_order_of_their_limits_and_are_reported_in_that_of_the_suite(monkeypatch):
+    asked = []
+
+    def call(arguments, settings):
+        asked.append(settings.memory)
+        return run.Answer(0, None, "")
+
+    limits = iter((7, 9, 7, 8))
+    monkeypatch.setattr(run, "program_memory", lambda *_: 0)
+    monkeypatch.setattr(run, "bounded", lambda settings, *_: replace(settings, memory=next(limits)))
+    monkeypatch.setattr(run, "_judge", lambda *_: (run.PASS, ""))
+    vectors = run.load_manifest()["vectors"][:4]
+    chosen = [vector | {"cases": vector["cases"][:1]} for vector in vectors]
+    results = run._run_vectors(call, chosen, SUITE, run.Settings(grade="XM"))
+    assert asked == [7, 7, 8, 9]
+    assert [result.vector for result in results] == [vector["name"] for vector in vectors]
+
+
 AGED = """
 import json, sys
 status = 0

@@ -4,13 +4,15 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from conformance import decoders, fuzz, soak
 from conformance.decoders import Answers, Given, Verdict
-from conformance.run import Answer
+from conformance.run import ROOT, Answer
 
 FINDINGS = sorted(fuzz.FINDINGS.glob("*.sinr"))
 
@@ -147,6 +149,30 @@ def test_a_finding_is_judged_again_with_heads_read_anew(monkeypatch):
     answers = iter([Answers(Verdict("A"), Verdict("B")), Answers(Verdict("A"), Verdict("A"))])
     monkeypatch.setattr(fuzz, "ask_both", lambda given: next(answers))
     assert fuzz.judge(Given(b""))[0] == ""
+
+
+NO_ROOM = """
+import importlib, resource, sys
+decoder = importlib.import_module(sys.argv[1])
+data = open(sys.argv[2], "rb").read()
+decode = getattr(decoder, "decode", None) or decoder.loads
+decode(data)
+(size,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmSize")]
+resource.setrlimit(resource.RLIMIT_AS, ((int(size) << 10) + (4 << 20),) * 2)
+try:
+    decode(data)
+except MemoryError:
+    print("no room")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the size of a process is read from /proc")
+@pytest.mark.parametrize("name", decoders.NAMES)
+def test_a_window_that_finds_no_room_is_not_called_bad_data(name):
+    """Found by grade M: the library of Zstandard says so by the error that it has for bad data."""
+    file = ROOT / "vectors" / "valid-main-zstandard-window.sinr"
+    done = subprocess.run([sys.executable, "-c", NO_ROOM, name, file], capture_output=True, text=True, check=False)
+    assert done.stdout == "no room\n", done.stderr
 
 
 @pytest.mark.parametrize("path", FINDINGS, ids=lambda path: path.stem)

@@ -468,23 +468,26 @@ def run_streams(
 
         def run(vector: Json) -> list[Result]:
             with borrow() as worker:
-                return list(_stream_results(lambda message: worker.request(message, settings), root, vector, settings))
+                return list(_stream_results(worker, root, vector, settings))
 
         with ThreadPoolExecutor(settings.jobs) as pool:
             return [result for results in pool.map(run, jobs) for result in results]
 
 
-def _stream_results(
-    exchange: Callable[[Json], Json | None], root: Path, vector: Json, settings: Settings
-) -> Iterator[Result]:
+def _stream_results(worker: Worker, root: Path, vector: Json, settings: Settings) -> Iterator[Result]:
     data, start = _read(root, vector), time.monotonic()
     case = next((case for case in vector["cases"] if case["args"] == [] and case["cut"] is None), None)
     if case is None:
         return
     options = ["--base", str(root / case["base"]["path"])] if case["base"] else []
-    for partition, verdict, detail in judge_vector(exchange, data, case["expect"], options):
-        claimed = is_claimed(*_claim_of(vector, data), settings)
-        held = verdict if claimed or verdict in (PASS, CRASH) else UNSUPPORTED
+
+    def exchange(message: Json) -> Json | None:
+        return worker.request(message, settings)
+
+    claimed = is_claimed(*_claim_of(vector, data), settings)
+    for partition, *found in judge_vector(exchange, data, case["expect"], options):
+        verdict, detail = (TIMEOUT, "no answer in time") if found[0] == CRASH and worker.was_late else found
+        held = verdict if claimed or verdict in (PASS, CRASH, TIMEOUT) else UNSUPPORTED
         yield _result(vector, data, f"stream-{partition}", (held, detail), time.monotonic() - start, operation="stream")
         start = time.monotonic()
 

@@ -375,6 +375,12 @@ def test_a_worker_that_cannot_be_fed_has_not_grade_p():
     assert run.grade_of([result(run.PASS), *results], run.Settings(grade="XP")) == "X"
 
 
+def test_a_stream_that_hangs_is_told_from_a_crash():
+    hangs = [sys.executable, "-c", "import time; time.sleep(60)"]
+    results = run.run_streams(hangs, run.Settings(worker=True, timeout=0.1), name_filter="valid-min-raw")
+    assert {one.verdict for one in results} == {run.TIMEOUT}
+
+
 def test_streams_of_mutants_answer_rightly_for_the_whole_file():
     """They are wrong in their events alone: the verdict is about these."""
     vector = next(v for v in run.load_manifest()["vectors"] if v["name"] == "valid-hash-two")

@@ -358,7 +358,7 @@ def test_a_partition_is_the_whole_file(name):
     "name",
     [
         *("valid-pass-some", "valid-hash-two", "valid-shared-scalar", "valid-parts-lanes"),
-        *("invalid-crc-second-pass", "invalid-parts-pass-early", "invalid-signature-first"),
+        *("invalid-crc-second-pass", "invalid-parts-pass-early", "invalid-signature-first", "invalid-widths-hash"),
     ],
 )
 def test_both_decoders_read_files_in_pieces(command, name):

@@ -88,7 +88,7 @@ class Worker:
 
     def __call__(self, arguments: Sequence[str], settings: Settings) -> Answer:
         """One answer. Where a worker breaks off, an earlier call may be to blame: a new one is asked once more."""
-        was_running = self._process is not None
+        was_running = self._process is not None and not settings.is_alone
         answer = self._ask(arguments, settings)
         if answer is None and was_running:
             answer = self._ask(arguments, settings)
@@ -130,8 +130,8 @@ class Worker:
         return Answer(None, None, "") if self.was_late else None
 
     def _running(self, settings: Settings) -> subprocess.Popen[bytes]:
-        """The process, started if there is none under this limit of memory."""
-        if self._process is None or self._memory != settings.memory:
+        """The process, started if there is none under this limit of memory, or one is asked for anew."""
+        if self._process is None or self._memory != settings.memory or settings.is_alone:
             self.stop()
             self._memory = settings.memory
             self._process = subprocess.Popen(

@@ -47,7 +47,7 @@ class Result:
 @dataclass(frozen=True)
 class Settings:
     """How to run: the claim (profile, grade, level), seconds a case, address space in MiB (0: no limit), processes at a
-    time, level B, level C.
+    time, level B, level C; is_alone: a worker is started anew for the call.
     """
 
     profile: str = "CORE"
@@ -58,6 +58,7 @@ class Settings:
     worker: bool = False
     level: int = LEVELS[-1]
     http: bool = False
+    is_alone: bool = False
 
     @property
     def is_progressive(self) -> bool:

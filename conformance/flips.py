@@ -10,9 +10,9 @@ counts so far are printed every hundred files. Exit status 0 when no flip is acc
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from conformance.decoders import Answers, Given, ask_both, by_reference
+from conformance.decoders import Answers, Given, ask_both, by_reference, heads
 from conformance.run import ROOT, Json, load_manifest
 
 BELOW = 200  # bytes of a small vector
@@ -65,7 +65,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--filter", default="", help="only vectors whose name contains this")
     parser.add_argument("--alone", action="store_true", help="ask reference_decoder only")
     given = parser.parse_args(argv)
-    ask = ask_reference if given.alone else ask_both
+    with heads(remembered=True):
+        n_files, counts = flip_all(given, ask_reference if given.alone else ask_both)
+    wrong = counts["accepted"] + counts["disagreement"]
+    print(f"{n_files} files, {counts.total()} flips: {dict(counts)}")
+    return 1 if wrong or not n_files else 0
+
+
+def flip_all(given: argparse.Namespace, ask: Callable[[Given], Answers]) -> tuple[int, Counter[str]]:
+    """Files and verdicts; a line for each that is wrong."""
     counts: Counter[str] = Counter()
     n_files = 0
     for vector, file in small_vectors(given.below, given.filter):
@@ -78,9 +86,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"{vector['name']} bit {bit}: {verdict}: {found}")
         if n_files % EVERY == 0:
             print(f"{n_files} files, {counts.total()} flips: {dict(counts)}", flush=True)
-    wrong = counts["accepted"] + counts["disagreement"]
-    print(f"{n_files} files, {counts.total()} flips: {dict(counts)}")
-    return 1 if wrong or not n_files else 0
+    return n_files, counts
 
 
 if __name__ == "__main__":

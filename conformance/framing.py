@@ -13,6 +13,8 @@ ENDS_PASS = 0x08  # of the flags of a PASS chunk
 HEAD, PASS, INDX = 1, 2, 3
 LEVEL_OFFSET = 10  # of the byte profile_level, in the file
 LEVEL_BITS = 0x0F
+FEATURES_OFFSET, FEATURES_END = 11, 13  # of features_required, in the file
+SPARSE, PARTS = 0x08, 0x20
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ def level_of(data: bytes) -> int:
     """The level that the file names; 0 where it names none of the registry's."""
     level = data[LEVEL_OFFSET] & LEVEL_BITS if len(data) > LEVEL_OFFSET else 0
     return level if 1 <= level <= 5 else 0
+
+
+def features_of(data: bytes) -> int:
+    """The required features that the file names; 0 where it ends before."""
+    return int.from_bytes(data[FEATURES_OFFSET:FEATURES_END], "little")
 
 
 def inserted(data: bytes, before: Chunk, chunk_type: int, payload: bytes) -> bytes:

@@ -44,7 +44,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     if not any(folder.iterdir()):
-        for seed in corpus().seeds:
+        for seed in corpus().seeds.all:
             if seed.base is None:
                 (folder / seed.name).write_bytes(seed.data)
     atheris.Setup(sys.argv, judge, custom_mutator=mutate)

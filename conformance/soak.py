@@ -21,13 +21,20 @@ from conformance import worker
 from conformance.generate import faults
 from conformance.generate.build import Built, build, step_code
 from conformance.generate.describe import (
+    BITMAP,
+    COLUMNS,
+    FLATTENED,
+    GAPS,
     LATENTS,
     PACKED,
     PARTS,
     RANS,
     RAW,
+    ROWS,
     SCALAR,
     SEEDED,
+    SPARSE,
+    SPARSE_CODE,
     TRELLIS,
     TRELLIS_CODE,
     WIDTHS,
@@ -44,6 +51,7 @@ from conformance.generate.describe import (
     Pyramid,
     Record,
     Short,
+    SparseCode,
     Tensor,
 )
 from conformance.generate.faults import Change, Edit, Flip
@@ -57,6 +65,8 @@ KINDS = ("SINE", "RELU", "TANH", "SIGMOID", "ELU", "GAUSSIAN", "FINER", "LINEAR"
 WITH_OMEGA = ("SINE", "GAUSSIAN", "FINER")
 LAWS = ("LAPLACE", "GAUSS", "FLAT", "HEAVY")
 TOOLS = (SCALAR, SCALAR, SCALAR, TRELLIS_CODE, RAW)
+SEEDED_TOOLS = (*TOOLS, SPARSE_CODE, SPARSE_CODE)
+LAWS_OF_DICTIONARY = 2  # of rng_dictionary, in its lower bits
 CODINGS = ((RANS, 0), (RANS, 0), (RANS, 6), (PACKED, 0), (ZLIB, 0))
 INVALID_SHARE = 1 / 3
 
@@ -66,7 +76,7 @@ INVALID_SHARE = 1 / 3
 
 def random_layer(rng: random.Random, *, seeded: bool) -> Layer:
     """A layer of any kind and tool."""
-    kind, tool = rng.choice(KINDS), rng.choice(TOOLS)
+    kind, tool = rng.choice(KINDS), rng.choice(SEEDED_TOOLS if seeded else TOOLS)
     return Layer(
         kind,
         rng.randint(1, 6),
@@ -122,7 +132,11 @@ def with_features(rng: random.Random, head: Head) -> Head:
     first = head.records[0]
     latents = isinstance(first, (Grid, Pyramid))
     features = TRELLIS * any(r.tool == TRELLIS_CODE for r in layers) | LATENTS * latents
-    features |= SEEDED * (any(r.prior for r in layers) or isinstance(first, FourierSeeded))
+    sparse = any(r.tool == SPARSE_CODE for r in layers)
+    features |= SPARSE * sparse
+    features |= SEEDED * (sparse or any(r.prior for r in layers) or isinstance(first, FourierSeeded))
+    if sparse:
+        head = replace(head, rng_dictionary=head.rng_dictionary + rng.randrange(LAWS_OF_DICTIONARY))
     what = rng.randrange(4)
     widths = [layer.width for layer in layers[:-1]]
     if what == 0:  # clause 13.1
@@ -144,27 +158,43 @@ def random_file(rng: random.Random) -> File:
         for part in head.chunk_parts():
             coding, lanes = rng.choice(CODINGS)
             begun = [tensor for tensor in head.tensors_of(part) if tensor.begins <= number]
-            passes.append(Pass(tuple(random_entry(rng, t, number) for t in begun), coding, lanes))
+            supports = (GAPS,) if lanes else (GAPS, BITMAP)
+            passes.append(Pass(tuple(random_entry(rng, t, number, supports) for t in begun), coding, lanes))
     return File(head, tuple(passes), *random_ancillary(rng, head, len(passes)))
 
 
-def random_entry(rng: random.Random, tensor: Tensor, number: int) -> Entry:
-    """What a pass says of a tensor."""
+def random_code(rng: random.Random, tensor: Tensor, spread: int, supports: Sequence[int]) -> SparseCode:
+    """A sparse code of a matrix: any vectors, up to four atoms each."""
+    shapes = {COLUMNS: (tensor.columns, tensor.rows), ROWS: (tensor.rows, tensor.columns), FLATTENED: (1, tensor.size)}
+    vectors = rng.choice(list(shapes))
+    n_vectors, length = shapes[vectors]
+    n_atoms = rng.choice((1, 2, 24, 24, 300))
+    s = rng.randint(0, min(4, n_atoms, length))
+    atoms = tuple(tuple(sorted(rng.sample(range(n_atoms), s))) for _ in range(n_vectors))
+    coefficients = tuple(tuple(rng.randint(-spread, spread) for _ in range(s)) for _ in range(n_vectors))
+    gaps = Short(rng.choice(LAWS), rng.randint(0, 80))
+    return SparseCode(n_atoms, atoms, coefficients, vectors, rng.choice(supports), gaps)
+
+
+def random_entry(rng: random.Random, tensor: Tensor, number: int, supports: Sequence[int]) -> Entry:
+    """What a pass says of a tensor; `supports`: those that its coding knows for sparse codes."""
     model = Short(rng.choice(LAWS), rng.randint(0, 80))
     spread = rng.choice((0, 1, 12, 12, 300))
-    values = tuple(rng.randint(-spread, spread) for _ in range(tensor.size))
+    code = random_code(rng, tensor, spread, supports) if tensor.is_sparse else None
+    values = () if code else tuple(rng.randint(-spread, spread) for _ in range(tensor.size))
     if tensor.is_latent:
         return Entry(values=values, latent_models=(model,)) if number == 0 else Entry()
     if tensor.begins < number:
         kept = tensor.layer.tool == RAW or rng.random() < 1 / 3
-        return Entry() if kept else Entry(values=values, model=model, refine=rng.randint(1, 4))
+        return Entry() if kept else Entry(values=values, sparse=code, model=model, refine=rng.randint(1, 4))
     if tensor.layer.tool == RAW:
         return Entry(values=patterns(tensor.size, tensor.layer.half, rng.randrange(1000)))
     rows = tuple(rng.randint(-8, 8) for _ in range(tensor.rows))
     has_rows = tensor.layer.row_steps and tensor.columns > 0 and rng.random() < 1 / 2
     prior = (rng.randint(128, 255) << 8, rng.randint(30, 38)) if tensor.layer.prior and rng.random() < 1 / 2 else None
     step = step_code(rng.randint(-9, -4)) + rng.randint(0, 7)
-    return Entry(values=values, model=model, step=step, row_steps=rows if has_rows else None, prior=prior)
+    steps = rows if has_rows else None
+    return Entry(values=values, sparse=code, model=model, step=step, row_steps=steps, prior=prior)
 
 
 def random_ancillary(rng: random.Random, head: Head, n_chunks: int) -> tuple[tuple[Ancillary, ...], tuple[str, ...]]:
@@ -219,7 +249,7 @@ def random_fault(rng: random.Random, file: File, built: Built) -> Fault:
             edit("UNKNOWN_ID", "HEAD.modality", rng.randint(100, 255)),
             edit("BAD_DIMENSIONS", "HEAD.in_dims", rng.choice((0, 9, 255))),
             edit("BAD_DIMENSIONS", "HEAD.out_channels", 0),
-            edit("UNKNOWN_ID", "HEAD.record0.kind", rng.choice((0, 10, 67, 255))),
+            edit("UNKNOWN_ID", "HEAD.record0.kind", rng.choice((0, 10, 68, 255))),
             Fault("SURPLUS_BYTES", "HEAD.crc32", (Edit("HEAD.crc32", b"\0", 0, 0),)),
             edit("PASS_ORDER", f"{one_pass}.pass", wrong_pass),
             Fault("ACC_CRC_MISMATCH", f"{one_pass}.acc_crc", (Flip(f"{one_pass}.acc_crc", 1, rng.randrange(4)),)),

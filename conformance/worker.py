@@ -81,6 +81,7 @@ class Prefixes:
         self._module, self._arguments = module, (list(fixed), list(options))
         self._data = b""
         self._n_chunks = self._n_passes = 0
+        self._failure: tuple[int, str] | None = None
 
     def feed(self, data: bytes) -> list[Json]:
         self._data += data
@@ -94,7 +95,8 @@ class Prefixes:
         return events
 
     def close(self) -> tuple[int, str]:
-        return self._decode(self._data)
+        """An error found in a prefix stands: without the bytes that were not fed the file might end too early."""
+        return self._failure or self._decode(self._data)
 
     def _events(self, data: bytes, *, is_head: bool) -> list[Json]:
         status, out = self._decode(data, "--partial")
@@ -102,6 +104,7 @@ class Prefixes:
         if line.get("name") == "TRUNCATED":  # no pass is whole: after HEAD, or with parts to come (clause 13.1)
             return [{"event": "head"}] if is_head else []
         if status:
+            self._failure = status, out
             return [{"event": "error"} | line]
         if line["passes"] == self._n_passes:
             return []

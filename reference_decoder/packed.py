@@ -77,7 +77,9 @@ def unzstandard(library: Any, body: memoryview, size: int) -> bytes | None:
         if size == 0:
             return empty_frame(decompressor, body)
         found: bytes = decompressor.decompress(body, size, allow_extra_data=False)
-    except library.ZstdError:
+    except library.ZstdError as error:
+        if "not enough memory" in str(error):  # the machine is at fault, not the file
+            raise MemoryError from None
         return None
     return found if len(found) == size else None
 

@@ -13,6 +13,7 @@ from sinrfmt.wire import Fault
 ZSTANDARD_WINDOW = 8 << 20
 ZSTANDARD_MAGIC = bytes.fromhex("28b52ffd")
 READ_BYTES = 1 << 16  # CMP-1: no output grows further beyond its size
+OUT_OF_MEMORY = "not enough memory"  # in the words of the library of Zstandard
 
 
 def _import(library: str) -> Any:
@@ -61,7 +62,9 @@ def _zstandard_decompress(data: bytes, size: int) -> bytes | None:
         reader = zstandard.ZstdDecompressor(max_window_size=ZSTANDARD_WINDOW).stream_reader(data)
         while len(out) <= size and (piece := reader.read(min(READ_BYTES, size + 1 - len(out)))):
             out += piece
-    except zstandard.ZstdError:
+    except zstandard.ZstdError as failure:
+        if OUT_OF_MEMORY in str(failure):  # which says nothing about the data
+            raise MemoryError(str(failure)) from None
         return None
     return bytes(out)
 

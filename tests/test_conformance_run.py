@@ -358,7 +358,7 @@ def test_a_partition_is_the_whole_file(name):
     "name",
     [
         *("valid-pass-some", "valid-hash-two", "valid-shared-scalar", "valid-parts-lanes"),
-        *("invalid-crc-second-pass", "invalid-parts-pass-early", "invalid-signature-first"),
+        *("invalid-crc-second-pass", "invalid-parts-pass-early", "invalid-signature-first", "invalid-widths-hash"),
     ],
 )
 def test_both_decoders_read_files_in_pieces(command, name):
@@ -373,6 +373,12 @@ def test_a_worker_that_cannot_be_fed_has_not_grade_p():
     results = run.run_streams([sys.executable, "-c", echo], run.Settings(worker=True), name_filter="valid-min")
     assert {one.verdict for one in results} == {run.CRASH}
     assert run.grade_of([result(run.PASS), *results], run.Settings(grade="XP")) == "X"
+
+
+def test_a_stream_that_hangs_is_told_from_a_crash():
+    hangs = [sys.executable, "-c", "import time; time.sleep(60)"]
+    results = run.run_streams(hangs, run.Settings(worker=True, timeout=0.1), name_filter="valid-min-raw")
+    assert {one.verdict for one in results} == {run.TIMEOUT}
 
 
 def test_streams_of_mutants_answer_rightly_for_the_whole_file():
@@ -417,6 +423,72 @@ def test_the_bound_grows_with_level_and_chunk():
     )
     assert 100 + 36 < small < 100 + 40
     assert large > 4096
+
+
+@pytest.mark.parametrize(
+    ("feature", "n_bytes"),
+    [
+        (framing.SPARSE, 8 * 4_194_304),
+        (framing.PARTS, 64 << 14),
+        (framing.SPARSE | framing.PARTS, (32 << 20) + (1 << 20)),
+    ],
+)
+def test_the_bound_grows_with_sparse_codes_and_parts(tmp_path, feature, n_bytes):
+    data = bytearray((SUITE / "vectors" / "valid-min-raw.sinr").read_bytes())
+    sizes = []
+    for features in (0, feature):
+        data[framing.FEATURES_OFFSET] = features
+        (tmp_path / "in.sinr").write_bytes(data)
+        vector, case = {"file": {"path": "in.sinr"}}, {"expect": {}}
+        sizes.append(run.bounded(run.Settings(), 100, tmp_path, vector, case).memory)
+    assert sizes[1] - sizes[0] == n_bytes >> 20
+
+
+def test_cases_run_in_the_order_of_their_limits_and_are_reported_in_that_of_the_suite(monkeypatch):
+    asked = []
+
+    def call(arguments, settings):
+        asked.append(settings.memory)
+        return run.Answer(0, None, "")
+
+    limits = iter((7, 9, 7, 8))
+    monkeypatch.setattr(run, "program_memory", lambda *_: 0)
+    monkeypatch.setattr(run, "bounded", lambda settings, *_: replace(settings, memory=next(limits)))
+    monkeypatch.setattr(run, "_judge", lambda *_: (run.PASS, ""))
+    vectors = run.load_manifest()["vectors"][:4]
+    chosen = [vector | {"cases": vector["cases"][:1]} for vector in vectors]
+    results = run._run_vectors(call, chosen, SUITE, run.Settings(grade="XM"))
+    assert asked == [7, 7, 8, 9]
+    assert [result.vector for result in results] == [vector["name"] for vector in vectors]
+
+
+AGED = """
+import json, sys
+status = 0
+for line in sys.stdin:
+    print(json.dumps({"id": json.loads(line)["id"], "status": status, "stdout": "{}", "stderr": ""}), flush=True)
+    status = 3
+"""
+
+
+def test_a_worker_is_asked_once_more_in_a_process_that_has_done_nothing_else(monkeypatch):
+    """AGED refuses every call but its first."""
+    monkeypatch.setattr(run, "_judge", lambda answer, *_: (run.REJECTED_VALID if answer.status else run.PASS, ""))
+    command = [sys.executable, "-c", AGED]
+    assert run.PASS not in verdicts(command, "valid-min")[1:]
+    assert set(verdicts(command, "valid-min", memory=4096)) == {run.PASS}
+
+
+def test_what_fails_under_the_limit_alone_needs_too_much_memory():
+    vector = next(v for v in run.load_manifest()["vectors"] if v["name"] == "valid-min-raw")
+
+    def call(arguments, settings):
+        return run.Answer(3, {"name": "BAD_COMPRESSED_DATA", "offset": 1}, "") if settings.memory else right(arguments)
+
+    right = lambda arguments: run.process_for_each(ORACLE)(arguments, run.Settings())  # noqa: E731
+    case = vector["cases"][0]
+    assert run.run_case(call, SUITE, vector, case, run.Settings(memory=1)).verdict == run.OVER_MEMORY
+    assert run.run_case(call, SUITE, vector, case, run.Settings()).verdict == run.PASS
 
 
 # --- the first step ----------------------------------------------------------------------------------

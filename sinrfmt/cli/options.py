@@ -14,6 +14,9 @@ from sinrfmt.faults import error
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing output.")]
 Passes = Annotated[int | None, typer.Option("--passes", min=1, help="Decode the first N passes only.")]
+PreviewNumber = Annotated[
+    int | None, typer.Option("--preview", metavar="K", min=0, help="A preview of the file instead, from 0 on.")
+]
 Partial = Annotated[bool, typer.Option("--partial", help="Take the last whole pass of a file that ends early.")]
 BasePath = Annotated[
     Path | None, typer.Option("--base", metavar="BASE.sinr", help="The file that the weights are relative to.")

@@ -17,7 +17,7 @@ from sinrfmt.ancillary import build_hash, build_meta, parse_hash
 from sinrfmt.container import FRAMING_BYTES, LAST, SAFE_TO_COPY, Chunk, ChunkReader, chunk_type, seal_file
 from sinrfmt.errors import SinrError
 from sinrfmt.faults import error
-from sinrfmt.head import Header, build_head, fitting_level
+from sinrfmt.head import Header, build_head, fitting_level, lowest_level
 from sinrfmt.index import build_index
 from sinrfmt.previews import Preview, PreviewReader
 from sinrfmt.registry import SIGNATURE, ChunkKind, Feature, Level, OptionalFeature
@@ -115,17 +115,19 @@ def preview(data: bytes, number: int) -> bytes:
 def with_previews(data: bytes, files: Sequence[bytes]) -> bytes:
     """The same file with these previews right in front of its first pass, in place of those it had.
 
-    INDX is made anew if there was one. The level rises if the file would be too long for it.
+    INDX is made anew if there was one. The level rises where the bytes or a preview need a higher one.
 
     Args:
         data: the file.
         files: whole files of the same signal, each longer than the one before; none to take the previews out.
 
     Raises:
-        FormatError, UnsupportedError, LimitError, ChecksumError: the file breaks a rule of the container.
+        FormatError, UnsupportedError, LimitError, ChecksumError: a file breaks a rule of the container.
         UsageError: a preview breaks a rule of clause 12.4.
     """
     parts = _read(data)
+    levels = [parts.header.level, *(_read(payload).header.level for payload in files)]
+    parts = replace(parts, header=replace(parts.header, level=max(levels, key=lambda level: level.id)))
     reader = PreviewReader()
     for number, payload in enumerate(files):
         try:
@@ -138,14 +140,23 @@ def with_previews(data: bytes, files: Sequence[bytes]) -> bytes:
     return _write(replace(parts, chunks=kept))
 
 
-def with_quality(data: bytes, quality: Sequence[float]) -> bytes:
-    """The same file with another announced quality (clause 6.6), in dB for each pass.
+def with_quality(data: bytes, quality: Sequence[float], grid: tuple[int, ...] | None = None) -> bytes:
+    """The same file with another announced quality (clause 6.6), and with another native grid.
+
+    Args:
+        data: the file.
+        quality: in dB for each pass.
+        grid: samples on every axis; None to keep them. Only for a network without a lattice of its own.
 
     Raises:
         FormatError, UnsupportedError, LimitError, ChecksumError: the file breaks a rule of the container.
     """
     parts = _read(data)
-    return _write(replace(parts, head=build_head(replace(parts.header, quality=tuple(quality)))))
+    header = replace(parts.header, quality=tuple(quality))
+    if grid is not None:
+        lowest = lowest_level(header.network, grid)
+        header = replace(header, grid=grid, level=max(header.level, lowest, key=lambda level: level.id))
+    return _write(replace(parts, header=header, head=build_head(header)))
 
 
 def meta_bytes(meta: Mapping[str, str]) -> int:

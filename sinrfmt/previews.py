@@ -4,10 +4,11 @@ Specification: clause 12.4. A preview that breaks a rule is ignored, so for read
 passes are not decoded here: container and HEAD are checked, the rest when somebody wants to see it.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sinrfmt.container import ChunkReader
+from sinrfmt.container import Chunk, ChunkReader
 from sinrfmt.errors import SinrError
 from sinrfmt.faults import error
 from sinrfmt.head import Header
@@ -104,23 +105,25 @@ def read_preview(read: Callable[[int], bytes], number: int) -> Preview:
         SinrError: what was read is not valid, or ends early; USAGE where there is no such preview.
     """
     reader, previews = ChunkReader(), PreviewReader()
-    while reader.coming is not ChunkKind.PASS and reader.last is None:
-        chunk = reader.next_chunk(passes_complete=False)
-        if chunk is None:
-            if reader.coming is not ChunkKind.PASS:
-                _feed(reader, read)
-        elif chunk.kind is ChunkKind.PREV:
-            try:
+    for chunk in _before_passes(reader, read):
+        if chunk.kind is ChunkKind.PREV:
+            with contextlib.suppress(SinrError):
                 preview = previews.read(chunk.payload, reader.header, seen_pass=False)
-            except SinrError:
-                continue
-            if previews.n_previews > number:
-                return preview
+                if previews.n_previews > number:
+                    return preview
     raise error("USAGE", f"there is no preview {number}: the file has {previews.n_previews}")
 
 
-def _feed(reader: ChunkReader, read: Callable[[int], bytes]) -> None:
-    piece = read(min(reader.n_wanted, READ_BYTES))
-    reader.feed(piece)
-    if not piece:
-        reader.close(passes_complete=False)  # TRUNCATED
+def _before_passes(reader: ChunkReader, read: Callable[[int], bytes]) -> Iterator[Chunk]:
+    """The chunks up to the first PASS, of which no more than the header is read."""
+    while True:
+        chunk = reader.next_chunk(passes_complete=False)
+        if chunk is not None:
+            yield chunk
+        elif reader.coming is ChunkKind.PASS or reader.last is not None:
+            return
+        else:
+            piece = read(min(reader.n_wanted, READ_BYTES))
+            reader.feed(piece)
+            if not piece:
+                reader.close(passes_complete=False)  # TRUNCATED

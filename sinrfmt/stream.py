@@ -1,8 +1,8 @@
 """Push parser: bytes in, events out, no I/O.
 
 Specification: clauses 5.4, 7.5, 12.3 and 17. Any split of the input gives the same events; an event is given as soon as
-the bytes that make it are there. What is kept is the chunk that is not whole yet, at most 16 MiB and its framing, the last
-preview, and the integers after the last whole pass; a chunk is never used before it is whole, so there is no
+the bytes that make it are there. What is kept is the chunk that is not whole yet, at most 16 MiB and its framing, the
+last preview, and the integers after the last whole pass; a chunk is never used before it is whole, so there is no
 half-applied pass. The work is linear in the bytes, fed one by one or all at once. Errors are sticky.
 
 A parser that is saved fits a few hundred bytes: the number of bytes read and their SHA-256. The bytes themselves stay
@@ -205,8 +205,8 @@ class Parser:
         """Clause 17."""
         if self._preview is None or self._latest is None or self.header is None:
             return self._preview is not None
-        announced = self.header.quality
-        return None not in (announced, self._preview.psnr) and self._preview.psnr > announced[self._latest.index]
+        announced, psnr = self.header.quality, self._preview.psnr
+        return announced is not None and psnr is not None and psnr > announced[self._latest.index]
 
     @property
     def n_passes_complete(self) -> int:

@@ -33,6 +33,11 @@ PassSizes = Annotated[
     str | None, typer.Option("--passes", metavar="N|SIZE,…", help="Passes: how many, or sizes such as 2kB,8kB,full.")
 ]
 
+PreviewSizes = Annotated[
+    str | None,
+    typer.Option("--previews", metavar="N|SIZE,…", help="Small files in front: 1 to 3, or sizes such as 500B,2kB."),
+]
+
 SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(B|kB|MB|KiB|MiB)?")
 UNITS = {None: 1, "B": 1, "kB": 1000, "MB": 1000_000, "KiB": 1 << 10, "MiB": 1 << 20}
 FULL = "full"
@@ -178,6 +183,17 @@ def passes_of(text: str) -> int | tuple[int | None, ...]:
     return (*sizes, None) if is_full else tuple(sizes)
 
 
+def previews_of(text: str) -> int | tuple[int, ...]:
+    """``--previews`` of an encoder: ``N`` as a number, ``SIZE,SIZE,...`` as the bytes of each at most.
+
+    Raises:
+        UsageError: neither.
+    """
+    if text.isascii() and text.isdigit():
+        return int(text)
+    return tuple(_bytes_of(part, text) for part in text.split(","))
+
+
 def _count_of(text: str) -> int:
     if not 1 <= int(text) <= MAX_PASSES:
         raise error("USAGE", f"--passes {text}: expected 1 to {MAX_PASSES} passes")
@@ -187,5 +203,5 @@ def _count_of(text: str) -> int:
 def _bytes_of(part: str, text: str) -> int:
     match = SIZE.fullmatch(part)
     if match is None:
-        raise error("USAGE", f"--passes {text}: expected a number, or sizes such as 2kB,8kB,full")
+        raise error("USAGE", f"{text}: expected a number, or sizes such as 2kB,8kB,full")
     return int(float(match[1]) * UNITS[match[2]])

@@ -34,6 +34,7 @@ class EncodeRequest:
     bpp: float | None = None
     psnr: float | None = None
     passes: str | None = None
+    previews: str | None = None
     field: FieldKind = FieldKind.AUTO
     context: ContextName = ContextName.INTERLACED
     rate_weight: float | None = None

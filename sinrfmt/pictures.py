@@ -52,8 +52,8 @@ class PictureOptions:
             ``pyramid-large``.
         max_bytes, max_bpp, min_psnr: size of the file, bits per pixel, PSNR in dB; at most one of the three.
         passes: how many, or the bytes up to the end of each, None for as many as it takes.
-        previews: files of a few bytes in front of the passes: how many, at most 3, or the bytes of each at most, rising.
-            Sizes and bits per pixel are those of the whole file, with them.
+        previews: small files in front of the passes: how many, at most 3, or the bytes of each at most, rising. Sizes
+            and bits per pixel are those of the whole file, with them.
         field: what holds the signal; ``auto`` goes by the preset, and without one by the size: see :meth:`for_size`.
         context: what predicts a pyramid's latents.
         rate_weight: of latents, lambda: what a bit per pixel adds to the mean squared error of values in [0, 1]; None

@@ -12,10 +12,10 @@ from sinrfmt.container import Chunk, ChunkReader
 from sinrfmt.errors import SinrError
 from sinrfmt.faults import error
 from sinrfmt.head import Header
-from sinrfmt.registry import ChunkKind
+from sinrfmt.registry import ChunkKind, Values
 
 READ_BYTES = 1 << 20
-SAME = ("modality", "coords", "values", "box")
+SAME = ("modality", "coords", "box")
 """What of HEAD a preview has as the file around it, beside the sizes of its network."""
 
 
@@ -90,7 +90,7 @@ def parse_preview(payload: bytes, header: Header) -> Preview:
 def _is_of_same_field(own: Header, header: Header) -> bool:
     """PRV-2."""
     fits = len(own.grid) == len(header.grid) and all(a <= b for a, b in zip(own.grid, header.grid, strict=False))
-    sizes = [(one.network.in_dims, one.network.out_channels) for one in (own, header)]
+    sizes = [(one.network.in_dims, one.network.out_channels, one.values is Values.RAW) for one in (own, header)]
     return fits and sizes[0] == sizes[1] and all(getattr(own, name) == getattr(header, name) for name in SAME)
 
 

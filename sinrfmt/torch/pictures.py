@@ -20,7 +20,7 @@ from sinrfmt.torch.progressive import encode_passes
 from sinrfmt.torch.tiles import OVERLAP, TileWork, encode_tiles
 
 PREVIEW_POSITIONS = {False: 1 << 15, True: 1 << 20}
-"""Positions of the picture that a preview is fitted to at most, by whether it is latents: it has too few bytes for more."""
+"""Positions that a preview is fitted to at most, by whether it is latents: it has too few bytes for more."""
 
 
 def encode_picture(

@@ -168,7 +168,7 @@ def test_any_split_gives_the_same_events(n: int) -> None:
 def test_a_snapshot_shows_the_last_whole_preview_until_a_pass_is_whole() -> None:
     ends = [event.end for event in events([FILE]) if isinstance(event, (PreviewRead, PassComplete))]
     shown: list[bytes | None] = [None, SMALL, LARGE, None, None]
-    for cut in range(len(FILE)):
+    for cut in {*range(0, len(FILE), 7), *(end + d for end in ends for d in (-1, 0))}:
         snapshot = fed(FILE, cut).snapshot()
         step = sum(end <= cut for end in ends)
         assert (None if snapshot.preview is None else snapshot.preview.data) == shown[step]

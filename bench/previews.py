@@ -5,8 +5,8 @@ Run from the root of the repository, after ``bench.images encode`` made the one-
     python -m bench.previews --files DIR --out DIR [--data KODAK] [--images kodim23 ...] [--preset fast]
 
 The whole is the largest of the one-pass files of a picture; the previews are those of ``encode --previews 3``, each
-written to OUT once, by one torch thread. A prefix is compared with files of its size: PSNR at its bytes and bytes at its
-PSNR are read off the curve through the previews, which are one-pass files too, and the one-pass files; see
+written to OUT once, by one torch thread. A prefix is compared with files of its size: PSNR at its bytes and bytes at
+its PSNR are read off the curve through the previews, which are one-pass files too, and the one-pass files; see
 ``bench.grid_passes``. Every PSNR is that of the reference decoder's samples.
 """
 

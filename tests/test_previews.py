@@ -13,7 +13,9 @@ import pytest
 
 import sinrfmt
 from sinrfmt import SinrError, edit, joining, report
+from sinrfmt.cli.options import previews_of
 from sinrfmt.parts import Parts
+from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.registry import LEVELS, Coding, Coords, Modality, Profile, Values
 from sinrfmt.stream import Note, Parser, PassComplete, PreviewRead, events
 from tests.strategies import (
@@ -281,3 +283,55 @@ def test_what_does_not_go_together_is_wrong_use(arguments: tuple[object, ...], t
     verb, *options = arguments
     result = run(verb, source, *(["-o", out] if verb == "cut" else [out]), *options)
     assert (result.returncode, out.exists()) == (2, False)
+
+
+# --- what is asked for ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "n_passes", "sizes"),
+    [
+        ({"previews": 3}, None, (1500, 4000, 9000)),
+        ({"previews": 1}, None, (9000,)),
+        ({"previews": 3, "max_bytes": 100_000}, 87_309, (1500, 4000, 9000)),
+        ({"previews": (500, 2000), "max_bytes": 100_000}, 97_479, (500, 2000)),
+    ],
+)
+def test_previews_take_their_share_of_the_bytes(
+    options: dict[str, Any], n_passes: int | None, sizes: tuple[int, ...]
+) -> None:
+    asked = PictureOptions(**options)
+    assert asked.for_passes((100, 100)).max_bytes == n_passes
+    assert asked.for_passes((100, 100)).previews == 0
+    assert asked.preview_sizes(100_000) == sizes
+
+
+def test_small_files_have_fewer_previews() -> None:
+    assert [len(PictureOptions(previews=3).preview_sizes(n)) for n in (1000, 4000, 8000, 15_000)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "options", [{"previews": 4}, {"previews": (300, 200)}, {"previews": (0,)}, {"previews": 1, "base": WHOLE}]
+)
+def test_previews_that_cannot_be_are_wrong_use(options: dict[str, Any]) -> None:
+    with pytest.raises(sinrfmt.UsageError):
+        PictureOptions(**options)
+
+
+def test_previews_larger_than_the_file_are_wrong_use() -> None:
+    with pytest.raises(sinrfmt.UsageError):
+        PictureOptions(previews=(300, 700), max_bytes=1000).for_passes((100, 100))
+
+
+def test_a_preview_is_a_network_below_four_kilobytes_and_latents_above() -> None:
+    asked = PictureOptions(previews=3, preset="fast", field=FieldKind.MLP, seed=3)
+    assert [asked.of_preview(n).field for n in (3999, 4000)] == [FieldKind.MLP, FieldKind.GRID]
+    assert [asked.of_preview(n).preset for n in (3999, 4000)] == ["fast", None]
+    assert (asked.of_preview(500).max_bytes, asked.of_preview(500).seed) == (497, 3)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("3", 3), ("500B,2kB", (500, 2000)), ("900B", (900,))])
+def test_previews_on_the_command_line(text: str, expected: int | tuple[int, ...]) -> None:
+    assert previews_of(text) == expected
+    with pytest.raises(sinrfmt.UsageError):
+        previews_of(f"{text},full")

@@ -293,7 +293,7 @@ def test_what_does_not_go_together_is_wrong_use(arguments: tuple[object, ...], t
     [
         ({"previews": 3}, None, (1500, 4000, 9000)),
         ({"previews": 1}, None, (9000,)),
-        ({"previews": 3, "max_bytes": 100_000}, 87_309, (1500, 4000, 9000)),
+        ({"previews": 3, "max_bytes": 100_000}, 87_310, (1500, 4000, 9000)),
         ({"previews": (500, 2000), "max_bytes": 100_000}, 97_479, (500, 2000)),
     ],
 )

@@ -109,7 +109,7 @@ def read_preview(read: Callable[[int], bytes], number: int) -> Preview:
         if chunk.kind is ChunkKind.PREV:
             with contextlib.suppress(SinrError):
                 preview = previews.read(chunk.payload, reader.header, seen_pass=False)
-                if previews.n_previews > number:
+                if previews.n_previews == number + 1:
                     return preview
     raise error("USAGE", f"there is no preview {number}: the file has {previews.n_previews}")
 

@@ -86,7 +86,8 @@ def reduced(picture: Samples, n_positions: int) -> Samples:
         return picture
     rows, columns = (_areas(n, max(1, round(n / factor))) for n in picture.shape[:2])
     means = np.einsum("ir,rcv,jc->ijv", rows, picture.reshape(*picture.shape[:2], -1), columns, optimize=True)
-    return np.rint(means).astype(picture.dtype).reshape(*means.shape[:2], *picture.shape[2:])
+    samples: Samples = np.rint(means).astype(picture.dtype).reshape(*means.shape[:2], *picture.shape[2:])
+    return samples
 
 
 def _areas(n: int, n_reduced: int) -> NDArray[np.float64]:
@@ -94,7 +95,8 @@ def _areas(n: int, n_reduced: int) -> NDArray[np.float64]:
     edges = np.linspace(0.0, n, n_reduced + 1)
     starts, ends = edges[:-1, None], edges[1:, None]
     at = np.arange(n)
-    return np.clip(np.minimum(ends, at + 1) - np.maximum(starts, at), 0.0, None) / (ends - starts)
+    overlap: NDArray[np.float64] = np.clip(np.minimum(ends, at + 1) - np.maximum(starts, at), 0.0, None)
+    return overlap / (ends - starts)
 
 
 def _encode_passes(

@@ -14,10 +14,11 @@ import pytest
 import sinrfmt
 from sinrfmt import SinrError, edit, joining, report
 from sinrfmt.cli.options import previews_of
+from sinrfmt.index import Places
 from sinrfmt.parts import Parts
 from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.registry import LEVELS, Coding, Coords, Modality, Profile, Values
-from sinrfmt.stream import Note, Parser, PassComplete, PreviewRead, events
+from sinrfmt.stream import IndexRead, Note, Parser, PassComplete, PreviewRead, events
 from tests.strategies import (
     HEAD,
     INDX,
@@ -78,8 +79,9 @@ def test_a_file_of_a_vector_has_two_previews_and_five_notes() -> None:
 
 def test_the_index_of_a_file_with_previews_is_right() -> None:
     field = sinrfmt.loads(FILE)
-    index = next(event.index for event in events([FILE]) if type(event).__name__ == "IndexRead")
-    assert [index.place(n)[1] for n in range(2)] == list(field.pass_ends)
+    (index,) = (event.index for event in events([FILE]) if isinstance(event, IndexRead))
+    assert isinstance(index, Places)
+    assert list(index.bounds[1:]) == list(field.pass_ends)
 
 
 BROKEN = {

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @cache
 def picture() -> Samples:
-    return np.ascontiguousarray(read_image(PHOTO)[::8, ::8])  # 16 x 24
+    small: Samples = np.ascontiguousarray(read_image(PHOTO)[::8, ::8])  # 16 x 24
+    return small
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @cache
 def picture() -> Samples:
-    small: Samples = np.ascontiguousarray(read_image(PHOTO)[::8, ::8])  # 16 x 24
-    return small
+    return read_image(PHOTO)[::8, ::8].copy()  # 16 x 24
 
 
 @pytest.fixture(autouse=True)

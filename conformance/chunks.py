@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from conformance.framing import HEADER_BYTES, TRAILER_BYTES, chunks_by_length, sealed
 
 SIGNATURE = b"SIN\xd2"
-HEAD, PASS, INDX, META, HASH = 1, 2, 3, 4, 5
+HEAD, PASS, INDX, META, HASH, PREV = 1, 2, 3, 4, 5, 7
+KINDS = (HEAD, PASS, INDX, META, HASH, PREV)
 LAST = 0x10
 
 

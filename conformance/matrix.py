@@ -13,7 +13,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from conformance.chunks import HASH, HEAD, INDX, LAST, META, PASS, Chunk, split
+from conformance.chunks import HASH, HEAD, INDX, KINDS, LAST, META, PASS, PREV, Chunk, split
 from conformance.generate.build import build
 from conformance.generate.describe import File
 from conformance.generate.suite import every_valid
@@ -137,9 +137,13 @@ def _twice(kind: int) -> Callable[[Sequence[Chunk]], bool]:
     return lambda chunks: _kinds(chunks).count(kind) > 1
 
 
+def _is_unknown(chunk_type: int) -> bool:
+    return chunk_type & 15 not in (0, *KINDS, 15)
+
+
 SITUATIONS: dict[str, Callable[[Sequence[Chunk]], bool]] = {
-    "unknown, ancillary": _any_type(lambda t: t & 0xC0 == 0x80 and 5 < t & 15 < 15 and not t & 0x20),
-    "unknown, ancillary, safe to copy": _any_type(lambda t: t & 0xC0 == 0x80 and 5 < t & 15 < 15 and t & 0x20 > 0),
+    "unknown, ancillary": _any_type(lambda t: t & 0xC0 == 0x80 and _is_unknown(t) and not t & 0x20),
+    "unknown, ancillary, safe to copy": _any_type(lambda t: t & 0xC0 == 0x80 and _is_unknown(t) and t & 0x20 > 0),
     "unknown, critical": _any_type(lambda t: not t & 0xE0 and 2 < t & 15 < 15),
     "private, ancillary": _any_type(lambda t: t & 0xC0 == 0xC0),
     "private, critical": _any_type(lambda t: t & 0xE0 == 0x40),
@@ -158,6 +162,8 @@ SITUATIONS: dict[str, Callable[[Sequence[Chunk]], bool]] = {
     "META after PASS": lambda chunks: _after(chunks, PASS, META),
     "HASH twice": _twice(HASH),
     "HASH before PASS": lambda chunks: _after(chunks, HASH, PASS),
+    "PREV twice": _twice(PREV),
+    "PREV after PASS": lambda chunks: _after(chunks, PASS, PREV),
     "no last chunk": lambda chunks: bool(chunks) and not any(chunk.type & LAST for chunk in chunks),
     "last chunk, and more": lambda chunks: any(chunk.type & LAST for chunk in chunks[:-1]),
 }

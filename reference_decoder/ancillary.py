@@ -13,8 +13,8 @@ Digest = tuple[int, int, bytes]  # offset of the entry, pass, digest
 def read_hash(data: memoryview, chunk: Chunk) -> list[Digest]:
     """§12.3: "Entries up to the payload's end, pass strictly ascending"; none if the chunk is not of that form.
 
-    §12: "Content that breaks a rule of 12.1 or 12.2, or the layout or order of 12.3, is not an error: the chunk is
-    ignored".
+    §12: "Content that breaks a rule of 12.1, 12.2 or 12.4, or the layout or order of 12.3, is not an error: the chunk
+    is ignored".
     """
     if (chunk.end - chunk.start) % ENTRY_BYTES:
         return []

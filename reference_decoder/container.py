@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reference_decoder.errors import DecodeError
 
 SIGNATURE = bytes.fromhex("53494ed2")
-HEAD, PASS, INDX, META, HASH = 1, 2, 3, 4, 5
+HEAD, PASS, INDX, META, HASH, PREV = 1, 2, 3, 4, 5, 7
 
 # kind: (ancillary, safe to copy), the table of clause 5.3
 PROPERTIES = {
@@ -16,6 +16,7 @@ PROPERTIES = {
     INDX: (True, False),
     META: (True, True),
     HASH: (True, False),
+    PREV: (True, True),
 }
 HEADER_BYTES = 5
 TRAILER_BYTES = 4

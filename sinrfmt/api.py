@@ -16,11 +16,22 @@ from typing import BinaryIO
 
 from sinrfmt.base import Base, BaseSource
 from sinrfmt.faults import error
-from sinrfmt.field import Field
+from sinrfmt.field import Field, Previews
 from sinrfmt.head import Header
 from sinrfmt.index import Places
+from sinrfmt.previews import Preview, read_preview
 from sinrfmt.remote import UNBOUNDED, RemoteFile, is_url, open_source
-from sinrfmt.stream import READ_BYTES, Event, HeaderRead, IndexRead, MetaRead, Note, Parser, PassComplete
+from sinrfmt.stream import (
+    READ_BYTES,
+    Event,
+    HeaderRead,
+    IndexRead,
+    MetaRead,
+    Note,
+    Parser,
+    PassComplete,
+    PreviewRead,
+)
 
 NOTES_LIMIT = 100  # a file of many odd chunks does not fill memory with notes
 PathLike = str | os.PathLike[str]
@@ -69,6 +80,7 @@ def _decode(file: Opened, *, passes: int | None, partial: bool, base: BaseFile |
     data = bytearray()
     meta: dict[str, str] = {}
     notes: list[str] = []
+    previews: list[Preview] = []
     done: list[PassComplete] = []
     for event in _events(parser, file, data):
         if isinstance(event, HeaderRead):
@@ -79,6 +91,8 @@ def _decode(file: Opened, *, passes: int | None, partial: bool, base: BaseFile |
             _read_ahead(file, event, passes, parser.header)
         elif isinstance(event, MetaRead):
             meta |= event.meta
+        elif isinstance(event, PreviewRead):
+            previews.append(event.preview)
         elif isinstance(event, Note):
             notes += [f"{event.message} at byte {event.offset}"] if len(notes) < NOTES_LIMIT else []
         elif isinstance(event, PassComplete):
@@ -101,6 +115,7 @@ def _decode(file: Opened, *, passes: int | None, partial: bool, base: BaseFile |
         pass_ends=[event.end for event in done],
         meta=meta,
         notes=notes,
+        previews=Previews(previews, loads),
     )
 
 
@@ -148,15 +163,29 @@ def _opened(source: Source) -> Iterator[Opened]:
         raise error("USAGE", f"{source}: {failure.strerror}") from failure
 
 
-def load(source: Source, *, passes: int | None = None, partial: bool = False, base: BaseFile | None = None) -> Field:
+def load(
+    source: Source,
+    *,
+    passes: int | None = None,
+    partial: bool = False,
+    base: BaseFile | None = None,
+    preview: int | None = None,
+) -> Field:
     """Decode a file: a path, a URL, or an object opened in binary mode. See :func:`loads`.
 
-    Of a URL no more is fetched than the passes asked for and the first 16 KiB.
+    Of a URL no more is fetched than the passes or the preview asked for and the first 16 KiB.
+
+    Args:
+        source: of the file.
+        passes, partial, base: as for :func:`loads`; of the preview, where one is asked for.
+        preview: decode this preview of the file instead, from 0 on (clause 12.4); what follows it is not read.
 
     Raises:
         SinrError: as :func:`loads`; of a URL also SOURCE_CHANGED and, where it cannot be read, USAGE.
     """
     with _opened(source) as file:
+        if preview is not None:
+            return loads(read_preview(file.read, preview).data, passes=passes, partial=partial, base=base)
         return _decode(file, passes=passes, partial=partial, base=base)
 
 
@@ -242,13 +271,22 @@ def _umask() -> int:
 class LazyField:
     """A file whose header was read; its weights are decoded when :attr:`field` is first asked for."""
 
-    def __init__(self, source: Source, *, passes: int | None, partial: bool, base: BaseFile | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        passes: int | None,
+        partial: bool,
+        base: BaseFile | None,
+        preview: int | None = None,
+    ) -> None:
         self._source = source
         self._passes = passes
         self._partial = partial
         self._base = base
         self._field: Field | None = None
-        self.header = read_header(source)
+        self._preview = None if preview is None else _find_preview(source, preview)
+        self.header = read_header(source) if self._preview is None else self._preview.header
 
     @property
     def fetched_bytes(self) -> int | None:
@@ -262,6 +300,8 @@ class LazyField:
 
     @property
     def field(self) -> Field:
+        if self._field is None and self._preview is not None:
+            self._field = loads(self._preview.data, passes=self._passes, partial=self._partial, base=self._base)
         if self._field is None:
             self._field = load(self._source, passes=self._passes, partial=self._partial, base=self._base)
         return self._field
@@ -287,17 +327,35 @@ def read_header(source: Source) -> Header:
     return header
 
 
+def _find_preview(source: Source, number: int) -> Preview:
+    """A preview of a file; a file object is left where it was."""
+    with _opened(source) as file:
+        start = file.tell() if file is source else 0
+        try:
+            return read_preview(file.read, number)
+        finally:
+            if file is source:
+                file.seek(start)
+
+
 @contextlib.contextmanager
 def open(
-    source: Source, *, passes: int | None = None, partial: bool = False, base: BaseFile | None = None
+    source: Source,
+    *,
+    passes: int | None = None,
+    partial: bool = False,
+    base: BaseFile | None = None,
+    preview: int | None = None,
 ) -> Iterator[LazyField]:
     """A field whose header is there at once and whose weights are decoded when they are needed.
 
+    Arguments are those of :func:`load`; of a preview the header is its own.
+
     Raises:
-        SinrError: HEAD is not valid.
+        SinrError: HEAD is not valid, or there is no such preview.
     """
     if not (isinstance(source, str) and is_url(source)):
-        yield LazyField(source, passes=passes, partial=partial, base=base)
+        yield LazyField(source, passes=passes, partial=partial, base=base, preview=preview)
         return
     with _opened(source) as file:  # what HEAD took is not fetched again
-        yield LazyField(file, passes=passes, partial=partial, base=base)
+        yield LazyField(file, passes=passes, partial=partial, base=base, preview=preview)

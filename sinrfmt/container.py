@@ -31,6 +31,7 @@ PROPERTY_BITS = {  # bits 7 and 5 of the kinds of the registry (clause 5.3)
     ChunkKind.INDX: ANCILLARY,
     ChunkKind.META: ANCILLARY | SAFE_TO_COPY,
     ChunkKind.HASH: ANCILLARY,
+    ChunkKind.PREV: ANCILLARY | SAFE_TO_COPY,
 }
 
 
@@ -150,6 +151,11 @@ class ChunkReader:
             return len(SIGNATURE) - len(self._buffer)
         n_bytes = HEADER_BYTES if self._chunk_header is None else FRAMING_BYTES + self._chunk_header.length
         return int(n_bytes - len(self._buffer))
+
+    @property
+    def coming(self) -> ChunkKind | None:
+        """The kind of the chunk that is not whole yet, as soon as its header was read; None for an unknown one."""
+        return None if self._chunk_header is None else Chunk(self._chunk_header.type, self._offset, b"").kind
 
     def feed(self, data: bytes) -> None:
         """Add the next bytes of the file. Of those after the last chunk one is kept: they are an error anyway."""

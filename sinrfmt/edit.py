@@ -1,4 +1,4 @@
-"""Files changed without decoding a weight: passes dropped, an index written.
+"""Files changed without decoding a weight: passes dropped, an index written, previews put in and taken out.
 
 Specification: clauses 5, 6 and 12. Every check of the container is made on what is read; HEAD and the chunks are then
 sealed anew. An ancillary chunk that is unknown and not marked as safe to copy is dropped, as its meaning may depend on
@@ -6,6 +6,7 @@ what was changed. Weights, and so their digests, stay as they are: whether the i
 ``acc_crc``, which decoders check.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,9 +15,11 @@ from construct import Container
 from sinrfmt import layout
 from sinrfmt.ancillary import build_hash, build_meta, parse_hash
 from sinrfmt.container import FRAMING_BYTES, LAST, SAFE_TO_COPY, Chunk, ChunkReader, chunk_type, seal_file
+from sinrfmt.errors import SinrError
 from sinrfmt.faults import error
-from sinrfmt.head import Header, fitting_level
+from sinrfmt.head import Header, build_head, fitting_level, lowest_level
 from sinrfmt.index import build_index
+from sinrfmt.previews import Preview, PreviewReader
 from sinrfmt.registry import SIGNATURE, ChunkKind, Feature, Level, OptionalFeature
 
 QUALITY_BYTES = 2  # of a pass in the optional block (clause 6.6)
@@ -80,6 +83,82 @@ def with_meta(data: bytes, meta: Mapping[str, str]) -> bytes:
     return _write(replace(parts, chunks=kept), [(chunk_type(ChunkKind.META), payload)] if meta else [])
 
 
+def previews(data: bytes) -> list[Preview]:
+    """The previews of a file (clause 12.4), smallest first.
+
+    Raises:
+        FormatError, UnsupportedError, LimitError, ChecksumError: the file breaks a rule of the container.
+    """
+    parts = _read(data)
+    reader, found, seen_pass = PreviewReader(), [], False
+    for chunk in parts.chunks:
+        seen_pass = seen_pass or chunk.kind is ChunkKind.PASS
+        if chunk.kind is ChunkKind.PREV:
+            with contextlib.suppress(SinrError):
+                found.append(reader.read(chunk.payload, parts.header, seen_pass=seen_pass))
+    return found
+
+
+def preview(data: bytes, number: int) -> bytes:
+    """The bytes of one preview of a file, from 0 on.
+
+    Raises:
+        FormatError, UnsupportedError, LimitError, ChecksumError: the file breaks a rule of the container.
+        UsageError: there is none of this number.
+    """
+    found = previews(data)
+    if not 0 <= number < len(found):
+        raise error("USAGE", f"there is no preview {number}: the file has {len(found)}")
+    return found[number].data
+
+
+def with_previews(data: bytes, files: Sequence[bytes]) -> bytes:
+    """The same file with these previews right in front of its first pass, in place of those it had.
+
+    INDX is made anew if there was one. The level rises where the bytes or a preview need a higher one.
+
+    Args:
+        data: the file.
+        files: whole files of the same signal, each longer than the one before; none to take the previews out.
+
+    Raises:
+        FormatError, UnsupportedError, LimitError, ChecksumError: a file breaks a rule of the container.
+        UsageError: a preview breaks a rule of clause 12.4.
+    """
+    parts = _read(data)
+    levels = [parts.header.level, *(_read(payload).header.level for payload in files)]
+    parts = replace(parts, header=replace(parts.header, level=max(levels, key=lambda level: level.id)))
+    reader = PreviewReader()
+    for number, payload in enumerate(files):
+        try:
+            reader.read(payload, parts.header, seen_pass=False)
+        except SinrError as failure:
+            raise error("USAGE", f"preview {number}: {failure.message}") from failure
+    kept = [chunk for chunk in parts.chunks if chunk.kind is not ChunkKind.PREV]
+    at = next(i for i, chunk in enumerate(kept) if chunk.kind is ChunkKind.PASS)
+    kept[at:at] = [Chunk(chunk_type(ChunkKind.PREV), 0, payload) for payload in files]
+    return _write(replace(parts, chunks=kept))
+
+
+def with_quality(data: bytes, quality: Sequence[float], grid: tuple[int, ...] | None = None) -> bytes:
+    """The same file with another announced quality (clause 6.6), and with another native grid.
+
+    Args:
+        data: the file.
+        quality: in dB for each pass.
+        grid: samples on every axis; None to keep them. Only for a network without a lattice of its own.
+
+    Raises:
+        FormatError, UnsupportedError, LimitError, ChecksumError: the file breaks a rule of the container.
+    """
+    parts = _read(data)
+    header = replace(parts.header, quality=tuple(quality))
+    if grid is not None:
+        lowest = lowest_level(header.network, grid)
+        header = replace(header, grid=grid, level=max(header.level, lowest, key=lambda level: level.id))
+    return _write(replace(parts, header=header, head=build_head(header)))
+
+
 def meta_bytes(meta: Mapping[str, str]) -> int:
     """Bytes that :func:`with_meta` adds to a file that has no META."""
     return FRAMING_BYTES + len(build_meta(dict(meta))) if meta else 0
@@ -121,7 +200,7 @@ def _cut_chunk(chunk: Chunk, passes: int) -> Chunk | None:
     if chunk.kind is ChunkKind.HASH:
         entries = [entry for entry in parse_hash(chunk.payload) or [] if entry[0] < passes]
         return replace(chunk, payload=build_hash(entries)) if entries else None
-    return chunk if chunk.kind is ChunkKind.META or chunk.type & SAFE_TO_COPY else None
+    return chunk if chunk.type & SAFE_TO_COPY else None
 
 
 def _cut_head(payload: bytes, passes: int) -> bytes:

@@ -4,7 +4,7 @@ Specification: clauses 15 and 16. A field is immutable and keeps the bytes it ca
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, reduce
 from itertools import product
 
@@ -31,6 +31,7 @@ from sinrfmt.parts import (
     stretches,
 )
 from sinrfmt.payload import States
+from sinrfmt.previews import Preview
 from sinrfmt.weights import whole_weights
 
 OUTPUT_VALUES_LIMIT = 1 << 30  # LIMIT_CALLER: 4 GiB of float32
@@ -103,6 +104,37 @@ def _part_values(
     return field.sample(coords)
 
 
+class Previews:
+    """The previews of a file (clause 12.4), smallest first: each is decoded when it is first asked for.
+
+    Attributes:
+        files: their bytes and headers.
+    """
+
+    def __init__(self, files: Sequence[Preview] = (), decode: "Callable[[bytes], Field] | None" = None) -> None:
+        self.files = tuple(files)
+        self._decode = decode
+        self._decoded: dict[int, Field] = {}
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: int) -> "Field":
+        """
+        Raises:
+            IndexError: there is none of this number.
+            SinrError: its passes are not valid: it is none (PRV-1).
+        """
+        at = range(len(self.files))[number]
+        if at not in self._decoded:
+            assert self._decode is not None
+            self._decoded[at] = self._decode(self.files[at].data)
+        return self._decoded[at]
+
+    def __iter__(self) -> "Iterator[Field]":
+        return (self[number] for number in range(len(self)))
+
+
 class Field:
     """An implicit neural representation, decoded.
 
@@ -116,6 +148,7 @@ class Field:
         acc_crc: CRC of the integers of each PASS chunk decoded.
         meta: keys and values of META.
         notes: what was odd in the file and is not an error.
+        previews: fields that stand in the file in front of its passes, smallest first (clause 12.4).
     """
 
     def __init__(
@@ -129,6 +162,7 @@ class Field:
         pass_ends: Sequence[int],
         meta: dict[str, str],
         notes: Sequence[str],
+        previews: Previews | None = None,
     ) -> None:
         self.data = data
         self.header = header
@@ -139,6 +173,7 @@ class Field:
         self.pass_ends = tuple(pass_ends)
         self.meta = dict(meta)
         self.notes = tuple(notes)
+        self.previews = Previews() if previews is None else previews
 
     @cached_property
     def weights(self) -> tuple[NDArray[np.float32], ...]:

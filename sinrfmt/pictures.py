@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 
 from sinrfmt.faults import error
 from sinrfmt.registry import Coding, ContextId
@@ -30,6 +31,13 @@ At 192 x 128 pixels networks are ahead up to there, by 0.8 dB at 2,160 bytes of 
 """
 LARGE_PICTURE = 100_000
 """Positions from which on lattice filters are worth their bytes and time: of a quarter of kodim05 they save 8 %."""
+PREVIEW_SHARES = (0.015, 0.04, 0.09)
+"""Bytes of previews as shares of those of the file without them, where only their number is given: the largest ones."""
+FEWEST_PREVIEW_BYTES = 220
+"""Below, a network has no picture: smaller shares are left out."""
+PREVIEW_FRAMING_BYTES = 9
+QUALITY_BLOCK_BYTES = 3
+"""Of a file of one pass."""
 DEFAULT_BITS_PER_PIXEL = 0.35
 """Of a network, where nothing is asked for."""
 DEFAULT_PRESETS = {FieldKind.GRID: "pyramid", FieldKind.MLP: "balanced", FieldKind.AUTO: "balanced"}
@@ -44,6 +52,8 @@ class PictureOptions:
             ``pyramid-large``.
         max_bytes, max_bpp, min_psnr: size of the file, bits per pixel, PSNR in dB; at most one of the three.
         passes: how many, or the bytes up to the end of each, None for as many as it takes.
+        previews: small files in front of the passes: how many, at most 3, or the bytes of each at most, rising. Sizes
+            and bits per pixel are those of the whole file, with them.
         field: what holds the signal; ``auto`` goes by the preset, and without one by the size: see :meth:`for_size`.
         context: what predicts a pyramid's latents.
         rate_weight: of latents, lambda: what a bit per pixel adds to the mean squared error of values in [0, 1]; None
@@ -66,6 +76,7 @@ class PictureOptions:
     max_bpp: float | None = None
     min_psnr: float | None = None
     passes: int | tuple[int | None, ...] = 1
+    previews: int | tuple[int, ...] = 0
     field: FieldKind = FieldKind.AUTO
     context: ContextId = ContextId.INTERLACED
     rate_weight: float | None = None
@@ -98,7 +109,18 @@ class PictureOptions:
             raise error("USAGE", "--passes goes without --base, --coding and --payload")
         if self.rate_weight is not None and not self.is_grid:
             raise error("USAGE", "--rate-weight goes with --field grid")
+        self._check_previews()
         self._check_tiles()
+
+    def _check_previews(self) -> None:
+        if not self.previews:
+            return
+        if self.base is not None:
+            raise error("USAGE", "--previews goes without --base")
+        if isinstance(self.previews, int) and not 0 < self.previews <= len(PREVIEW_SHARES):
+            raise error("USAGE", f"--previews {self.previews}: expected 1 to {len(PREVIEW_SHARES)}, or their sizes")
+        if isinstance(self.previews, tuple) and any(b <= a for a, b in pairwise((0, *self.previews))):
+            raise error("USAGE", "--previews: expected sizes that rise")
 
     def _check_tiles(self) -> None:
         if self.tiles is None:
@@ -142,6 +164,49 @@ class PictureOptions:
     def budget(self, sizes: Sequence[int]) -> int | None:
         """Bytes at most for a picture of (rows, columns)."""
         return self.max_bytes if self.max_bpp is None else int(self.max_bpp * sizes[0] * sizes[1] / 8)
+
+    def for_passes(self, sizes: Sequence[int]) -> "PictureOptions":
+        """What is left for the passes of a picture of (rows, columns) that has previews.
+
+        Raises:
+            UsageError: nothing is.
+        """
+        n_bytes = self.budget(sizes)
+        if n_bytes is not None:
+            number, share, fixed = self._previews_sum()
+            n_bytes = int((n_bytes - fixed - QUALITY_BLOCK_BYTES - number * PREVIEW_FRAMING_BYTES) / (1.0 + share))
+            if n_bytes < 1:
+                raise error("USAGE", "the previews take all of the bytes")
+        return replace(self, previews=0, max_bytes=n_bytes, max_bpp=None)
+
+    def _previews_sum(self) -> tuple[int, float, int]:
+        """How many previews, and their bytes: a share of those of the passes, and a number."""
+        if isinstance(self.previews, tuple):
+            return len(self.previews), 0.0, sum(self.previews)
+        shares = PREVIEW_SHARES[len(PREVIEW_SHARES) - self.previews :]
+        return len(shares), sum(shares), 0
+
+    def preview_sizes(self, n_bytes: int) -> tuple[int, ...]:
+        """Bytes at most of the previews of a file that has ``n_bytes`` without them."""
+        if isinstance(self.previews, tuple):
+            return self.previews
+        sizes = (int(share * n_bytes) for share in PREVIEW_SHARES[len(PREVIEW_SHARES) - self.previews :])
+        return tuple(size for size in sizes if size >= FEWEST_PREVIEW_BYTES)
+
+    def of_preview(self, n_bytes: int) -> "PictureOptions":
+        """How a preview of so many bytes is made: a plain file; presets of networks stay."""
+        preset = None if self.is_grid else self.preset
+        return PictureOptions(
+            preset=preset if self._is_small(n_bytes) else None,
+            max_bytes=n_bytes - QUALITY_BLOCK_BYTES,
+            field=FieldKind.MLP if self._is_small(n_bytes) else FieldKind.GRID,
+            seed=self.seed,
+            device=self.device,
+        )
+
+    @staticmethod
+    def _is_small(n_bytes: int) -> bool:
+        return n_bytes < GRID_BYTES
 
     @property
     def identity(self) -> dict[str, object]:

@@ -18,6 +18,7 @@ class ChunkKind(IntEnum):
     INDX = 3
     META = 4
     HASH = 5
+    PREV = 7
 
 
 class Feature(IntEnum):

@@ -38,6 +38,7 @@ from sinrfmt.network import (
 )
 from sinrfmt.parts import SHARED_PART, Parts
 from sinrfmt.payload import States
+from sinrfmt.previews import Preview
 from sinrfmt.registry import KINDS_WITH_OMEGA, VERSION_MAJOR, ChunkKind, RecordKind
 from sinrfmt.sparse import Vectors
 from sinrfmt.tables import Entry, SparseTable
@@ -103,6 +104,17 @@ def describe(field: Field) -> dict[str, Any]:
         "tensors": [{"name": c.name, "pass": c.index, "bits": round(c.bits, 1)} for c in coded_tensors(field)],
         "chunks": [_chunk(chunk, header) for chunk in _chunks(field.data)],
         "meta": field.meta,
+        "previews": [_preview(preview) for preview in field.previews.files],
+    }
+
+
+def _preview(preview: Preview) -> dict[str, Any]:
+    return {
+        "file_bytes": len(preview.data),
+        "grid": list(preview.header.grid),
+        "n_passes": preview.header.n_passes,
+        "parameters": preview.header.n_parameters,
+        "quality": None if preview.header.quality is None else list(preview.header.quality),
     }
 
 

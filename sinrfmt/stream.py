@@ -1,9 +1,9 @@
 """Push parser: bytes in, events out, no I/O.
 
 Specification: clauses 5.4, 7.5, 12.3 and 17. Any split of the input gives the same events; an event is given as soon as
-the bytes that make it are there. What is kept is the chunk that is not whole yet, at most 16 MiB and its framing, and
-the integers after the last whole pass; a chunk is never used before it is whole, so there is no half-applied pass. The
-work is linear in the bytes, fed one by one or all at once. Errors are sticky.
+the bytes that make it are there. What is kept is the chunk that is not whole yet, at most 16 MiB and its framing, the
+last preview, and the integers after the last whole pass; a chunk is never used before it is whole, so there is no
+half-applied pass. The work is linear in the bytes, fed one by one or all at once. Errors are sticky.
 
 A parser that is saved fits a few hundred bytes: the number of bytes read and their SHA-256. The bytes themselves stay
 with the caller, who is downloading them anyway: coded, they are the smallest form of what the parser knows, and to read
@@ -26,6 +26,7 @@ from sinrfmt.head import Header, base_digest_offset
 from sinrfmt.index import Directory, Places, parse_index
 from sinrfmt.passes import PassStates
 from sinrfmt.payload import States
+from sinrfmt.previews import Preview, PreviewReader
 from sinrfmt.registry import ChunkKind
 from sinrfmt.weights import weights_sha256
 from sinrfmt.wire import Fault
@@ -70,6 +71,18 @@ class MetaRead:
 
 
 @dataclass(frozen=True)
+class PreviewRead:
+    """A whole preview (clause 12.4) whose container and HEAD are right; its weights are not decoded here.
+
+    ``index`` counts from 0; ``end`` is the offset of the first byte after its chunk.
+    """
+
+    index: int
+    preview: Preview
+    end: int
+
+
+@dataclass(frozen=True)
 class IndexRead:
     """Where PASS chunks stand, as an INDX chunk says; nothing here was compared with the chunks."""
 
@@ -84,7 +97,7 @@ class Note:
     offset: int
 
 
-Event = HeaderRead | PassComplete | PartComplete | MetaRead | IndexRead | Note
+Event = HeaderRead | PreviewRead | PassComplete | PartComplete | MetaRead | IndexRead | Note
 
 STATE_VERSION = 1
 READ_BYTES = 1 << 20
@@ -99,12 +112,20 @@ class Snapshot:
         latest: the last whole pass, if there is one.
         n_bytes: bytes fed.
         has_ended: whether the last chunk of the file was read.
+        preview: the last whole preview, where it is to be shown instead (clause 17): no pass is whole yet, or the
+            preview announces a higher PSNR than the last whole pass. None otherwise.
     """
 
     header: Header | None
     latest: PassComplete | None
     n_bytes: int
     has_ended: bool
+    preview: Preview | None = None
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether what can be shown is a preview and not a pass."""
+        return self.preview is not None
 
     @property
     def n_passes(self) -> int:
@@ -131,6 +152,8 @@ class Parser:
         self._digests: list[bytes] = []
         self._error: SinrError | None = None
         self._latest: PassComplete | None = None
+        self._previews = PreviewReader()
+        self._preview: Preview | None = None
         self._sha256 = hashlib.sha256()  # of all bytes fed
         self.header: Header | None = None
         self.n_bytes = 0
@@ -174,8 +197,16 @@ class Parser:
         return json.dumps(state).encode()
 
     def snapshot(self) -> Snapshot:
-        """What can be shown now: the file as of its last whole pass, also after an error."""
-        return Snapshot(self.header, self._latest, self.n_bytes, self.has_ended)
+        """What can be shown now: the file as of its last whole pass or preview, also after an error."""
+        preview = self._preview if self._shows_preview() else None
+        return Snapshot(self.header, self._latest, self.n_bytes, self.has_ended, preview)
+
+    def _shows_preview(self) -> bool:
+        """Clause 17."""
+        if self._preview is None or self._latest is None or self.header is None:
+            return self._preview is not None
+        announced, psnr = self.header.quality, self._preview.psnr
+        return announced is not None and psnr is not None and psnr > announced[self._latest.index]
 
     @property
     def n_passes_complete(self) -> int:
@@ -228,6 +259,7 @@ class Parser:
             ChunkKind.INDX: self._read_index,
             ChunkKind.META: self._read_meta,
             ChunkKind.HASH: self._read_hash,
+            ChunkKind.PREV: self._read_preview,
         }
         if chunk.kind is None:
             return [Note(f"skipped a chunk of unknown type {chunk.type:#04x}", chunk.offset)]
@@ -288,6 +320,15 @@ class Parser:
         if index is None:
             return [Note("ignored an INDX chunk that is not well formed", chunk.offset)]
         return [IndexRead(index)]
+
+    def _read_preview(self, chunk: Chunk) -> list[Event]:
+        assert self.header is not None
+        seen_pass = bool(self._digests or self._acc_crcs)
+        try:
+            self._preview = self._previews.read(chunk.payload, self.header, seen_pass=seen_pass)
+        except SinrError as failure:
+            return [Note(f"ignored a PREV chunk: {failure.message}", chunk.offset)]
+        return [PreviewRead(self._previews.n_previews - 1, self._preview, self._reader.offset)]
 
     def _read_meta(self, chunk: Chunk) -> list[Event]:
         meta = parse_meta(chunk.payload, META_PAIRS_LIMIT - self._n_meta_pairs)

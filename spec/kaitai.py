@@ -369,7 +369,7 @@ def _ancillary_types(types: Types) -> Node:
         "ancillary": {
             "instances": {
                 name: {"pos": 0, "type": name, "if": f"_parent.header.kind == chunk_kind::{name}_chunk"}
-                for name in ("indx", "meta", "hash")
+                for name in ("indx", "meta", "hash", "prev")
             },
         },
         "indx": _documented("indx")
@@ -384,6 +384,7 @@ def _ancillary_types(types: Types) -> Node:
         "meta": {"seq": [{"id": "pairs", "type": "meta_pair"} | to_end]},
         "meta_pair": {"seq": [{"id": "key", "type": key}, {"id": "value", "type": value}]},
         "hash": {"seq": [{"id": "entries", "type": digest} | to_end]},
+        "prev": {"seq": [{"id": "file", "size-eos": True, "doc": "A whole file of its own: clause 12.4."}]},
     }
 
 

@@ -272,6 +272,10 @@ types:
         pos: 0
         type: hash
         if: "_parent.header.kind == chunk_kind::hash_chunk"
+      prev:
+        pos: 0
+        type: prev
+        if: "_parent.header.kind == chunk_kind::prev_chunk"
   indx:
     doc: "Clause 12.1."
     seq:
@@ -306,6 +310,11 @@ types:
       - id: entries
         type: hash_entry
         repeat: eos
+  prev:
+    seq:
+      - id: file
+        size-eos: true
+        doc: "A whole file of its own: clause 12.4."
   chunk_header:
     doc: "Clause 5.2."
     seq:
@@ -699,6 +708,7 @@ enums:
     3: indx_chunk
     4: meta_chunk
     5: hash_chunk
+    7: prev_chunk
   record_kind:
     1: linear
     2: sine

@@ -671,3 +671,16 @@ def test_the_code_of_the_page_runs(
     assert lines[4:] == ["(32, 48)", f"{len(REAL)} 1"]
     assert namespace["parser"].snapshot().n_passes == 4
     assert namespace["field"].n_passes == 1
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_preview_of_a_url_takes_no_byte_of_the_passes(site: Any, number: int, tmp_path: Path) -> None:
+    small, large = (make_file(header_of(siren(1, width)), [(Coding.PACKED, 0)]).data for width in (3, 90))
+    large = edit.with_meta(large, {str(n): "x" * 60_000 for n in range(1)})
+    site.data = edit.with_previews(BIG, [small, large])
+    end = site.data.index(large) + len(large) + 4
+    with sinrfmt.open(site.url, preview=number) as opened:
+        assert opened.field == sinrfmt.loads((small, large)[number])
+        assert opened.fetched_bytes == (16384, end + 5)[number] and opened.n_requests == 1 + number
+    result = run("decode", site.url, tmp_path / "out.npy", "--preview", number, "--json")
+    assert json.loads(result.stdout)["fetched_bytes"] == (16384, end + 5)[number]

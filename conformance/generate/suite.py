@@ -23,6 +23,7 @@ from conformance.generate.recipes_latents_invalid import latents_invalid
 from conformance.generate.recipes_levels import levels_invalid
 from conformance.generate.recipes_parts import parts_valid
 from conformance.generate.recipes_parts_invalid import parts_calls, parts_invalid
+from conformance.generate.recipes_previews import previews_valid
 from conformance.generate.recipes_records import records_invalid, records_valid
 from conformance.generate.recipes_sparse import sparse_valid
 from conformance.generate.recipes_sparse_invalid import sparse_invalid
@@ -75,7 +76,7 @@ def make() -> tuple[Files, Record]:
 def every_valid() -> list[Valid]:
     """Every valid vector in the order of the ladder."""
     made = [*valid(), *sparse_valid(), *trellis_valid(), *records_valid(), *base_valid(), *latents_valid()]
-    return [*made, *widths_valid(), *parts_valid(), *extremes_valid(), *corners_valid()]
+    return [*made, *widths_valid(), *parts_valid(), *previews_valid(), *extremes_valid(), *corners_valid()]
 
 
 def every_invalid() -> list[Invalid]:

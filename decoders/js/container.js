@@ -18,6 +18,7 @@ const PROPERTIES = {
   [CHUNK.INDX]: ANCILLARY,
   [CHUNK.META]: ANCILLARY | SAFE_TO_COPY,
   [CHUNK.HASH]: ANCILLARY,
+  [CHUNK.PREV]: ANCILLARY | SAFE_TO_COPY,
 };
 
 /** How far reading has come; the caller of `chunks` keeps it between two chunks. */

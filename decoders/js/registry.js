@@ -9,7 +9,7 @@ export const KNOWN_FEATURES = Object.values(FEATURE).reduce((all, bit) => all | 
 export const QUALITY = 0;
 export const SHARED_PART = 65535; // `part` of the shared tensors
 
-export const CHUNK = { HEAD: 1, PASS: 2, INDX: 3, META: 4, HASH: 5 };
+export const CHUNK = { HEAD: 1, PASS: 2, INDX: 3, META: 4, HASH: 5, PREV: 7 };
 export const MODALITIES = 8; // 1 to 8
 export const COORDS = { CENTRES: 0, CORNERS: 1, CORNERS_PROPORTIONAL: 2, CENTRES_UNIT: 3, BOX: 15 };
 export const VALUES = { UNIT: 0, SIGNED: 1, RAW: 2 };

@@ -139,6 +139,8 @@ def inspect(
     console.print(_layer_table(description))
     if description["levels"]:
         console.print(_level_table(description))
+    if description["previews"]:
+        console.print(_preview_table(description))
     console.print(_chunk_table(description))
 
 
@@ -184,6 +186,12 @@ def _layer_table(description: dict[str, Any]) -> Table:
 def _level_table(description: dict[str, Any]) -> Table:
     columns = ("level", "shape", "nonzero", "pass", "form", "bits", "bits_per_latent")
     return _rows_table("levels", description["levels"], columns)
+
+
+def _preview_table(description: dict[str, Any]) -> Table:
+    columns = ("preview", "file_bytes", "grid", "n_passes", "parameters", "quality")
+    rows = [{"preview": number} | row for number, row in enumerate(description["previews"])]
+    return _rows_table("previews", rows, columns)
 
 
 def _chunk_table(description: dict[str, Any]) -> Table:

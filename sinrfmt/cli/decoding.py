@@ -18,6 +18,7 @@ from sinrfmt.cli.options import (
     Json,
     Partial,
     Passes,
+    PreviewNumber,
     check_folder,
     check_output,
     print_result,
@@ -39,6 +40,7 @@ def decode(
     passes: Passes = None,
     partial: Partial = False,
     base: BasePath = None,
+    preview: PreviewNumber = None,
     region: parts.RegionText = None,
     frames: parts.FramesText = None,
     view: Annotated[int | None, typer.Option(min=0, help="Of a radiance field: which view, from 0 on.")] = None,
@@ -64,6 +66,7 @@ def decode(
         passes=passes,
         partial=partial,
         base=base,
+        preview=preview,
         region=region,
         frames=frames,
         view=view,
@@ -78,7 +81,7 @@ def decode(
         check_folder(output)
     else:
         check_output(output, force)
-    with sinrfmt.open(source, passes=passes, partial=partial, base=base) as opened:
+    with sinrfmt.open(source, passes=passes, partial=partial, base=base, preview=preview) as opened:
         writer = writer_of(opened.header, output)
         check_decode(opened.header, writer, request, output)
         decoding = Decoding(source, opened, request, plan_of(opened.header, writer, request))

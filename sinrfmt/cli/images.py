@@ -24,7 +24,20 @@ SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
 )
 OPTIONS = frozenset(
-    {"bpp", "passes", "context", "tiles", "overlap", "coding", "payload", "base", "atoms", "workers", "keep_network"}
+    {
+        "bpp",
+        "passes",
+        "previews",
+        "context",
+        "tiles",
+        "overlap",
+        "coding",
+        "payload",
+        "base",
+        "atoms",
+        "workers",
+        "keep_network",
+    }
 )
 
 

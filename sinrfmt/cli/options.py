@@ -14,6 +14,9 @@ from sinrfmt.faults import error
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing output.")]
 Passes = Annotated[int | None, typer.Option("--passes", min=1, help="Decode the first N passes only.")]
+PreviewNumber = Annotated[
+    int | None, typer.Option("--preview", metavar="K", min=0, help="A preview of the file instead, from 0 on.")
+]
 Partial = Annotated[bool, typer.Option("--partial", help="Take the last whole pass of a file that ends early.")]
 BasePath = Annotated[
     Path | None, typer.Option("--base", metavar="BASE.sinr", help="The file that the weights are relative to.")
@@ -28,6 +31,11 @@ Workers = Annotated[
 ]
 PassSizes = Annotated[
     str | None, typer.Option("--passes", metavar="N|SIZE,…", help="Passes: how many, or sizes such as 2kB,8kB,full.")
+]
+
+PreviewSizes = Annotated[
+    str | None,
+    typer.Option("--previews", metavar="N|SIZE,…", help="Small files in front: 1 to 3, or sizes such as 500B,2kB."),
 ]
 
 SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(B|kB|MB|KiB|MiB)?")
@@ -175,6 +183,17 @@ def passes_of(text: str) -> int | tuple[int | None, ...]:
     return (*sizes, None) if is_full else tuple(sizes)
 
 
+def previews_of(text: str) -> int | tuple[int, ...]:
+    """``--previews`` of an encoder: ``N`` as a number, ``SIZE,SIZE,...`` as the bytes of each at most.
+
+    Raises:
+        UsageError: neither.
+    """
+    if text.isascii() and text.isdigit():
+        return int(text)
+    return tuple(_bytes_of(part, text) for part in text.split(","))
+
+
 def _count_of(text: str) -> int:
     if not 1 <= int(text) <= MAX_PASSES:
         raise error("USAGE", f"--passes {text}: expected 1 to {MAX_PASSES} passes")
@@ -184,5 +203,5 @@ def _count_of(text: str) -> int:
 def _bytes_of(part: str, text: str) -> int:
     match = SIZE.fullmatch(part)
     if match is None:
-        raise error("USAGE", f"--passes {text}: expected a number, or sizes such as 2kB,8kB,full")
+        raise error("USAGE", f"{text}: expected a number, or sizes such as 2kB,8kB,full")
     return int(float(match[1]) * UNITS[match[2]])

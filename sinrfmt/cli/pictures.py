@@ -6,7 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from sinrfmt import metrics, report
-from sinrfmt.cli.options import CodingTool, ContextName, PayloadCoding, PicturePreset, passes_of, read_input
+from sinrfmt.cli.options import (
+    CodingTool,
+    ContextName,
+    PayloadCoding,
+    PicturePreset,
+    passes_of,
+    previews_of,
+    read_input,
+)
 from sinrfmt.cli.requests import EncodeRequest
 from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.registry import Coding, ContextId
@@ -49,6 +57,7 @@ def picture_options(request: EncodeRequest) -> PictureOptions:
         max_bpp=request.bpp,
         min_psnr=request.psnr,
         passes=1 if request.passes is None else passes_of(request.passes),
+        previews=0 if request.previews is None else previews_of(request.previews),
         field=request.field,
         context=ContextId[request.context.name],
         rate_weight=request.rate_weight,
@@ -66,9 +75,11 @@ def picture_options(request: EncodeRequest) -> PictureOptions:
 def picture_summary(picture: metrics.Samples, encoding: Any) -> dict[str, Any]:
     """What is said about the file of a picture."""
     result = encoding.field
+    previews = [{"file_bytes": len(one.data), "psnr": one.psnr} for one in result.previews.files]
     return report.summary(result) | {
         "psnr": round(metrics.psnr(picture, result.to_samples(picture.dtype)), 4),
         "fp32_psnr": round(encoding.float_psnr, 4),
+        "previews": previews,
         "bpp": round(metrics.bits_per_sample(len(result.data), picture.shape[:2]), 5),
     }
 
@@ -78,4 +89,5 @@ def picture_line(summary: dict[str, Any]) -> str:
     return (
         f"{summary['file_bytes']} bytes, {summary['bpp']:.3f} bpp, {summary['psnr']:.2f} dB "
         f"(float32 network {summary['fp32_psnr']:.2f} dB), {summary['parameters']} parameters"
+        + "".join(f", preview {one['file_bytes']} bytes {one['psnr']:.2f} dB" for one in summary["previews"])
     )

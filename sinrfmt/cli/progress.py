@@ -14,6 +14,7 @@ STAGES = {
     "fit": "fitting",
     "quantise": "quantising",
     "tiles": "tiles",
+    "previews": "previews",
     "groups": "groups",
 }
 

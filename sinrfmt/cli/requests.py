@@ -10,7 +10,7 @@ from sinrfmt.pictures import FieldKind
 
 COMMON_ENCODE = frozenset({"preset", "n_bytes", "psnr", "field", "rate_weight", "seed", "device"})
 """Options of ``encode`` that every handler takes."""
-COMMON_DECODE = frozenset({"passes", "partial", "base", "size", "scale", "coords", "region", "frames"})
+COMMON_DECODE = frozenset({"passes", "partial", "base", "preview", "size", "scale", "coords", "region", "frames"})
 """Options of ``decode`` that writers of values take; a writer of its own names those it takes."""
 FLAGS = {"n_bytes": "--bytes"}
 
@@ -34,6 +34,7 @@ class EncodeRequest:
     bpp: float | None = None
     psnr: float | None = None
     passes: str | None = None
+    previews: str | None = None
     field: FieldKind = FieldKind.AUTO
     context: ContextName = ContextName.INTERLACED
     rate_weight: float | None = None
@@ -70,6 +71,7 @@ class DecodeRequest:
     passes: int | None = None
     partial: bool = False
     base: Path | None = None
+    preview: int | None = None
     region: str | None = None
     frames: str | None = None
     view: int | None = None

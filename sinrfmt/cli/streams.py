@@ -1,5 +1,6 @@
-"""The verbs for files that are sent: ``cut`` and ``reindex``, and what a file at a distance took."""
+"""The verbs for files that are sent: ``cut`` (passes, previews) and ``reindex``, and what a file at a distance took."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,8 @@ import typer
 
 from sinrfmt import edit, report
 from sinrfmt.api import LazyField, write_atomically
-from sinrfmt.cli.options import Force, Json, check_output, print_result, read_input
+from sinrfmt.cli.options import Force, Json, PreviewNumber, check_output, print_result, read_input
+from sinrfmt.faults import error
 
 Input = Annotated[Path, typer.Argument(metavar="IN.sinr")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT.sinr", help="The file to write.")]
@@ -15,14 +17,27 @@ Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT.sinr", help
 
 def cut(
     source: Input,
-    passes: Annotated[int, typer.Option("--passes", min=1, help="Keep the first N passes.")],
     output: Output,
+    passes: Annotated[int | None, typer.Option("--passes", min=1, help="Keep the first N passes.")] = None,
+    preview: PreviewNumber = None,
+    no_previews: Annotated[bool, typer.Option("--no-previews", help="Take the previews out.")] = False,
     force: Force = False,
     json_output: Json = False,
 ) -> None:
-    """Drop the last passes of a file, without decoding it."""
+    """Drop the last passes or the previews of a file, or take one preview out of it, without decoding it."""
+    if preview is not None and (passes is not None or no_previews):
+        raise error("USAGE", "--preview goes without --passes and --no-previews")
+    if passes is None and preview is None and not no_previews:
+        raise error("USAGE", "one of --passes, --preview and --no-previews says what to cut")
     check_output(output, force)
-    _edit(source, output, lambda data: edit.cut(data, passes), json_output)
+    _edit(source, output, partial(_cut, passes=passes, preview=preview, no_previews=no_previews), json_output)
+
+
+def _cut(data: bytes, passes: int | None, preview: int | None, no_previews: bool) -> bytes:
+    if preview is not None:
+        return edit.preview(data, preview)
+    data = data if passes is None else edit.cut(data, passes)
+    return edit.with_previews(data, ()) if no_previews else data
 
 
 def reindex(

@@ -19,7 +19,7 @@ from sinrfmt.torch.grid_module import GridModule, Points
 from sinrfmt.torch.importing import Imported, import_checkpoint, lossless, signal_for
 from sinrfmt.torch.modulations import EncodedSet, Modulation, encode_on_base, encode_set
 from sinrfmt.torch.modules import FieldModule
-from sinrfmt.torch.pictures import encode_picture
+from sinrfmt.torch.pictures import encode_picture, encode_preview
 from sinrfmt.torch.point_files import Uncompressed, encode_objective, encode_signal_grid, uncompressed_grid
 from sinrfmt.torch.point_fit import Objective, PointFitOptions, fit_objective, sampled_objective
 from sinrfmt.torch.point_recipes import PointPreset, point_network
@@ -68,6 +68,7 @@ __all__ = [
     "encode_on_base",
     "encode_passes",
     "encode_picture",
+    "encode_preview",
     "encode_sampled",
     "encode_scene",
     "encode_set",

@@ -1,4 +1,4 @@
-# Compiled from spec/sinr.ksy of SHA-256 c466f1fa8a52a9b345d1017608095c69ec6bff014fb67c320d938d52fa0a6f7d
+# Compiled from spec/sinr.ksy of SHA-256 3d0d564adcb17c6673f9cc482ad4756d1d65bbcfda4640b02ede6085e8852ede
 # This is a generated file! Please edit source .ksy file and use kaitai-struct-compiler to rebuild
 # type: ignore
 
@@ -19,6 +19,7 @@ class Sinr(KaitaiStruct):
         indx_chunk = 3
         meta_chunk = 4
         hash_chunk = 5
+        prev_chunk = 7
 
     class Coding(IntEnum):
         packed = 0
@@ -124,6 +125,11 @@ class Sinr(KaitaiStruct):
                 pass
                 self._m_meta._fetch_instances()
 
+            _ = self.prev
+            if hasattr(self, '_m_prev'):
+                pass
+                self._m_prev._fetch_instances()
+
 
         @property
         def hash(self):
@@ -166,6 +172,20 @@ class Sinr(KaitaiStruct):
                 self._io.seek(_pos)
 
             return getattr(self, '_m_meta', None)
+
+        @property
+        def prev(self):
+            if hasattr(self, '_m_prev'):
+                return self._m_prev
+
+            if self._parent.header.kind == Sinr.ChunkKind.prev_chunk:
+                pass
+                _pos = self._io.pos()
+                self._io.seek(0)
+                self._m_prev = Sinr.Prev(self._io, self, self._root)
+                self._io.seek(_pos)
+
+            return getattr(self, '_m_prev', None)
 
 
     class Box(KaitaiStruct):
@@ -1128,6 +1148,21 @@ class Sinr(KaitaiStruct):
 
             self._m_log2_lanes = self.flags >> 4
             return getattr(self, '_m_log2_lanes', None)
+
+
+    class Prev(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(Sinr.Prev, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.file = self._io.read_bytes_full()
+
+
+        def _fetch_instances(self):
+            pass
 
 
     class Prior(KaitaiStruct):

@@ -1,0 +1,339 @@
+"""Clauses 12.4 and 17: previews are found, shown in time, put in and taken out; what breaks a rule is ignored."""
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sinrfmt
+from sinrfmt import SinrError, edit, joining, report
+from sinrfmt.cli.options import previews_of
+from sinrfmt.index import Places
+from sinrfmt.parts import Parts
+from sinrfmt.pictures import FieldKind, PictureOptions
+from sinrfmt.registry import LEVELS, Coding, Coords, Modality, Profile, Values
+from sinrfmt.stream import IndexRead, Note, Parser, PassComplete, PreviewRead, events
+from tests.strategies import (
+    HEAD,
+    INDX,
+    META,
+    PASS,
+    assert_error,
+    header_of,
+    make_file,
+    seal,
+    siren,
+    split,
+)
+
+ROOT = Path(__file__).parents[1]
+PREV = 0xA7
+RANS, PACKED = (Coding.RANS, 0), (Coding.PACKED, 0)
+
+
+def field_of(width: int, *, quality: tuple[float, ...] | None = None, n_passes: int = 1, **fields: Any) -> bytes:
+    """A picture of 4 x 6 by a network of one hidden layer."""
+    network = fields.pop("network", siren(1, width))
+    header = header_of(network, quality=quality, **{"modality": Modality.IMAGE} | fields)
+    return make_file(header, [RANS] * n_passes, seed=width).data
+
+
+SMALL, LARGE = field_of(2, grid=(2, 3)), field_of(4)
+WHOLE = field_of(9, n_passes=2)
+FILE = edit.with_previews(edit.reindex(edit.with_meta(WHOLE, {"a": "1"})), [SMALL, LARGE])
+
+
+def kinds(data: bytes) -> list[int]:
+    return [kind & 0xEF for kind, _ in split(data)]
+
+
+def with_chunks(*payloads: bytes, behind: bytes | None = None) -> bytes:
+    """The file with PREV chunks of any content."""
+    head, *passes = split(WHOLE)
+    passes[1:1] = [] if behind is None else [(PREV, behind)]
+    return seal([head, *((PREV, payload) for payload in payloads), *passes])
+
+
+def test_previews_stand_in_front_of_the_passes_and_change_no_weight() -> None:
+    assert kinds(FILE) == [HEAD, INDX, META, PREV, PREV, PASS, PASS]
+    field = sinrfmt.loads(FILE)
+    assert field.weights_sha256 == sinrfmt.loads(WHOLE).weights_sha256
+    assert [preview.data for preview in field.previews] == [SMALL, LARGE]
+    assert field.previews[0] is field.previews[-2] and field.previews[0].shape == (2, 3, 3)
+    np.testing.assert_array_equal(field.previews[1].grid(), sinrfmt.loads(LARGE).grid())
+    with pytest.raises(IndexError):
+        field.previews[2]
+
+
+def test_a_file_of_a_vector_has_two_previews_and_five_notes() -> None:
+    field = sinrfmt.load(ROOT / "conformance" / "vectors" / "valid-prev.sinr")
+    assert [preview.header.grid for preview in field.previews] == [(1, 1), (3, 3)]
+    assert len([note for note in field.notes if "PREV" in note]) == 5
+
+
+def test_the_index_of_a_file_with_previews_is_right() -> None:
+    field = sinrfmt.loads(FILE)
+    (index,) = (event.index for event in events([FILE]) if isinstance(event, IndexRead))
+    assert isinstance(index, Places)
+    assert list(index.bounds[1:]) == list(field.pass_ends)
+
+
+BROKEN = {
+    "no file": b"SINR",
+    "cut": LARGE[:-1],
+    "bytes behind": LARGE + b"\0",
+    "without a pass": seal(split(LARGE)[:1]),
+    "with previews": edit.with_previews(LARGE, [SMALL]),
+    "another modality": field_of(4, modality=Modality.FIELD),
+    "other coordinates": field_of(4, coords=Coords.CORNERS),
+    "other channels": field_of(4, network=siren(1, 4, out_channels=1)),
+    "other axes": field_of(4, network=siren(1, 4, in_dims=1)),
+    "without a grid": field_of(4, grid=()),
+    "a larger grid": field_of(4, grid=(4, 7)),
+    "raw values": field_of(4, values=Values.RAW),
+    "a higher level": field_of(4, level=LEVELS[2]),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_preview_that_breaks_a_rule_is_ignored_and_not_written(name: str) -> None:
+    field = sinrfmt.loads(with_chunks(BROKEN[name]))
+    assert len(field.previews) == 0
+    assert ["PREV" in note for note in field.notes] == [True]
+    assert field.weights_sha256 == sinrfmt.loads(WHOLE).weights_sha256
+    if name != "a higher level":
+        with pytest.raises(SinrError):
+            edit.with_previews(WHOLE, [BROKEN[name]])
+
+
+def test_a_preview_of_a_higher_profile_is_ignored() -> None:
+    core = field_of(9, profile=Profile.CORE)
+    head, *passes = split(core)
+    assert len(sinrfmt.loads(seal([head, (PREV, SMALL), *passes])).previews) == 0
+    assert len(sinrfmt.loads(seal([head, (PREV, field_of(2, profile=Profile.CORE)), *passes])).previews) == 1
+
+
+def test_the_level_rises_with_that_of_a_preview() -> None:
+    field = sinrfmt.loads(edit.with_previews(WHOLE, [BROKEN["a higher level"]]))
+    assert (field.header.level.id, len(field.previews)) == (2, 1)
+
+
+def test_the_values_of_a_preview_may_be_samples_of_another_range() -> None:
+    assert len(sinrfmt.loads(with_chunks(field_of(4, values=Values.SIGNED))).previews) == 1
+
+
+def test_only_previews_in_order_and_before_the_passes_count() -> None:
+    assert len(sinrfmt.loads(with_chunks(SMALL, LARGE, LARGE)).previews) == 2
+    assert len(sinrfmt.loads(with_chunks(LARGE, SMALL)).previews) == 1
+    assert len(sinrfmt.loads(with_chunks(bytes(len(LARGE)), LARGE)).previews) == 0
+    assert len(sinrfmt.loads(with_chunks(SMALL, behind=LARGE)).previews) == 1
+    with pytest.raises(sinrfmt.UsageError, match="preview 1"):
+        edit.with_previews(WHOLE, [LARGE, SMALL])
+
+
+def test_passes_of_a_preview_are_not_decoded_before_it_is_wanted() -> None:
+    head, (kind, payload) = split(LARGE)
+    wrong = seal([head, (kind, payload[:2] + bytes([payload[2] ^ 1]) + payload[3:])])
+    field = sinrfmt.loads(with_chunks(wrong))
+    assert len(field.previews) == 1
+    with pytest.raises(sinrfmt.ChecksumError, match="ACC_CRC_MISMATCH"):
+        field.previews[0]
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+def fed(data: bytes, cut: int) -> Parser:
+    parser = Parser()
+    list(parser.feed(data[:cut]))
+    return parser
+
+
+@pytest.mark.parametrize("n", [1, 7, 10_000])
+def test_any_split_gives_the_same_events(n: int) -> None:
+    found = list(events(FILE[at : at + n] for at in range(0, len(FILE), n)))
+    previews = [event for event in found if isinstance(event, PreviewRead)]
+    assert [(event.index, event.preview.data) for event in previews] == [(0, SMALL), (1, LARGE)]
+    assert [
+        FILE[event.end - 4 - len(p) : event.end - 4] for event, p in zip(previews, (SMALL, LARGE), strict=True)
+    ] == [
+        SMALL,
+        LARGE,
+    ]
+    assert not any(isinstance(event, Note) for event in found)
+
+
+def test_a_snapshot_shows_the_last_whole_preview_until_a_pass_is_whole() -> None:
+    ends = [event.end for event in events([FILE]) if isinstance(event, (PreviewRead, PassComplete))]
+    shown: list[bytes | None] = [None, SMALL, LARGE, None, None]
+    for cut in {*range(0, len(FILE), 7), *(end + d for end in ends for d in (-1, 0))}:
+        snapshot = fed(FILE, cut).snapshot()
+        step = sum(end <= cut for end in ends)
+        assert (None if snapshot.preview is None else snapshot.preview.data) == shown[step]
+        assert (snapshot.is_preview, snapshot.n_passes) == (step in (1, 2), max(0, step - 2))
+
+
+@pytest.mark.parametrize(
+    ("announced", "of_preview", "expected"),
+    [((20.0, 30.0), 25.0, [True, False]), ((25.0, 30.0), 25.0, [False, False]), (None, 25.0, [False, False]),
+     ((20.0, 30.0), None, [False, False])],
+)  # fmt: skip
+def test_after_a_pass_what_announces_more_is_shown(
+    announced: tuple[float, ...] | None, of_preview: float | None, expected: list[bool]
+) -> None:
+    whole = WHOLE if announced is None else edit.with_quality(WHOLE, announced)
+    small = SMALL if of_preview is None else edit.with_quality(SMALL, (of_preview,))
+    data = edit.with_previews(whole, [small])
+    ends = sinrfmt.loads(data).pass_ends
+    assert [fed(data, end).snapshot().is_preview for end in ends] == expected
+
+
+def test_a_parser_that_goes_on_elsewhere_knows_the_preview() -> None:
+    cut = sinrfmt.loads(FILE).pass_ends[0] - 1
+    again = Parser.restore(fed(FILE, cut).save(), FILE)
+    assert again.snapshot().preview == fed(FILE, cut).snapshot().preview is not None
+
+
+def test_a_preview_is_read_without_the_passes() -> None:
+    cut = FILE[: sinrfmt.loads(FILE).pass_ends[0] - 5]
+    for number, data in enumerate((SMALL, LARGE)):
+        assert sinrfmt.load(io.BytesIO(cut), preview=number) == sinrfmt.loads(data)
+        with sinrfmt.open(io.BytesIO(cut), preview=number) as opened:
+            assert opened.header == sinrfmt.loads(data).header and opened.field == sinrfmt.loads(data)
+    assert_error("USAGE", None, sinrfmt.load, io.BytesIO(cut), preview=2)
+    assert_error("USAGE", None, sinrfmt.load, io.BytesIO(SMALL), preview=0)
+    inside = FILE.index(LARGE) + 10
+    assert_error("TRUNCATED", inside, sinrfmt.load, io.BytesIO(FILE[:inside]), preview=1)
+
+
+# --- editors ----------------------------------------------------------------------------------------------------------
+
+
+def test_previews_are_taken_out_and_replaced() -> None:
+    assert [preview.data for preview in edit.previews(FILE)] == [SMALL, LARGE]
+    assert edit.preview(FILE, 1) == LARGE
+    assert_error("USAGE", None, edit.preview, FILE, 2)
+    bare = edit.with_previews(FILE, ())
+    assert bare == edit.reindex(edit.with_meta(WHOLE, {"a": "1"}))
+    assert edit.with_previews(FILE, [LARGE]) == edit.with_previews(bare, [LARGE])
+
+
+def test_previews_stay_in_a_file_that_is_cut_or_indexed() -> None:
+    cut = edit.cut(FILE, 1)
+    assert kinds(cut) == [HEAD, INDX, META, PREV, PREV, PASS]
+    assert cut == edit.with_previews(edit.reindex(edit.with_meta(edit.cut(WHOLE, 1), {"a": "1"})), [SMALL, LARGE])
+    assert edit.reindex(FILE) == FILE
+    assert kinds(edit.reindex(with_chunks(SMALL))) == [HEAD, INDX, PREV, PASS, PASS]
+
+
+def test_previews_of_parts_are_not_those_of_the_whole() -> None:
+    part = edit.with_previews(field_of(4, values=Values.UNIT), [SMALL])
+    whole = joining.join([part, part], Parts((8, 6), (2, 1), (0, 0)))
+    assert kinds(whole) == [HEAD, PASS, PASS]
+    assert kinds(joining.extract(edit.with_previews(whole, [SMALL]), 1)) == [HEAD, PASS]
+
+
+def test_another_quality_and_grid_keep_the_weights() -> None:
+    data = edit.with_quality(LARGE, (31.25,), (2, 5))
+    field = sinrfmt.loads(data)
+    assert (field.header.quality, field.header.grid) == ((31.25,), (2, 5))
+    assert field.weights_sha256 == sinrfmt.loads(LARGE).weights_sha256
+    assert replace(field.header, quality=None, grid=(4, 6)) == sinrfmt.loads(LARGE).header
+
+
+def test_what_a_file_holds_names_its_previews() -> None:
+    data = edit.with_previews(WHOLE, [edit.with_quality(SMALL, (12.5,)), LARGE])
+    first, second = report.describe(sinrfmt.loads(data))["previews"]
+    assert (first["file_bytes"], first["grid"], first["quality"]) == (len(SMALL) + 3, [2, 3], [12.5])
+    assert (second["file_bytes"], second["n_passes"], second["quality"]) == (len(LARGE), 1, None)
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sinrfmt", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_a_preview_is_decoded_and_cut_out(tmp_path: Path) -> None:
+    source, out = tmp_path / "whole.sinr", tmp_path / "out.npy"
+    source.write_bytes(FILE)
+    summary = json.loads(run("decode", source, out, "--preview", 0, "--json").stdout)
+    assert summary["file_bytes"] == len(SMALL)
+    np.testing.assert_array_equal(np.load(out), sinrfmt.loads(SMALL).grid())
+    assert run("cut", source, "--preview", 1, "-o", tmp_path / "large.sinr").returncode == 0
+    assert (tmp_path / "large.sinr").read_bytes() == LARGE
+    assert run("cut", source, "--no-previews", "--passes", 1, "-o", tmp_path / "bare.sinr").returncode == 0
+    assert kinds((tmp_path / "bare.sinr").read_bytes()) == [HEAD, INDX, META, PASS]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("cut",), ("cut", "--preview", 0, "--passes", 1), ("cut", "--preview", 2), ("decode", "--preview", 2),
+     ("decode", "--preview", 0, "--region", "0,0,1,1")],
+)  # fmt: skip
+def test_what_does_not_go_together_is_wrong_use(arguments: tuple[object, ...], tmp_path: Path) -> None:
+    source, out = tmp_path / "whole.sinr", tmp_path / "out.npy"
+    source.write_bytes(FILE)
+    verb, *options = arguments
+    result = run(verb, source, *(["-o", out] if verb == "cut" else [out]), *options)
+    assert (result.returncode, out.exists()) == (2, False)
+
+
+# --- what is asked for ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "n_passes", "sizes"),
+    [
+        ({"previews": 3}, None, (1500, 4000, 9000)),
+        ({"previews": 1}, None, (9000,)),
+        ({"previews": 3, "max_bytes": 100_000}, 87_310, (1500, 4000, 9000)),
+        ({"previews": (500, 2000), "max_bytes": 100_000}, 97_479, (500, 2000)),
+    ],
+)
+def test_previews_take_their_share_of_the_bytes(
+    options: dict[str, Any], n_passes: int | None, sizes: tuple[int, ...]
+) -> None:
+    asked = PictureOptions(**options)
+    assert asked.for_passes((100, 100)).max_bytes == n_passes
+    assert asked.for_passes((100, 100)).previews == 0
+    assert asked.preview_sizes(100_000) == sizes
+
+
+def test_small_files_have_fewer_previews() -> None:
+    assert [len(PictureOptions(previews=3).preview_sizes(n)) for n in (1000, 4000, 8000, 15_000)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "options", [{"previews": 4}, {"previews": (300, 200)}, {"previews": (0,)}, {"previews": 1, "base": WHOLE}]
+)
+def test_previews_that_cannot_be_are_wrong_use(options: dict[str, Any]) -> None:
+    with pytest.raises(sinrfmt.UsageError):
+        PictureOptions(**options)
+
+
+def test_previews_larger_than_the_file_are_wrong_use() -> None:
+    with pytest.raises(sinrfmt.UsageError):
+        PictureOptions(previews=(300, 700), max_bytes=1000).for_passes((100, 100))
+
+
+def test_a_preview_is_a_network_below_four_kilobytes_and_latents_above() -> None:
+    asked = PictureOptions(previews=3, preset="fast", field=FieldKind.MLP, seed=3)
+    assert [asked.of_preview(n).field for n in (3999, 4000)] == [FieldKind.MLP, FieldKind.GRID]
+    assert [asked.of_preview(n).preset for n in (3999, 4000)] == ["fast", None]
+    assert (asked.of_preview(500).max_bytes, asked.of_preview(500).seed) == (497, 3)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("3", 3), ("500B,2kB", (500, 2000)), ("900B", (900,))])
+def test_previews_on_the_command_line(text: str, expected: int | tuple[int, ...]) -> None:
+    assert previews_of(text) == expected
+    with pytest.raises(sinrfmt.UsageError):
+        previews_of(f"{text},full")

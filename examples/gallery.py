@@ -105,6 +105,7 @@ EXHIBITS = (
     ),
     Exhibit(
         *("views", "nerf/lego_200", "nerf/lego_200/test/r_50.png", "view.png", _picture),
+        encoding=("--preset", "balanced"),
         decoding=("--camera", "nerf/lego_200/transforms_test.json", "--view", "5"),
     ),
 )

@@ -177,7 +177,7 @@ def passes_of(text: str) -> int | tuple[int | None, ...]:
         return _count_of(text)
     parts = text.split(",")
     is_full = parts[-1] == FULL
-    sizes = [_bytes_of(part, text) for part in (parts[:-1] if is_full else parts)]
+    sizes = [_bytes_of(part, f"--passes {text}") for part in (parts[:-1] if is_full else parts)]
     if len(parts) > MAX_PASSES or any(after <= before for before, after in pairwise([0, *sizes])):
         raise error("USAGE", f"--passes {text}: expected at most {MAX_PASSES} sizes, each above the one before")
     return (*sizes, None) if is_full else tuple(sizes)
@@ -191,7 +191,7 @@ def previews_of(text: str) -> int | tuple[int, ...]:
     """
     if text.isascii() and text.isdigit():
         return int(text)
-    return tuple(_bytes_of(part, text) for part in text.split(","))
+    return tuple(_bytes_of(part, f"--previews {text}") for part in text.split(","))
 
 
 def _count_of(text: str) -> int:
@@ -200,8 +200,8 @@ def _count_of(text: str) -> int:
     return int(text)
 
 
-def _bytes_of(part: str, text: str) -> int:
+def _bytes_of(part: str, option: str) -> int:
     match = SIZE.fullmatch(part)
     if match is None:
-        raise error("USAGE", f"{text}: expected a number, or sizes such as 2kB,8kB,full")
+        raise error("USAGE", f"{option}: expected a number, or sizes such as 2kB,8kB")
     return int(float(match[1]) * UNITS[match[2]])

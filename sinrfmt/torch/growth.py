@@ -40,7 +40,7 @@ CHUNK_BYTES = 19
 HEAD_BYTES = 4
 """In HEAD for each pass: a width and a quality."""
 LEAST_WIDTH = 3
-TAIL = 2
+TAIL = 1
 """Hidden layers at the end that may go on growing when the others, the trunk, are whole. Growth of all layers is dear:
 prefixes then want other weights than the whole does, and every layer of a pass has steps and models of its own."""
 TAIL_RATIO = 4 / 3
@@ -81,18 +81,21 @@ def expected_size(network: Network, bits: float, n_passes: int) -> float:
     return OVERHEAD_BYTES + chunks + TENSOR_BYTES * len(network.tensors) + network.n_parameters * bits / 8.0
 
 
-def widths_for_sizes(in_dims: int, out_channels: int, sizes: Sequence[int], bits: float) -> list[Widths] | None:
+def widths_for_sizes(
+    in_dims: int, out_channels: int, sizes: Sequence[int], bits: Sequence[float]
+) -> list[Widths] | None:
     """The widest network of which every pass is expected to end in time; None where there is none.
 
     Args:
         in_dims, out_channels: of the signal.
         sizes: bytes up to the end of every pass.
-        bits: of a weight.
+        bits: of a weight of each prefix.
     """
 
     def fits(widths: Sequence[Widths]) -> bool:
         network = growing_network(in_dims, out_channels, widths, 1.0)
-        return expected_size(network, bits, len(sizes)) <= sizes[len(widths) - 1]
+        last = len(widths) - 1
+        return expected_size(network, bits[last], len(sizes)) <= sizes[last]
 
     best = None
     for trunk in range(LEAST_WIDTH, MAX_TRUNK + 1):

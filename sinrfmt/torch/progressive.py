@@ -181,7 +181,7 @@ def _sizes(job: Job, passes: Passes, n_bytes: float) -> list[int]:
     ends = [FIRST_END, *np.linspace(SECOND_END, 1.0, passes - 1)] if passes > 2 else [FIRST_END, 1.0]
     sizes = [round(n_bytes * end) for end in ends]
     smallest = growing_network(job.signal.coords.shape[1], job.signal.channels, [(LEAST_WIDTH, LEAST_WIDTH)], 1.0)
-    return [max(sizes[0], math.ceil(expected_size(smallest, _bits(job, sizes[0]), passes))), *sizes[1:]]
+    return [max(sizes[0], math.ceil(expected_size(smallest, _bits(job, sizes[-1]), passes))), *sizes[1:]]
 
 
 def _bits(job: Job, n_bytes: float) -> float:

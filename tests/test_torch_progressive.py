@@ -126,12 +126,11 @@ def test_passes_that_cannot_be(passes: Any, options: dict[str, Any], message: st
 
 def test_widths_end_in_time_and_rise() -> None:
     for sizes in ([225, 1050, 1275, 1500], [600, 1200, 2100, 4000], [400, 3000]):
-        widths = widths_for_sizes(2, 3, sizes, [4.5] + [5.5] * (len(sizes) - 1))
+        widths = widths_for_sizes(2, 3, sizes, 5.5)
         assert widths is not None
         assert all(b >= a for before, after in pairwise(widths) for a, b in zip(before, after, strict=True))
         for n in range(1, len(sizes) + 1):
-            bits = 4.5 if n == 1 else 5.5
-            assert expected_size(growing_network(2, 3, widths[:n], 1.0), bits, len(sizes)) <= sizes[n - 1]
+            assert expected_size(growing_network(2, 3, widths[:n], 1.0), 5.5, len(sizes)) <= sizes[n - 1]
 
 
 def test_prefix_outputs_are_those_of_the_prefix_networks(signal: Signal) -> None:

@@ -81,21 +81,18 @@ def expected_size(network: Network, bits: float, n_passes: int) -> float:
     return OVERHEAD_BYTES + chunks + TENSOR_BYTES * len(network.tensors) + network.n_parameters * bits / 8.0
 
 
-def widths_for_sizes(
-    in_dims: int, out_channels: int, sizes: Sequence[int], bits: Sequence[float]
-) -> list[Widths] | None:
+def widths_for_sizes(in_dims: int, out_channels: int, sizes: Sequence[int], bits: float) -> list[Widths] | None:
     """The widest network of which every pass is expected to end in time; None where there is none.
 
     Args:
         in_dims, out_channels: of the signal.
         sizes: bytes up to the end of every pass.
-        bits: of a weight of each prefix.
+        bits: of a weight.
     """
 
     def fits(widths: Sequence[Widths]) -> bool:
         network = growing_network(in_dims, out_channels, widths, 1.0)
-        last = len(widths) - 1
-        return expected_size(network, bits[last], len(sizes)) <= sizes[last]
+        return expected_size(network, bits, len(sizes)) <= sizes[len(widths) - 1]
 
     best = None
     for trunk in range(LEAST_WIDTH, MAX_TRUNK + 1):
@@ -193,11 +190,11 @@ class GrowingModule:
         blocks: Floats = whole[self.places]
         return blocks
 
-    def masks(self, first: int, device: torch.device) -> dict[str, Values]:
-        """1 where a weight belongs to a block of pass ``first`` or later, else 0, by the name of the whole tensor."""
+    def masks(self, device: torch.device) -> dict[str, Values]:
+        """1 where a weight belongs to a block, else 0, by the name of the whole tensor."""
         whole = self.network.whole
         mask = np.zeros(whole.n_parameters, dtype=np.float32)
-        mask[self.places[self.ends[first - 1] if first else 0 :]] = 1.0
+        mask[self.places] = 1.0
         names = [tensor.name for tensor in whole.tensors]
         return {
             name: torch.tensor(part, device=device) for name, part in zip(names, split_vector(whole, mask), strict=True)
@@ -275,7 +272,6 @@ def fit_growth(
     *,
     seed: int,
     device: torch.device,
-    first: int = 0,
     on_progress: Progress | None = None,
 ) -> list[float]:
     """Train all prefixes of a network that grows, in place.
@@ -290,7 +286,6 @@ def fit_growth(
         shares: one for every pass.
         seed: order of the samples.
         device: where to train.
-        first: pass from which on weights change; earlier ones are held.
         on_progress: as for ``fit``, with the PSNR of the whole.
 
     Returns:
@@ -303,7 +298,7 @@ def fit_growth(
         coords, values = next(source)
         return prefix_loss(growing.prefix_outputs(coords), values, shares)
 
-    masks = growing.masks(first, device)
+    masks = growing.masks(device)
     for done, _ in descend(module, loss, options.n_steps, options.learning_rate, masks):
         if on_progress and done % PROGRESS_INTERVAL == 0 and done < options.n_steps:
             on_progress(done, options.n_steps, growing.measure(signal, device)[-1])

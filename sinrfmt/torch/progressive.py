@@ -1,9 +1,8 @@
 """Signals to files of several passes: a network that grows, every prefix of which is a picture worth looking at.
 
-Specification: clauses 6.6 (QUALITY), 13.2 (WIDTHS) and 17. All prefixes are trained at once (``growth``). Then the
-first pass becomes integers, as coarse as a file of its size would have them; the others are trained on around these
-before they become integers too, pass after pass. ``docs/passes.md`` has the measurements behind the choice. Nothing
-here is normative.
+Specification: clauses 6.6 (QUALITY), 13.2 (WIDTHS) and 17. All prefixes are trained at once (``growth``); then pass
+after pass becomes integers, and what is still to come makes up for the rounding of what is written. ``docs/passes.md``
+has the measurements behind the choice. Nothing here is normative.
 """
 
 import itertools
@@ -66,11 +65,7 @@ PREFIX_SHARE = 1.2
 """What a decibel of all prefixes is worth beside one of the whole."""
 FIRST_SHARE = 5 / 6
 """How much of that is the first prefix's: the others are much like the whole, the more so the later they end."""
-JOINT_SHARE = 0.5
-"""Of the steps: those in which the first prefix is trained too. In the others its integers stand."""
-LATER_RATE = 2 / 3
-"""Of the learning rate, in those others."""
-FEWER_BITS = 0.5
+FEWER_BITS = 0.3
 """By how much a weight takes less than in a file of one pass, where the error before rounding is smaller."""
 MAX_PASSES = 127
 """QUALITY has room for as many."""
@@ -81,6 +76,9 @@ MAX_DROP = 1.0
 PROGRESSIVE_PRICE = 1.2
 """Bytes of a file of several passes, beside those of one pass and the same quality: where a search starts."""
 EXPECTED_DROP = 0.3
+N_MOVES = 4
+"""Corrections of what is still to come after every pass."""
+MOVE_SHARES = (1.0, 0.5, 0.2)
 
 Vector = NDArray[np.float64]
 
@@ -147,10 +145,8 @@ def _encode(job: Job, passes: Passes, goal: Goal, prefix_share: float) -> Encodi
     shares = _shares(count_of(passes), prefix_share)
     results: list[Encoding] = []
     for _ in range(MAX_SIZES):
-        sizes = _sizes(job, passes, n_bytes)
-        growing = _train(job, _widths(job, sizes), shares)
-        limits = [sizes[0], *([None] * (len(sizes) - 2) if isinstance(passes, int) else sizes[1:-1])]
-        encoding = _Rounding(job, growing, shares, limits).run(goal)
+        growing = _train(job, _widths(job, _sizes(job, passes, n_bytes)), shares)
+        encoding = _Rounding(job, growing, shares, passes).run(goal)
         if encoding is not None:
             results.append(encoding)
         is_near = encoding is not None and encoding.float_psnr - encoding.psnr <= MAX_DROP
@@ -196,8 +192,7 @@ def _shares(n_passes: int, prefix_share: float) -> list[float]:
 
 def _widths(job: Job, sizes: Sequence[int]) -> list[Widths]:
     signal = job.signal
-    bits = [_bits(job, sizes[0]), *[_bits(job, sizes[-1])] * (len(sizes) - 1)]
-    widths = widths_for_sizes(signal.coords.shape[1], signal.channels, sizes, bits)
+    widths = widths_for_sizes(signal.coords.shape[1], signal.channels, sizes, _bits(job, sizes[-1]))
     if widths is None:
         raise error("USAGE", f"passes that end at {', '.join(map(str, sizes))} bytes: too few for a network that grows")
     return widths
@@ -222,10 +217,8 @@ def _train(job: Job, widths: Sequence[Widths], shares: Sequence[float]) -> Growi
     assert best is not None
     growing, screened = best[1], best[1].vector()
     for rate_share in RATE_SHARES:
-        options = options_of(job, round(preset.n_steps * JOINT_SHARE), rate_share)
-        psnrs = fit_growth(
-            growing, signal, options, shares, seed=growing.seed, device=job.device, on_progress=job.stage("fit")
-        )
+        options, report = options_of(job, preset.n_steps, rate_share), job.stage("fit")
+        psnrs = fit_growth(growing, signal, options, shares, seed=growing.seed, device=job.device, on_progress=report)
         if float(np.dot(shares, psnrs)) >= best[0]:
             break
         growing.load(screened)
@@ -233,53 +226,47 @@ def _train(job: Job, widths: Sequence[Widths], shares: Sequence[float]) -> Growi
 
 
 class _Rounding:
-    """Pass after pass of a trained network becomes integers; after the first one the others are trained on.
+    """Pass after pass of a trained network becomes integers.
 
     ``targets`` are the weights: those of the passes done as they were rounded, the others as they should be now.
-    ``limits`` are bytes up to the end of every pass but the last, None for as many as it takes. The first pass
-    always has one: alone it may be coarser than the whole.
     """
 
-    def __init__(self, job: Job, growing: GrowingModule, shares: Sequence[float], limits: Sequence[int | None]) -> None:
-        self.job, self.growing, self.shares, self.limits = job, growing, shares, limits
-        self.targets = growing.vector()
+    def __init__(self, job: Job, growing: GrowingModule, shares: Sequence[float], passes: Passes) -> None:
+        self.job, self.growing, self.passes = job, growing, passes
+        self.float_psnrs = growing.measure(job.signal, job.device)
+        self.float_vector = growing.vector()
+        self.weights = [s / e for s, e in zip(shares, growing.errors(job.signal, job.device), strict=True)]
+        self.targets = self.float_vector.copy()
+        self.blocks = _blocks(job, growing, self.weights)
+        self.is_whole = len(self.blocks) == 1
         self._counter = itertools.count(1)
         self._n_trials = 0
 
     def run(self, goal: Goal) -> Encoding | None:
         """The file; None if no step reaches the goal."""
         preset = self.job.preset
-        n_searches = 1 + sum(limit is not None for limit in self.limits)
-        self._n_trials = n_searches * self._n_near + self.n_passes - n_searches + preset.n_refit_trials
-        written = _Written.start(self.job, self.growing)
-        first = self._choose_first(written)
-        if first is None:
-            return None
-        written = written.followed_by(first.codes)
-        self._place(0, first.codes)
-        self._train_rest()
+        n_near = max(4, preset.n_trials // 2)
+        n_sized = 0 if isinstance(self.passes, int) else self.n_passes - 1
+        self._n_trials = preset.n_trials + n_near * (1 + n_sized) + preset.n_refit_trials
         goal = self._with_quality(goal)
-        c_start = _knob_of_drop(self.growing.ends[-1] - self.growing.ends[0])
-        run_all = partial(self._run_all, written)
-        plan = goal.search()(run_all, c_start=c_start, n_trials=preset.n_trials, tolerance=ROUGH)
+        c_start = math.sqrt(12.0 * (10.0 ** (EXPECTED_DROP / 10.0) - 1.0) / self.growing.network.n_parameters)
+        plan = goal.search()(self._run_all, c_start=c_start, n_trials=preset.n_trials, tolerance=ROUGH)
         if plan is None:
             return None
-        for index in range(1, self.n_passes):
-            trial = self._choose(index, written, plan.c, goal)
+        c, tool = (plan.c * 2.0**TRELLIS_GAIN, Tool.TRELLIS) if self.is_whole else (plan.c, Tool.SCALAR)
+        written = _Written.start(self.job, self.growing, tool)
+        for index in range(self.n_passes):
+            trial = self._choose(index, written, c, goal)
             if trial is None:
                 return None
             written = written.followed_by(trial.codes)
-            self._place(index, trial.codes)
+            self._accept(index, trial.codes)
+            c = trial.c
         return self._finish(written)
 
     @property
     def n_passes(self) -> int:
         return self.growing.n_passes
-
-    @property
-    def _n_near(self) -> int:
-        """Trials of a search near a knob that is known."""
-        return max(4, self.job.preset.n_trials // 2)
 
     def _part(self, index: int) -> slice:
         return slice(self.growing.ends[index - 1] if index else 0, self.growing.ends[index])
@@ -289,46 +276,11 @@ class _Rounding:
             return Goal(min_quality=self.float_psnrs[-1] - EXPECTED_DROP)
         return goal
 
-    def _choose_first(self, written: "_Written") -> Trial | None:
-        """The integers of the first pass, for its own picture alone: what follows is not yet trained to the end."""
-        self._measure_curvature(0, 1)
-        c = _knob_of_drop(self.growing.ends[0])
-        return self._choose_in(partial(self._run, 0, written, None), self.limits[0], c)
-
-    def _choose_in(self, run: Callable[[float], Trial], limit: int | None, c: float) -> Trial | None:
-        """With knob c, or a coarser one where the limit asks for it."""
-        if limit is None:
-            return run(c)
-        trial = search_bytes(run, limit, c_start=c, n_trials=self._n_near, stride=TRELLIS_GAIN)
-        return trial and (trial if trial.c >= c else run(c))
-
-    def _train_rest(self) -> None:
-        """Train all passes but the first, whose integers stand."""
-        job, growing = self.job, self.growing
-        growing.load(self.targets)
-        options = options_of(job, round(job.preset.n_steps * (1.0 - JOINT_SHARE)), LATER_RATE)
-        seed, progress = growing.seed + 1, job.stage("fit")
-        self.float_psnrs = fit_growth(
-            growing, job.signal, options, self.shares, seed=seed, device=job.device, first=1, on_progress=progress
-        )
-        self.targets[growing.ends[0] :] = growing.vector()[growing.ends[0] :]
-        self.float_vector = self.targets.copy()
-        self._measure_curvature(1, self.n_passes)
-
-    def _measure_curvature(self, first: int, stop: int) -> None:
-        """Of the weights of passes ``first`` to ``stop - 1``, on what the prefixes are worth that end with them."""
-        self.growing.load(self.targets)
-        errors = self.growing.errors(self.job.signal, self.job.device)
-        worth = [share / found for share, found in zip(self.shares, errors, strict=True)]
-        self.weights = [weight if first <= index < stop else 0.0 for index, weight in enumerate(worth)]
-        self.blocks = _blocks(self.job, self.growing, self.weights, first, stop)
-        self.is_whole = len(self.blocks) == 1
-
-    def _run_all(self, written: "_Written", c: float) -> Trial:
-        """All passes that are left with one knob: what the file comes to."""
-        kept = self.targets.copy()
+    def _run_all(self, c: float) -> Trial:
+        """All passes with one knob, quickly: what the file comes to."""
+        kept, written = self.targets.copy(), _Written.start(self.job, self.growing, Tool.SCALAR)
         codes: tuple[TensorCode, ...] = ()
-        for index in range(1, self.n_passes):
+        for index in range(self.n_passes):
             codes = self._integers(index, written, c, None)
             written = written.followed_by(codes)
             self._place(index, codes)
@@ -337,16 +289,24 @@ class _Rounding:
         return Trial(c, codes, written.n_bytes, psnr)
 
     def _choose(self, index: int, written: "_Written", c: float, goal: Goal) -> Trial | None:
-        """The integers of a pass after the first."""
+        """The integers of a pass."""
+        run = partial(self._run, index, written)
+        n_near = max(4, self.job.preset.n_trials // 2)
         if index == self.n_passes - 1:
-            return self._choose_last(partial(self._run, index, written), c, goal)
-        return self._choose_in(partial(self._run, index, written, None), self.limits[index], c)
+            return self._choose_last(run, c, goal, n_near)
+        limit = None if isinstance(self.passes, int) else self.passes[index]
+        if limit is None:
+            return run(None, c)
+        trial = search_bytes(partial(run, None), limit, c_start=c, n_trials=n_near, stride=TRELLIS_GAIN)
+        return trial and (trial if trial.c >= c else run(None, c))
 
-    def _choose_last(self, run: Callable[[Refit | None, float], Trial], c: float, goal: Goal) -> Trial | None:
+    def _choose_last(
+        self, run: Callable[[Refit | None, float], Trial], c: float, goal: Goal, n_near: int
+    ) -> Trial | None:
         search, preset = goal.search(), self.job.preset
         has_refit = self.is_whole and preset.n_refit_trials > 0 and preset.n_refits > 0
         tolerance = ROUGH if has_refit else FINEST_STRIDE
-        best = search(partial(run, None), c_start=c, n_trials=self._n_near, stride=TRELLIS_GAIN, tolerance=tolerance)
+        best = search(partial(run, None), c_start=c, n_trials=n_near, stride=TRELLIS_GAIN, tolerance=tolerance)
         if not has_refit or best is None:
             return best
         corrected = partial(run, self._refit())
@@ -382,13 +342,33 @@ class _Rounding:
         rounded = np.concatenate([array.ravel() for array in arrays]).astype(np.float64)
         moved = rounded - self.targets[part]
         self.targets[part] = rounded
-        if index and self.is_whole:
-            start = self.growing.ends[0]
-            done, rest = slice(part.start - start, part.stop - start), slice(part.stop - start, None)
+        if self.is_whole and part.stop < self.targets.size:
             spread = self.blocks[0].spread
             # Each entry was rounded after the ones before it had moved it.
-            changes = np.linalg.solve(spread[done, done].T, moved)
-            self.targets[part.stop :] += changes @ spread[done, rest]
+            changes = np.linalg.solve(spread[part, part].T, moved)
+            self.targets[part.stop :] += changes @ spread[part, part.stop :]
+
+    def _accept(self, index: int, codes: Sequence[TensorCode]) -> None:
+        """Go on from these integers."""
+        self._place(index, codes)
+        if self.is_whole:
+            self._move(self._part(index).stop)
+
+    def _move(self, start: int) -> None:
+        """Newton steps of the weights from ``start`` on, along the true gradient, as long as they help."""
+        rest = slice(start, self.targets.size)
+        spread, conditional = self.blocks[0].spread[rest, rest], self.blocks[0].conditional[rest]
+        for _ in range(N_MOVES if rest.start < rest.stop else 0):
+            found, gradient = self._error(self.targets, True)
+            step = -spread.T @ (spread @ gradient[rest] / conditional)
+            for share in MOVE_SHARES:
+                moved = self.targets.copy()
+                moved[rest] += share * step
+                if self._error(moved, False)[0] < found:
+                    self.targets = moved
+                    break
+            else:
+                return
 
     def _refit(self) -> Refit:
         """Corrections during the last pass."""
@@ -416,7 +396,7 @@ class _Rounding:
             values = torch.tensor(signal.values[batch], device=device)
             with torch.set_grad_enabled(with_gradient):
                 outputs = self.growing.prefix_outputs(coords)
-                terms = [w * ((found - values) ** 2).sum() for w, found in zip(self.weights, outputs, strict=True) if w]
+                terms = [w * ((found - values) ** 2).sum() for w, found in zip(self.weights, outputs, strict=True)]
                 part = torch.stack(terms).sum()
             total += part.item()
             if with_gradient:
@@ -449,8 +429,8 @@ class _Written:
     n_bytes: int
 
     @classmethod
-    def start(cls, job: Job, growing: GrowingModule) -> "_Written":
-        network, n_passes = with_tool(growing.network, Tool.TRELLIS), growing.n_passes
+    def start(cls, job: Job, growing: GrowingModule, tool: Tool) -> "_Written":
+        network, n_passes = with_tool(growing.network, tool), growing.n_passes
         header = header_of(network, job.signal, growing.seed)
         header = replace(header, n_passes=n_passes, quality=(0.0,) * n_passes)
         n_bytes = len(SIGNATURE) + FRAMING_BYTES + len(build_head(header))
@@ -471,23 +451,14 @@ class _Written:
         return build_passes(replace(self.header, network=network), passes, Coding.RANS)
 
 
-def _knob_of_drop(n_parameters: int) -> float:
-    """The knob at which so many weights are expected to cost ``EXPECTED_DROP`` together."""
-    return math.sqrt(12.0 * (10.0 ** (EXPECTED_DROP / 10.0) - 1.0) / n_parameters)
-
-
-def _blocks(job: Job, growing: GrowingModule, weights: Sequence[float], first: int, stop: int) -> tuple[Block, ...]:
-    """The curvature of the weighted sum of the prefixes' errors: of the weights of passes ``first`` to ``stop - 1``.
-
-    Those share their error; where they are too many, some of a pass at a time.
-    """
+def _blocks(job: Job, growing: GrowingModule, weights: Sequence[float]) -> tuple[Block, ...]:
+    """The curvature of the weighted sum of the prefixes' errors: of all weights, or of some of a pass at a time."""
     tensors = np.concatenate([np.full(t.size, t.ordinal) for t in growing.network.tensors])
-    borders = [0, *growing.ends][first : stop + 1]
-    heard = [(growing.prefix_module(index).to(job.device), weights[index]) for index in range(first, stop)]
+    modules = [growing.prefix_module(index).to(job.device) for index in range(growing.n_passes)]
     blocks = []
-    for indices in _groups(borders, job.preset.feedback_limit):
+    for indices in _groups(growing.ends, job.preset.feedback_limit):
         gram = torch.zeros(indices.size, indices.size, dtype=torch.float64, device=job.device)
-        for (module, weight), end in zip(heard, borders[1:], strict=True):
+        for module, weight, end in zip(modules, weights, growing.ends, strict=True):
             n = int(np.searchsorted(indices, end))
             if n:
                 gram[:n, :n] += weight * gram_of(
@@ -502,13 +473,14 @@ def _blocks(job: Job, growing: GrowingModule, weights: Sequence[float], first: i
     return tuple(blocks)
 
 
-def _groups(borders: Sequence[int], limit: int) -> list[NDArray[np.int64]]:
+def _groups(ends: Sequence[int], limit: int) -> list[NDArray[np.int64]]:
     """Weights that share their error: all, if there are no more than ``limit``; else so many of a pass at a time."""
-    if borders[-1] - borders[0] <= limit:
-        return [np.arange(borders[0], borders[-1])]
+    if ends[-1] <= limit:
+        return [np.arange(ends[-1])]
+    starts = (0, *ends[:-1])
     return [
         np.arange(first, min(first + limit, end))
-        for start, end in itertools.pairwise(borders)
+        for start, end in zip(starts, ends, strict=True)
         for first in range(start, end, limit)
     ]
 

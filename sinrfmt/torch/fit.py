@@ -7,7 +7,7 @@ weights. Nothing is printed; progress goes to a callback. An interruption leaves
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,11 @@ def fit(
 
 
 def descend(
-    module: FieldModule, loss_of: Callable[[int], Values], n_steps: int, learning_rate: float
+    module: FieldModule,
+    loss_of: Callable[[int], Values],
+    n_steps: int,
+    learning_rate: float,
+    masks: Mapping[str, Values] | None = None,
 ) -> Iterator[tuple[int, Values]]:
     """Train a module in place, whatever for: the rate rises for a few steps and falls along half a cosine.
 
@@ -103,13 +107,16 @@ def descend(
         loss_of: called with the number of every step; a scalar with a gradient.
         n_steps: optimiser steps.
         learning_rate: see ``FitOptions``.
+        masks: by the name of every tensor, 1 where it may change and 0 where it stays; None for 1 everywhere.
 
     Yields:
         the steps done and the loss of the last one.
     """
     rate, shares = _common_rate(module.network, learning_rate)
     n_warm = min(WARM_STEPS, WARM_SHARE * n_steps)
-    optimizer = Soap([module.get_parameter(tensor.name) for tensor in module.network.tensors])
+    names = [tensor.name for tensor in module.network.tensors]
+    ordered = None if masks is None else [masks[name] for name in names]
+    optimizer = Soap([module.get_parameter(name) for name in names], ordered)
     for step in range(n_steps):
         module.zero_grad(set_to_none=True)
         loss = loss_of(step)

@@ -18,14 +18,12 @@ from torch import Tensor as Values
 
 from sinrfmt.network import GROWTH_ORDINAL, Network, Tensor
 from sinrfmt.torch.fit import (
-    ADAM_BETAS,
     EVALUATION_BATCH,
     PROGRESS_INTERVAL,
     FitOptions,
     Progress,
     batches,
-    cosine_share,
-    tensor_rates,
+    descend,
 )
 from sinrfmt.torch.modules import DenseLayer, FieldModule, initial_arrays
 from sinrfmt.torch.presets import DEPTH, MAX_WIDTH, OVERHEAD_BYTES, TENSOR_BYTES, sine_network
@@ -42,7 +40,7 @@ CHUNK_BYTES = 19
 HEAD_BYTES = 4
 """In HEAD for each pass: a width and a quality."""
 LEAST_WIDTH = 3
-TAIL = 2
+TAIL = 1
 """Hidden layers at the end that may go on growing when the others, the trunk, are whole. Growth of all layers is dear:
 prefixes then want other weights than the whole does, and every layer of a pass has steps and models of its own."""
 TAIL_RATIO = 4 / 3
@@ -294,38 +292,20 @@ def fit_growth(
         the PSNR after every pass, in dB
     """
     module = growing.module.to(device).train()
-    masks = growing.masks(device)
-    hooks = [
-        module.get_parameter(name).register_hook(_masked(mask))  # type: ignore[no-untyped-call]
-        for name, mask in masks.items()
-    ]
-    rates = tensor_rates(growing.network.whole, options.learning_rate)
-    groups = [{"params": [module.get_parameter(name)], "lr": rate} for name, rate in rates.items()]
-    optimizer = torch.optim.Adam(groups, betas=ADAM_BETAS)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_share(step, options.n_steps))
     source = batches(signal, options.batch_size, seed, device)
-    try:
-        for step in range(options.n_steps):
-            coords, values = next(source)
-            optimizer.zero_grad(set_to_none=True)
-            found = growing.prefix_outputs(coords)
-            loss = prefix_loss(found, values, shares)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            if on_progress and (step + 1) % PROGRESS_INTERVAL == 0 and step + 1 < options.n_steps:
-                on_progress(step + 1, options.n_steps, growing.measure(signal, device)[-1])
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    def loss(_: int) -> Values:
+        coords, values = next(source)
+        return prefix_loss(growing.prefix_outputs(coords), values, shares)
+
+    masks = growing.masks(device)
+    for done, _ in descend(module, loss, options.n_steps, options.learning_rate, masks):
+        if on_progress and done % PROGRESS_INTERVAL == 0 and done < options.n_steps:
+            on_progress(done, options.n_steps, growing.measure(signal, device)[-1])
     psnrs = growing.measure(signal, device)
     if on_progress:
         on_progress(options.n_steps, options.n_steps, psnrs[-1])
     return psnrs
-
-
-def _masked(mask: Values) -> Callable[[Values], Values]:
-    return lambda gradient: gradient * mask
 
 
 def prefix_loss(found: Sequence[Values], values: Values, shares: Sequence[float]) -> Values:

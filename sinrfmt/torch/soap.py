@@ -23,11 +23,12 @@ TINY = 1e-10
 class Soap:
     """Updates parameters in place from their ``grad``."""
 
-    def __init__(self, parameters: Sequence[Values]) -> None:
+    def __init__(self, parameters: Sequence[Values], masks: Sequence[Values] | None = None) -> None:
         """All state is on the device of the parameters.
 
         Args:
             parameters: float32 leaves of one device, vectors or matrices; a vector is a matrix of one row.
+            masks: of the shape of each parameter, 1 where it may change and 0 where it stays; None for 1 everywhere.
         """
         self.parameters = list(parameters)
         self._shapes = [(1, *p.shape)[-2:] for p in parameters]
@@ -37,6 +38,7 @@ class Soap:
         self._left = empty @ empty.mT
         self._right = empty.mT @ empty
         self._bases: tuple[Values, Values] | None = None
+        self._mask = None if masks is None else self._padded(masks)
         self._n_steps = 0
 
     @torch.no_grad()
@@ -45,7 +47,9 @@ class Soap:
 
         ``shares`` are those of the learning rate that the parameters have; None for all of it.
         """
-        gradient = self._gradients()
+        gradient = self._padded([parameter.grad for parameter in self.parameters])
+        if self._mask is not None:
+            gradient *= self._mask
         self._left.lerp_(gradient @ gradient.mT, 1.0 - FACTOR_DECAY)
         self._right.lerp_(gradient.mT @ gradient, 1.0 - FACTOR_DECAY)
         if self._bases is None:
@@ -53,6 +57,8 @@ class Soap:
             return
         self._n_steps += 1
         change = self._direction(gradient, *self._bases)
+        if self._mask is not None:  # what is turned back reaches entries that had no gradient
+            change *= self._mask
         rates = [learning_rate * share for share in shares or [1.0] * len(self.parameters)]
         for parameter, (n_rows, n_columns), part, rate in zip(
             self.parameters, self._shapes, change, rates, strict=True
@@ -61,12 +67,13 @@ class Soap:
         if self._n_steps % BASIS_INTERVAL == 0:
             self._refine_bases(*self._bases)
 
-    def _gradients(self) -> Values:
-        gradient = torch.zeros_like(self._momentum)
-        for parameter, (n_rows, n_columns), part in zip(self.parameters, self._shapes, gradient, strict=True):
-            if parameter.grad is not None:
-                part[:n_rows, :n_columns] = parameter.grad
-        return gradient
+    def _padded(self, arrays: Sequence[Values | None]) -> Values:
+        """Arrays of the shapes of the parameters as a batch; None is zero."""
+        batch = torch.zeros_like(self._momentum)
+        for array, (n_rows, n_columns), part in zip(arrays, self._shapes, batch, strict=True):
+            if array is not None:
+                part[:n_rows, :n_columns] = array
+        return batch
 
     def _direction(self, gradient: Values, left: Values, right: Values) -> Values:
         """The step of Adam in the eigenbases, turned back."""

@@ -27,6 +27,7 @@ from conformance.generate.recipes_previews import previews_valid
 from conformance.generate.recipes_records import records_invalid, records_valid
 from conformance.generate.recipes_sparse import sparse_valid
 from conformance.generate.recipes_sparse_invalid import sparse_invalid
+from conformance.generate.recipes_trained import trained_valid
 from conformance.generate.recipes_trellis import trellis_invalid, trellis_valid
 from conformance.generate.recipes_valid import valid
 from conformance.generate.recipes_widths import widths_invalid, widths_valid
@@ -76,7 +77,8 @@ def make() -> tuple[Files, Record]:
 def every_valid() -> list[Valid]:
     """Every valid vector in the order of the ladder."""
     made = [*valid(), *sparse_valid(), *trellis_valid(), *records_valid(), *base_valid(), *latents_valid()]
-    return [*made, *widths_valid(), *parts_valid(), *previews_valid(), *extremes_valid(), *corners_valid()]
+    more = [*widths_valid(), *parts_valid(), *previews_valid(), *extremes_valid(), *corners_valid()]
+    return [*made, *more, *trained_valid()]
 
 
 def every_invalid() -> list[Invalid]:

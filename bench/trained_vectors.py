@@ -87,7 +87,7 @@ def described(name: str, title: str, field: Field) -> dict[str, Any]:
         "out_channels": header.network.out_channels,
         "coords": int(header.coords),
         "values": int(header.values),
-        "grid": list(header.grid),
+        "grid": list(header.grid) or [0] * header.network.in_dims,
     }
     if header.box is not None:
         head["box"] = [list(side) for side in zip(*header.box, strict=True)]

@@ -67,7 +67,7 @@ def _entry(tensor: Tensor, given: dict[str, Any]) -> Entry:
 
 def _vector(described: dict[str, Any]) -> Valid:
     file = file_of(described)
-    has_grid = bool(file.head.grid)
+    has_grid = any(file.head.grid)
     return Valid(
         f"valid-trained-{described['name']}",
         described["title"],

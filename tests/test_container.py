@@ -132,7 +132,7 @@ def test_a_chunk_of_another_file_is_refused() -> None:
 
 # --- CON-4 to CON-6 --------------------------------------------------------------------------------------------------
 
-TABLE = {1: (False, False), 2: (False, False), 3: (True, False), 4: (True, True), 5: (True, False)}
+TABLE = {1: (False, False), 2: (False, False), 3: (True, False), 4: (True, True), 5: (True, False), 7: (True, True)}
 
 
 def verdict(chunk_type: int, place: str) -> str | None:
@@ -147,9 +147,9 @@ def verdict(chunk_type: int, place: str) -> str | None:
     name = registry.ChunkKind(kind).name if is_listed else "other"
     allowed = {
         "first": {"HEAD"},
-        "middle": {"PASS", "INDX", "META", "HASH", "other"},
-        "after a pass": {"PASS", "META", "HASH", "other"},
-        "after the last pass": {"META", "HASH", "other"},
+        "middle": {"PASS", "INDX", "META", "HASH", "PREV", "other"},
+        "after a pass": {"PASS", "META", "HASH", "PREV", "other"},
+        "after the last pass": {"META", "HASH", "PREV", "other"},
     }
     return None if name in allowed[place] else "CHUNK_ORDER"
 

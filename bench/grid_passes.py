@@ -57,6 +57,13 @@ def at(x: float, curve: Sequence[tuple[float, float]]) -> float:
     return y0 + (x - x0) * (y1 - y0) / (x1 - x0)
 
 
+def compared(curve: Curve, n_bytes: int, quality: float) -> str:
+    """Two cells: dB behind the curve at these bytes, and bytes above it at this PSNR."""
+    behind = at(float(np.log(n_bytes)), curve) - quality
+    more = n_bytes / np.exp(at(quality, [(y, x) for x, y in curve])) - 1.0
+    return f"{behind:+.2f} | {more:+.1%}"
+
+
 def rows_of(image: str, options: argparse.Namespace) -> Iterator[str]:
     """Lines of the table for a picture."""
     picture = load_picture(options.data, image, is_crop=True)
@@ -70,11 +77,9 @@ def rows_of(image: str, options: argparse.Namespace) -> Iterator[str]:
     for rate_weight in sorted(set(PROGRESSIVE) & set(options.rate_weights)):
         data = file_of(options.out, image, picture, rate_weight, options.steps, N_PASSES)
         for index, (n_bytes, quality) in enumerate(prefixes_of(data, picture)):
-            behind = at(float(np.log(n_bytes)), curve) - quality
-            more = n_bytes / np.exp(at(quality, [(y, x) for x, y in curve])) - 1.0
             share = n_bytes / len(data)
-            what = f"{index + 1} of {N_PASSES}, {share:.0%}"
-            yield f"| {image} | {rate_weight:g} | {what} | {n_bytes} | {quality:.2f} | {behind:+.2f} | {more:+.1%} |"
+            what, cells = f"{index + 1} of {N_PASSES}, {share:.0%}", compared(curve, n_bytes, quality)
+            yield f"| {image} | {rate_weight:g} | {what} | {n_bytes} | {quality:.2f} | {cells} |"
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 import reference_decoder
-from bench.grid_passes import Curve, at
+from bench.grid_passes import Curve, compared
 from bench.images import DATA, load_picture
 from sinrfmt import edit
 from sinrfmt.container import FRAMING_BYTES, TRAILER_BYTES
@@ -84,11 +84,9 @@ def rows_of(image: str, options: argparse.Namespace) -> Iterator[str]:
     ends = accumulate((len(data) + FRAMING_BYTES for data in files), initial=start)
     prefixes = [*zip(list(ends)[1:], files, strict=True), (len(whole), last)]
     for number, (n_bytes, shown) in enumerate(prefixes):
-        behind = at(float(np.log(n_bytes)), curve) - qualities[shown]
-        more = n_bytes / np.exp(at(qualities[shown], [(y, x) for x, y in curve])) - 1.0
-        share = n_bytes / len(whole)
-        what = f"{number + 1} of {len(prefixes)}"
-        yield f"| {image} | {what} | {n_bytes} | {share:.1%} | {qualities[shown]:.2f} | {behind:+.2f} | {more:+.1%} |"
+        what, share, quality = f"{number + 1} of {len(prefixes)}", n_bytes / len(whole), qualities[shown]
+        cells = compared(curve, n_bytes, quality)
+        yield f"| {image} | {what} | {n_bytes} | {share:.1%} | {quality:.2f} | {cells} |"
 
 
 def main() -> None:

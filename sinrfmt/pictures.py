@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
+from sinrfmt.container import FRAMING_BYTES
 from sinrfmt.faults import error
 from sinrfmt.registry import Coding, ContextId
 
@@ -35,7 +36,6 @@ PREVIEW_SHARES = (0.015, 0.04, 0.09)
 """Bytes of previews as shares of those of the file without them, where only their number is given: the largest ones."""
 FEWEST_PREVIEW_BYTES = 220
 """Below, a network has no picture: smaller shares are left out."""
-PREVIEW_FRAMING_BYTES = 9
 QUALITY_BLOCK_BYTES = 3
 """Of a file of one pass."""
 DEFAULT_BITS_PER_PIXEL = 0.35
@@ -174,7 +174,7 @@ class PictureOptions:
         n_bytes = self.budget(sizes)
         if n_bytes is not None:
             number, share, fixed = self._previews_sum()
-            n_bytes = int((n_bytes - fixed - QUALITY_BLOCK_BYTES - number * PREVIEW_FRAMING_BYTES) / (1.0 + share))
+            n_bytes = int((n_bytes - fixed - QUALITY_BLOCK_BYTES - number * FRAMING_BYTES) / (1.0 + share))
             if n_bytes < 1:
                 raise error("USAGE", "the previews take all of the bytes")
         return replace(self, previews=0, max_bytes=n_bytes, max_bpp=None)
@@ -183,33 +183,34 @@ class PictureOptions:
         """How many previews, and their bytes: a share of those of the passes, and a number."""
         if isinstance(self.previews, tuple):
             return len(self.previews), 0.0, sum(self.previews)
-        shares = PREVIEW_SHARES[len(PREVIEW_SHARES) - self.previews :]
+        shares = _largest_shares(self.previews)
         return len(shares), sum(shares), 0
 
     def preview_sizes(self, n_bytes: int) -> tuple[int, ...]:
         """Bytes at most of the previews of a file that has ``n_bytes`` without them."""
         if isinstance(self.previews, tuple):
             return self.previews
-        sizes = (int(share * n_bytes) for share in PREVIEW_SHARES[len(PREVIEW_SHARES) - self.previews :])
+        sizes = (int(share * n_bytes) for share in _largest_shares(self.previews))
         return tuple(size for size in sizes if size >= FEWEST_PREVIEW_BYTES)
 
     def of_preview(self, n_bytes: int) -> "PictureOptions":
         """How a preview of so many bytes is made: a plain file; presets of networks stay."""
-        preset = None if self.is_grid else self.preset
+        is_small = n_bytes < GRID_BYTES
         return PictureOptions(
-            preset=preset if self._is_small(n_bytes) else None,
+            preset=self.preset if is_small and not self.is_grid else None,
             max_bytes=n_bytes - QUALITY_BLOCK_BYTES,
-            field=FieldKind.MLP if self._is_small(n_bytes) else FieldKind.GRID,
+            field=FieldKind.MLP if is_small else FieldKind.GRID,
             seed=self.seed,
             device=self.device,
         )
-
-    @staticmethod
-    def _is_small(n_bytes: int) -> bool:
-        return n_bytes < GRID_BYTES
 
     @property
     def identity(self) -> dict[str, object]:
         """Everything here that a file depends on, as JSON; the base by its digest."""
         base = None if self.base is None else hashlib.sha256(self.base).hexdigest()
         return asdict(self) | {"preset": self.chosen_preset, "base": base}
+
+
+def _largest_shares(n_previews: int) -> tuple[float, ...]:
+    """Of the bytes, for so many previews."""
+    return PREVIEW_SHARES[len(PREVIEW_SHARES) - n_previews :]

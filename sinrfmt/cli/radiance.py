@@ -1,6 +1,6 @@
 """Radiance fields on the command line: sets of views in, rendered views and turntables out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -100,23 +100,21 @@ def _write_view(path: Path, decoding: Decoding) -> Mapping[str, Any]:
     number = decoding.request.view or 0
     if number >= len(cameras):
         raise error("USAGE", f"--view {number}: the file of cameras has the views 0 to {len(cameras) - 1}")
-    _write(path, _renderer(decoding, sight)(cameras[number]), sight)
+    (picture,) = _rendered(decoding, sight, cameras[number : number + 1])
+    write_png(path, picture)
     return {"view": number}
 
 
 def _write_views(path: Path, decoding: Decoding) -> Mapping[str, Any]:
     sight, cameras = _look(decoding)
-    see = _renderer(decoding, sight)
-    for number, camera in enumerate(cameras):
-        _write(path / f"view_{number:03}.png", see(camera), sight)
+    for number, picture in enumerate(_rendered(decoding, sight, cameras)):
+        write_png(path / f"view_{number:03}.png", picture)
     return {"views": len(cameras)}
 
 
 def _write_turntable(path: Path, decoding: Decoding) -> Mapping[str, Any]:
     sight, cameras = _look(decoding)
-    see = _renderer(decoding, sight)
-    frames = np.stack([_shown(see(camera), sight) for camera in cameras])
-    video.write_clip(path, frames, Fraction(TURNTABLE_RATE))
+    video.write_clip(path, np.stack([*_rendered(decoding, sight, cameras)]), Fraction(TURNTABLE_RATE))
     return {"views": len(cameras)}
 
 
@@ -143,12 +141,10 @@ def _renderer(decoding: Decoding, sight: Sight) -> See:
     return lambda camera: render(scene, camera)
 
 
-def _write(path: Path, picture: NDArray[np.float32], sight: Sight) -> None:
-    write_png(path, _shown(picture, sight))
-
-
-def _shown(picture: NDArray[np.float32], sight: Sight) -> NDArray[np.uint8]:
-    return to_uint8(Values.UNIT, on_background(picture, sight.background))
+def _rendered(decoding: Decoding, sight: Sight, cameras: Iterable[Camera]) -> Iterator[NDArray[np.uint8]]:
+    """What the cameras see, on the background: uint8 [rows, columns, 3] each."""
+    see = _renderer(decoding, sight)
+    return (to_uint8(Values.UNIT, on_background(see(camera), sight.background)) for camera in cameras)
 
 
 HANDLER = Handler(

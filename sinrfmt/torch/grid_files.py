@@ -1,4 +1,4 @@
-"""Sampless to files as latents: the network for a preset, training, integers, bytes.
+"""Samples to files as latents: the network for a preset, training, integers, bytes.
 
 Specification: clauses 9.6, 10.6, 16.5 and 16.6. Everything that is written is parsed back before it is
 given to the caller.

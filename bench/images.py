@@ -45,10 +45,11 @@ CROP_SIZE = (192, 128)
 """Width and height of the centre that ``--crop`` takes."""
 CONTEXTS = {"serial": ContextId.SERIAL, "interlaced": ContextId.INTERLACED, "factorised": ContextId.FACTORISED}
 PRESETS = (
+    *("pyramid-best/interlaced", "pyramid-best/serial", "pyramid-best/factorised"),
     *("pyramid-large/interlaced", "pyramid-large/serial", "pyramid-large/factorised"),
     *("pyramid/serial", "pyramid/interlaced", "pyramid/factorised", "shacira", "mlp/fast"),
 )
-QUICK_PRESETS = PRESETS[3:7]
+QUICK_PRESETS = PRESETS[6:10]
 RATE_WEIGHTS, CROP_RATE_WEIGHTS, QUICK_RATE_WEIGHTS = (4e-4, 1e-3, 4e-3, 2e-2), (5e-4, 1e-3, 2e-3, 5e-3), (1e-3, 4e-3)
 """Full pictures have four of the five lambdas of Cool-chic's own results, whose unit is the same."""
 BITS_PER_PIXEL = (0.1, 0.2, 0.4, 0.8)

@@ -16,7 +16,7 @@ from torch import nn
 from sinrfmt.contexts import N_STRIDES
 from sinrfmt.grids import CUBIC_DEFAULT, FILTER_DEFAULTS, TAP_OFFSETS
 from sinrfmt.network import LATTICE_KINDS, N_COARSE, Network, PyramidEncoding, Tensor, TensorRole
-from sinrfmt.registry import RecordKind
+from sinrfmt.registry import ContextId, RecordKind
 from sinrfmt.torch.modules import ACTIVATIONS
 from sinrfmt.torch.sites import N_PHASES, ContextSites, context_sites
 
@@ -80,14 +80,13 @@ class PyramidModule(nn.Module):
         encoding = self.encoding
         levels = _one_hot(sites.level, encoding.n_levels)
         offsets = levels if sites.group is None else torch.cat([levels, _one_hot(sites.group, N_STRIDES)])
-        phases = _one_hot(sites.phase, 1 if sites.group is None else N_PHASES)
-        buffers = {
-            "order": torch.from_numpy(sites.order),
-            "coarse": torch.from_numpy(sites.coarse.reshape(-1)),
-            "phases": phases,
-            "offsets": offsets,
-        }
-        buffers |= {f"near_{i}": torch.from_numpy(near.positions.reshape(-1)) for i, near in enumerate(sites.near)}
+        buffers = {"order": torch.from_numpy(sites.order), "offsets": offsets}
+        inputs = {"coarse": sites.coarse} | {f"near_{i}": near.positions for i, near in enumerate(sites.near)}
+        if sites.group is None:
+            inputs = {"inputs": np.concatenate(list(inputs.values()))}
+        else:
+            buffers["phases"] = _one_hot(sites.phase, N_PHASES)
+        buffers |= {name: torch.from_numpy(positions.reshape(-1)) for name, positions in inputs.items()}
         for name, buffer in buffers.items():
             self.register_buffer(name, buffer, persistent=False)
 
@@ -151,15 +150,7 @@ class PyramidModule(nn.Module):
         if self.sites is None:
             raise ValueError("this pyramid has no context network")
         arrays = self.arrays() if arrays is None else arrays
-        source = torch.cat([latents.clamp(-LATENT_CLIP, LATENT_CLIP), latents.new_zeros(1)])
-        coarse = source.index_select(0, self.get_buffer("coarse")).view(N_COARSE, -1)
-        linear = arrays["context.linear"]
-        # Rows of the first product: the hidden layer, then the two outputs of the linear branch.
-        from_coarse = torch.cat([arrays["context.coarse"], linear[:, :N_COARSE]])
-        from_near = torch.cat([arrays["context.near"], linear[:, N_COARSE:]])
-        phase = nn.functional.pad(arrays["context.phase"].T, (0, 0, 0, 2))
-        sums = torch.cat([from_coarse, phase], dim=1) @ torch.cat([coarse, self.get_buffer("phases")])
-        sums = self._with_near(sums, source, from_near)
+        sums = self._first_sums(latents, arrays)
         hidden, direct = torch.split_with_sizes(sums, [self.encoding.context_width, 2])
         h = nn.functional.hardtanh(hidden, 0.0, HIDDEN_CLIP)
         for index in range(self.encoding.context_hidden):
@@ -168,6 +159,22 @@ class PyramidModule(nn.Module):
             h = nn.functional.hardtanh(sums, 0.0, HIDDEN_CLIP)
         out = direct + arrays["context.output"] @ h + arrays["context.offset"].T @ self.get_buffer("offsets")
         return out[0].clamp(-MEAN_CLIP, MEAN_CLIP), out[1].clamp(*LOG_SCALE_RANGE)
+
+    def _first_sums(self, latents: Values, arrays: Arrays) -> Values:
+        """The first product at every site: the hidden layer, then the two outputs of the linear branch."""
+        source = torch.cat([latents.clamp(-LATENT_CLIP, LATENT_CLIP), latents.new_zeros(1)])
+        linear = arrays["context.linear"]
+        from_coarse = torch.cat([arrays["context.coarse"], linear[:, :N_COARSE]])
+        from_near = torch.cat([arrays["context.near"], linear[:, N_COARSE:]])
+        phase = nn.functional.pad(arrays["context.phase"].T, (0, 0, 0, 2))
+        if self.encoding.context is ContextId.SERIAL:
+            inputs = source.index_select(0, self.get_buffer("inputs")).view(
+                from_coarse.shape[1] + from_near.shape[1], -1
+            )
+            return torch.addmm(phase, torch.cat([from_coarse, from_near], dim=1), inputs)
+        coarse = source.index_select(0, self.get_buffer("coarse")).view(N_COARSE, -1)
+        sums = torch.cat([from_coarse, phase], dim=1) @ torch.cat([coarse, self.get_buffer("phases")])
+        return self._with_near(sums, source, from_near)
 
     def _with_near(self, sums: Values, source: Values, weight: Values) -> Values:
         assert self.sites is not None

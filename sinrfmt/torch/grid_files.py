@@ -51,6 +51,8 @@ FILTER_NUMBERS = 4
 BYTES_EXPONENT = -0.6
 PSNR_PER_OCTAVE = -1.1
 MAX_TRAININGS = 4
+PREFIX_WARM_SHARE = 0.3
+"""Of a training with prefixes: see ``GridFitOptions``."""
 AGAIN_STEPS = 0.5
 """Of a pyramid that starts from one with another lambda, as a share of the usual ones."""
 SLOPE_FACTOR = 3.0
@@ -357,8 +359,10 @@ def _float_values(module: PyramidModule | GridModule, latents: torch.Tensor, gri
 def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple[PyramidModule, GridFit]:
     preset = job.preset
     assert isinstance(preset, PyramidPreset)
+    options = GridFitOptions(preset.n_steps, rate_weight)
     prefixes = trained_prefixes(job.passes, job.n_levels)
-    options = GridFitOptions(preset.n_steps, rate_weight, prefixes=prefixes, prefix_share=preset.prefix_share)
+    if prefixes:
+        options = replace(options, prefixes=prefixes, prefix_share=preset.prefix_share, warm_share=PREFIX_WARM_SHARE)
     if job.trained:
         nearest = min(job.trained, key=lambda known: abs(math.log(known / rate_weight)))
         module = copy.deepcopy(job.trained[nearest])

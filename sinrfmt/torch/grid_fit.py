@@ -1,8 +1,9 @@
 """Training of a pyramid: distortion + lambda * rate over latents, synthesis and context network at once.
 
 Method: overfitted codecs (Ladune et al., "COOL-CHIC", 2023; Kim et al., "C3", 2023), with what was found to matter at
-short trainings: the factorised rate first, learning rates that fall to nothing, the price of the networks' own bits in
-the loss, and networks rounded to their steps for the last part. Nothing here is normative.
+short trainings: latents softly rounded before and after the noise, a synthesis that is linear at first, learning rates
+that fall to nothing, the price of the networks' own bits in the loss, and networks rounded to their steps for the last
+part. Nothing here is normative.
 """
 
 import math
@@ -48,8 +49,8 @@ class GridFitOptions:
         rate_weight: lambda, what a bit per sample position adds to the mean squared error of values in [0, 1].
         latent_rate: learning rate of the latents, in steps; falls to zero along half a cosine.
         network_rate: of everything else.
-        warm_share: share of the training with a factorised rate. Without it the finest level fills with smooth fields
-            that the context codes cheaply and the synthesis gains little from.
+        warm_share: share of the training with a factorised rate. It costs steps; prefixes of levels are better for it,
+            for it keeps smooth fields out of the finest level, which a context codes cheaply there.
         hard_share: last share, with latents rounded.
         coded_share: last share, with networks rounded to their steps.
         price_share: first share without a price on the networks' bits.
@@ -61,9 +62,9 @@ class GridFitOptions:
 
     n_steps: int
     rate_weight: float
-    latent_rate: float = 0.3
+    latent_rate: float = 0.16
     network_rate: float = 0.02
-    warm_share: float = 0.3
+    warm_share: float = 0.0
     hard_share: float = 0.02
     coded_share: float = 0.08
     price_share: float = 0.7
@@ -192,7 +193,7 @@ class _Run:
 
     def _relaxed(self, share: float) -> Values:
         o = self.options
-        return relaxed(self.module.latents, share, o.hard_share, o.temperatures, o.noises, self.generator)
+        return relaxed(self.module.latents, share, o.hard_share, o.temperatures, o.noises, self.generator, twice=True)
 
     def _drawn_levels(self) -> int:
         """Levels that a step trains: all, or a prefix."""

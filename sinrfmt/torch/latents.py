@@ -80,6 +80,8 @@ def relaxed(
     temperatures: tuple[float, float],
     noises: tuple[float, float],
     generator: torch.Generator,
+    *,
+    twice: bool = False,
 ) -> Values:
     """Latents as a training sees them: softly rounded with noise, rounded for the last of its steps.
 
@@ -90,13 +92,15 @@ def relaxed(
         temperatures: of soft rounding, first and last.
         noises: deviations of the noise, first and last.
         generator: of the noise.
+        twice: whether what has noise is softly rounded again, as in C3.
     """
     if share >= 1.0 - hard_share:
         return round_through(latents)
     part = share / (1.0 - hard_share)
     temperature, deviation = (a + (b - a) * part for a, b in (temperatures, noises))
     soft = soft_round(latents, temperature)
-    return soft + gaussian_noise(soft, deviation, generator)
+    noisy = soft + gaussian_noise(soft, deviation, generator)
+    return soft_round(noisy, temperature) if twice else noisy
 
 
 def laplace_bits(x: Values, mean: Values | float, log_scale: Values) -> Values:

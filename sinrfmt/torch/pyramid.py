@@ -36,6 +36,8 @@ REACH = max(map(abs, TAP_OFFSETS))
 
 FIRST_GAIN, LAST_GAIN = 0.3, 0.06
 """Deviations of the first weights of the synthesis: a latent of 1 changes a value by about a hundredth of its range."""
+LINEAR_GAIN, OTHER_GAIN = 0.04, 0.02
+"""Largest weight of a feature in a value, and deviation of all others, where the synthesis is linear at first."""
 
 
 class PyramidModule(nn.Module):
@@ -64,10 +66,26 @@ class PyramidModule(nn.Module):
         tensors = {tensor.name: tensor for tensor in network.tensors}
         generator = torch.Generator().manual_seed(seed & (2**63 - 1))
         self.weights = nn.ParameterDict({_key(n): _initial(tensors[n], network, generator) for n in self.names})
+        if len(network.layers) > 1:
+            self._start_linear(generator)
         last = sum(layer.kind not in LATTICE_KINDS for layer in network.layers) - 1
         if mean is not None:
             self.weights[_key(f"layers.{last}.bias")].data.copy_(torch.from_numpy(mean))
         self._make_buffers()
+
+    def _start_linear(self, generator: torch.Generator) -> None:
+        """Let hidden values in pairs, a feature and its negative, make the synthesis linear at first, if there is room.
+
+        Nonlinear features then grow out of what a linear synthesis leaves, and latents need not follow their drift.
+        """
+        n = self.encoding.n_levels
+        first, second = self.weights["layers_0_weight"].data, self.weights["layers_1_weight"].data
+        kinds = [layer.kind for layer in self.network.layers[:2]]
+        if kinds[0] is not RecordKind.RELU or kinds[1] in LATTICE_KINDS or first.shape[0] < 2 * n:
+            return
+        gains = LINEAR_GAIN * (2.0 * torch.rand(second.shape[0], n, generator=generator) - 1.0)
+        first.mul_(OTHER_GAIN / FIRST_GAIN)[: 2 * n] = torch.cat([torch.eye(n), -torch.eye(n)])
+        second.mul_(OTHER_GAIN / LAST_GAIN)[:, : 2 * n] = torch.cat([gains, -gains], dim=1)
 
     def _make_buffers(self) -> None:
         encoding = self.encoding

@@ -151,8 +151,8 @@ def radiance() -> Made:
     views = Views(tuple(f"view{i}" for i in range(len(cameras))), cameras, pictures)
     recipe = replace(
         point_preset_of("radiance"),
-        n_steps=400, n_levels=2, first_resolution=3, last_resolution=6, latent_dim=1, feature_dim=2, width=6,
-        batch_size=2000,
+        n_steps=800, rate_weight=4e-3, n_levels=2, first_resolution=3, last_resolution=7, feature_dim=2, width=6,
+        latent_dim=1, batch_size=2000,
     )  # fmt: skip
     return of_field(encode_scene(Scene(views, None), preset=recipe, device="cpu").field)
 

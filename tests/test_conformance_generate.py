@@ -14,7 +14,7 @@ import pytest
 
 from conformance.generate import latents, philox, rans
 from conformance.generate.__main__ import everything, present
-from conformance.generate.primitives import crc8, signed_width, zlib_fixed, zlib_stored
+from conformance.generate.primitives import crc8, signed_width, zlib_fixed, zlib_stored, zlib_zeros
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "conformance"
@@ -257,6 +257,13 @@ def test_known_answers_of_up_sampling_follow_the_text():
 @pytest.mark.parametrize("data", [b"", b"\x00", b"a" * 259, bytes(1000), bytes(range(256)) * 3, b"x" + b"\xff" * 600])
 def test_hand_made_zlib_streams_decompress(write, data):
     assert zlib.decompress(write(data)) == data
+
+
+@pytest.mark.parametrize("n", [1, 2, 258, 259, 1000, 1 << 20])
+def test_short_zlib_streams_decompress_to_zeros(n):
+    stream = zlib_zeros(n)
+    assert zlib.decompress(stream) == bytes(n)
+    assert len(stream) <= len(zlib_fixed(bytes(n))) + 70  # of the table of codes
 
 
 @pytest.mark.parametrize("law", rans.LAWS)

@@ -40,6 +40,7 @@ from conformance.generate.recipe import Valid, points
 
 TRAINED = Path(__file__).with_name("trained.json")
 RECORDS: dict[str, type[Layer] | type[Grid] | type[Pyramid]] = {"layer": Layer, "grid": Grid, "pyramid": Pyramid}
+CLAUSES_OF_TOOL = {RAW: "9.2", TRELLIS_CODE: "9.4", SPARSE_CODE: "9.5"}
 FEATURES_OF_TOOL = {TRELLIS_CODE: TRELLIS, SPARSE_CODE: SPARSE | SEEDED}
 UNIT_STEP = 800
 N_POINTS = 9
@@ -110,10 +111,11 @@ def _code(given: dict[str, Any]) -> SparseCode:
 def _vector(described: dict[str, Any]) -> Valid:
     file = file_of(described)
     has_grid = any(file.head.grid)
+    tools = {record.tool for record in file.head.records if isinstance(record, Layer)}
     return Valid(
         f"valid-trained-{described['name']}",
         described["title"],
-        ("16",),
+        ("16", *(clause for tool, clause in CLAUSES_OF_TOOL.items() if tool in tools)),
         file,
         coords=None if has_grid else points(file.head.in_dims, N_POINTS),
     )

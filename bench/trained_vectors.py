@@ -59,7 +59,7 @@ Made = tuple[Field, Codes]
 """A file, and the codes of its tensors where the integers of the weights do not say what was coded."""
 
 
-# --- signals and what they are encoded with ----------------------------------------------------------------------------
+# --- signals and what they are encoded with ----------------------------------------------------------------------
 
 
 def photo(columns: int, rows: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -93,7 +93,9 @@ def network_codes(signal: Signal, max_bytes: int, weight_coding: str) -> Made:
         weight_coding=files.WEIGHT_CODINGS[weight_coding],
         seed=0,
         device=CPU,
-        size_of=lambda network, codes, seed: len(files.build(files.header_of(network, signal, seed), codes, Coding.RANS)),
+        size_of=lambda network, codes, seed: len(
+            files.build(files.header_of(network, signal, seed), codes, Coding.RANS)
+        ),
     )
     data = files.build(files.header_of(chosen.network, signal, chosen.seed), chosen.codes, Coding.RANS)
     return sinrfmt.loads(data), chosen.codes
@@ -223,7 +225,7 @@ VECTORS: Mapping[str, tuple[str, Callable[[], Made]]] = {
 }
 
 
-# --- files as the list has them ----------------------------------------------------------------------------------------
+# --- files as the list has them ----------------------------------------------------------------------------------
 
 
 def described(name: str, title: str, field: Field, codes: Codes) -> dict[str, Any]:

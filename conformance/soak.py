@@ -183,7 +183,9 @@ def random_file(rng: random.Random) -> File:
 def relative_file(rng: random.Random, base: File) -> File:
     """A file of the layers of another, with tools of its own; that file itself where no tools are found."""
     for _ in range(MOST_TRIES):
-        records = tuple(_with_tool(rng, record) if isinstance(record, Layer) else record for record in base.head.records)
+        records = tuple(
+            _with_tool(rng, record) if isinstance(record, Layer) else record for record in base.head.records
+        )
         if all(a != b for a, b in pairwise(records)):
             break
     else:

@@ -25,8 +25,8 @@ from conformance.generate.primitives import (
     brotli_stored,
     npy_bytes,
     zlib_fixed,
-    zlib_zeros,
     zlib_stored,
+    zlib_zeros,
     zstandard_raw,
     zstandard_skippable,
 )

@@ -104,8 +104,8 @@ def _model(given: dict[str, Any]) -> Short:
 
 
 def _code(given: dict[str, Any]) -> SparseCode:
-    lists = (tuple(tuple(row) for row in given[name]) for name in ("atoms", "coefficients"))
-    return SparseCode(given["n_atoms"], *lists, given["vectors"], gap_model=_model(given))
+    atoms, coefficients = (tuple(tuple(row) for row in given[name]) for name in ("atoms", "coefficients"))
+    return SparseCode(given["n_atoms"], atoms, coefficients, given["vectors"], gap_model=_model(given))
 
 
 def _vector(described: dict[str, Any]) -> Valid:

@@ -15,9 +15,11 @@ import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from conformance import worker
+from conformance.chunks import KINDS as CHUNK_KINDS
 from conformance.generate import faults
 from conformance.generate.build import Built, build, step_code
 from conformance.generate.describe import (
@@ -33,6 +35,7 @@ from conformance.generate.describe import (
     ROWS,
     SCALAR,
     SEEDED,
+    SHARED_BASE,
     SPARSE,
     SPARSE_CODE,
     TRELLIS,
@@ -40,6 +43,7 @@ from conformance.generate.describe import (
     WIDTHS,
     ZLIB,
     Ancillary,
+    Context,
     Entry,
     File,
     Fourier,
@@ -66,9 +70,11 @@ WITH_OMEGA = ("SINE", "GAUSSIAN", "FINER")
 LAWS = ("LAPLACE", "GAUSS", "FLAT", "HEAVY")
 TOOLS = (SCALAR, SCALAR, SCALAR, TRELLIS_CODE, RAW)
 SEEDED_TOOLS = (*TOOLS, SPARSE_CODE, SPARSE_CODE)
-LAWS_OF_DICTIONARY = 2  # of rng_dictionary, in its lower bits
+PHILOX, LAWS_OF_DICTIONARY = 0x10, 2  # of rng_dictionary: its upper bits, and how many laws its lower bits name
 CODINGS = ((RANS, 0), (RANS, 0), (RANS, 6), (PACKED, 0), (ZLIB, 0))
-INVALID_SHARE = 1 / 3
+UNKNOWN_KINDS = sorted({*range(1, 15)} - {*CHUNK_KINDS})
+INVALID_SHARE, BASE_SHARE = 1 / 3, 1 / 4
+MOST_TRIES = 9  # of tools for the layers of a file with a base
 
 
 # --- random descriptions -----------------------------------------------------------------------------------------
@@ -123,49 +129,93 @@ def random_encoding(rng: random.Random, in_dims: int, *, seeded: bool) -> tuple[
     ]
     if seeded:
         choices.append((FourierSeeded(rng.randint(1, 4)),))
+    if in_dims > 1:
+        choices.append((random_contexts(rng, in_dims),))
     return rng.choice(choices)
+
+
+def random_contexts(rng: random.Random, in_dims: int) -> Pyramid:
+    """A pyramid with a context network over the last two axes (GRD-2)."""
+    return Pyramid(
+        n_levels=rng.randint(1, 3),
+        halved=3 << in_dims - 2,
+        n_taps=rng.randint(1, 8),
+        context_id=rng.randint(1, 2),
+        n_hidden=rng.randint(0, 2),
+        width=rng.choice((4, 8)),
+    )
+
+
+def with_needed(rng: random.Random, head: Head) -> Head:
+    """The features that the records need, and a law for the dictionaries, if there are any."""
+    layers = [r for r in head.records if isinstance(r, Layer)]
+    first = head.records[0]
+    sparse = any(r.tool == SPARSE_CODE for r in layers)
+    seeded = sparse or any(r.prior for r in layers) or isinstance(first, FourierSeeded)
+    found = TRELLIS * any(r.tool == TRELLIS_CODE for r in layers) | LATENTS * isinstance(first, (Grid, Pyramid))
+    law = rng.randrange(LAWS_OF_DICTIONARY) if sparse else 0
+    return replace(head, features_required=found | SPARSE * sparse | SEEDED * seeded, rng_dictionary=PHILOX + law)
 
 
 def with_features(rng: random.Random, head: Head) -> Head:
     """The features that the records need, and now and then parts or widths."""
-    layers = [r for r in head.records if isinstance(r, Layer)]
-    first = head.records[0]
-    latents = isinstance(first, (Grid, Pyramid))
-    features = TRELLIS * any(r.tool == TRELLIS_CODE for r in layers) | LATENTS * latents
-    sparse = any(r.tool == SPARSE_CODE for r in layers)
-    features |= SPARSE * sparse
-    features |= SEEDED * (sparse or any(r.prior for r in layers) or isinstance(first, FourierSeeded))
-    if sparse:
-        head = replace(head, rng_dictionary=head.rng_dictionary + rng.randrange(LAWS_OF_DICTIONARY))
-    what = rng.randrange(4)
-    widths = [layer.width for layer in layers[:-1]]
+    head = with_needed(rng, head)
+    features, what = head.features_required, rng.randrange(4)
+    widths = [r.width for r in head.records if isinstance(r, Layer)][:-1]
     if what == 0:  # clause 13.1
         split = tuple(rng.randint(1, min(2, n)) for n in head.grid)
         overlap = tuple(rng.randint(0, n // k // 2) if k > 1 else 0 for n, k in zip(head.grid, split, strict=True))
         if max(split) > 1:
             return replace(head, features_required=features | PARTS, split=split, overlap=overlap)
-    if what == 1 and head.n_passes > 1 and any(w > 1 for w in widths) and not latents:
+    if what == 1 and head.n_passes > 1 and any(w > 1 for w in widths) and not features & LATENTS:
         rows = [tuple(max(1, w - 1) for w in widths)] * (head.n_passes - 1)
         return replace(head, features_required=features | WIDTHS, active_widths=tuple(rows))
-    return replace(head, features_required=features)
+    return head
 
 
 def random_file(rng: random.Random) -> File:
-    """A whole file: every tensor coded in the pass in which it begins, and refined or left later."""
-    head = random_head(rng)
+    """A whole file, or one relative to such a file."""
+    file = file_of(rng, random_head(rng))
+    can_be_base = not file.head.features_required & (LATENTS | PARTS | WIDTHS) and file.head.n_passes == 1  # BAS-2
+    return relative_file(rng, file) if can_be_base and rng.random() < BASE_SHARE else file
+
+
+def relative_file(rng: random.Random, base: File) -> File:
+    """A file of the layers of another, with tools of its own; that file itself where no tools are found."""
+    for _ in range(MOST_TRIES):
+        records = tuple(
+            _with_tool(rng, record) if isinstance(record, Layer) else record for record in base.head.records
+        )
+        if all(a != b for a, b in pairwise(records)):
+            break
+    else:
+        return base
+    head = with_needed(rng, replace(base.head, records=records, n_passes=rng.randint(1, 2)))
+    return file_of(rng, replace(head, features_required=head.features_required | SHARED_BASE), base)
+
+
+def _with_tool(rng: random.Random, layer: Layer) -> Layer:
+    tool = RAW if layer.tool == RAW else rng.choice((SCALAR, TRELLIS_CODE, SPARSE_CODE))
+    return replace(layer, tool=tool, prior=False, row_steps=False)
+
+
+def file_of(rng: random.Random, head: Head, base: File | None = None) -> File:
+    """Every tensor coded in the pass in which it begins, and refined or left later; with a base always later."""
     passes = []
     for number in range(head.n_passes):
         for part in head.chunk_parts():
             coding, lanes = rng.choice(CODINGS)
             begun = [tensor for tensor in head.tensors_of(part) if tensor.begins <= number]
             supports = (GAPS,) if lanes else (GAPS, BITMAP)
-            passes.append(Pass(tuple(random_entry(rng, t, number, supports) for t in begun), coding, lanes))
-    return File(head, tuple(passes), *random_ancillary(rng, head, len(passes)))
+            rows = tuple(random_entry(rng, tensor, head, number, supports) for tensor in begun)
+            passes.append(Pass(rows, coding, lanes))
+    return File(head, tuple(passes), *random_ancillary(rng, head, len(passes)), base=base)
 
 
 def random_code(rng: random.Random, tensor: Tensor, spread: int, supports: Sequence[int]) -> SparseCode:
     """A sparse code of a matrix: any vectors, up to four atoms each."""
-    shapes = {COLUMNS: (tensor.columns, tensor.rows), ROWS: (tensor.rows, tensor.columns), FLATTENED: (1, tensor.size)}
+    columns = max(tensor.columns, 1)  # of a bias where there is a base
+    shapes = {COLUMNS: (columns, tensor.rows), ROWS: (tensor.rows, columns), FLATTENED: (1, tensor.size)}
     vectors = rng.choice(list(shapes))
     n_vectors, length = shapes[vectors]
     n_atoms = rng.choice((1, 2, 24, 24, 300))
@@ -176,15 +226,19 @@ def random_code(rng: random.Random, tensor: Tensor, spread: int, supports: Seque
     return SparseCode(n_atoms, atoms, coefficients, vectors, rng.choice(supports), gaps)
 
 
-def random_entry(rng: random.Random, tensor: Tensor, number: int, supports: Sequence[int]) -> Entry:
+def random_entry(rng: random.Random, tensor: Tensor, head: Head, number: int, supports: Sequence[int]) -> Entry:
     """What a pass says of a tensor; `supports`: those that its coding knows for sparse codes."""
     model = Short(rng.choice(LAWS), rng.randint(0, 80))
     spread = rng.choice((0, 1, 12, 12, 300))
     code = random_code(rng, tensor, spread, supports) if tensor.is_sparse else None
     values = () if code else tuple(rng.randint(-spread, spread) for _ in range(tensor.size))
     if tensor.is_latent:
-        return Entry(values=values, latent_models=(model,)) if number == 0 else Entry()
-    if tensor.begins < number:
+        first = head.records[0]
+        by_context = isinstance(first, Pyramid) and first.context_id and rng.random() < 3 / 4
+        return Entry(values=values, latent_models=(Context() if by_context else model,)) if number == 0 else Entry()
+    if tensor.is_context:
+        return Entry(values=values, model=model, context_step=rng.randrange(16)) if number == 0 else Entry()
+    if tensor.begins < number or head.has_base:
         kept = tensor.layer.tool == RAW or rng.random() < 1 / 3
         return Entry() if kept else Entry(values=values, sparse=code, model=model, refine=rng.randint(1, 4))
     if tensor.layer.tool == RAW:
@@ -241,7 +295,7 @@ def random_fault(rng: random.Random, file: File, built: Built) -> Fault:
             Fault("HEADER_CHECK_MISMATCH", f"{chunk}.hcheck", (bad_header,), ()),
             Fault("TRAILING_DATA", "end", (Edit("end", rng.randbytes(rng.randint(1, 9)), 0, 0),), ()),
             edit("BAD_CHUNK_TYPE", f"{chunk}.type", 0x0F),
-            edit("UNKNOWN_CRITICAL_CHUNK", f"{chunk}.type", rng.randint(6, 14)),
+            edit("UNKNOWN_CRITICAL_CHUNK", f"{chunk}.type", rng.choice(UNKNOWN_KINDS)),
             edit("UNSUPPORTED_VERSION", "HEAD.version", rng.choice((0, 0x20, 0xF0))),
             edit("UNSUPPORTED_PROFILE", "HEAD.profile_level", rng.choice((0x01, 0x31, 0xF1))),
             edit("UNSUPPORTED_LEVEL", "HEAD.profile_level", rng.choice((0x10, 0x16, 0x1F))),
@@ -297,7 +351,11 @@ def make(rng: random.Random, name: str, folder: Path, errors: Json) -> tuple[Jso
         built = faults.apply(built, [faults.resolve(edit, built) for edit in fault.edits], fault.reseal)
     (folder / f"{name}.sinr").write_bytes(built.data)
     vector = {"name": name, "kind": kind, "clauses": [], "profile": "CORE", "file": {"path": f"{name}.sinr"}}
-    return vector, {"name": "whole", "args": [], "cut": None, "coords": None, "base": None, "expect": expect}
+    base = None
+    if file.base is not None:
+        base = {"path": f"{name}-base.sinr"}
+        (folder / base["path"]).write_bytes(build(file.base).data)
+    return vector, {"name": "whole", "args": [], "cut": None, "coords": None, "base": base, "expect": expect}
 
 
 def in_process(module: Sequence[str]) -> Call:
@@ -326,7 +384,8 @@ def soak(calls: dict[str, Call], seed: int, n: int, keep: Path | None = None) ->
                     wrong.append(replace(result, case=decoder))
                     if keep is not None:
                         keep.mkdir(parents=True, exist_ok=True)
-                        shutil.copy(folder / f"{name}.sinr", keep)
+                        for path in folder.glob("*.sinr"):
+                            shutil.copy(path, keep)
     return expected, wrong
 
 

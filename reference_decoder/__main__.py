@@ -1,6 +1,7 @@
 """The command of clause 15: `python -m reference_decoder IN.sinr OUT.{npy,png} [options]`."""
 
 import argparse
+import errno
 import json
 import mmap
 import os
@@ -36,12 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         field = run(parser().parse_args(arguments))
     except DecodeError as error:
-        print(error, file=sys.stderr)
-        print(json.dumps({"code": error.code, "name": error.name, "class": error.class_, "offset": error.offset}))
-        return EXIT_STATUS[error.class_]
+        return refuse(error)
+    except MemoryError:
+        # LIM-3 §14: "A decoder whose machine gives it no memory for a file within all limits MUST answer the same"
+        return refuse(DecodeError("LIMIT_CALLER", None, "the machine gives no memory"))
     acc_crc = [f"{crc:08x}" for crc in field.acc_crc]
     print(json.dumps({"weights_sha256": field.weights_sha256, "acc_crc": acc_crc, "passes": field.passes}))
     return 0
+
+
+def refuse(error: DecodeError) -> int:
+    """DEC-2 §15: the line of a failure, and its exit status."""
+    print(error, file=sys.stderr)
+    print(json.dumps({"code": error.code, "name": error.name, "class": error.class_, "offset": error.offset}))
+    return EXIT_STATUS[error.class_]
 
 
 def parser() -> Parser:
@@ -113,6 +122,8 @@ def read_file(path: Path) -> memoryview:
                 return memoryview(file.read())
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError from None
         raise DecodeError("USAGE", None, str(error)) from None
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from conformance import decoders, fuzz, soak
 from conformance.decoders import Answers, Given, Verdict
+from conformance.generate.describe import RANS, Context
 from conformance.run import ROOT, Answer
 
 FINDINGS = sorted(fuzz.FINDINGS.glob("*.sinr"))
@@ -40,7 +41,19 @@ def test_a_seed_makes_the_same_files(tmp_path):
 def test_a_wrong_answer_is_kept(tmp_path):
     says_nothing = {"mute": lambda arguments, settings: Answer(0, None, "")}
     _, wrong = soak.soak(says_nothing, seed=1, n=3, keep=tmp_path)
-    assert len(wrong) == len(list(tmp_path.glob("*.sinr"))) == 3
+    kept = [path.stem for path in tmp_path.glob("*.sinr")]
+    assert sorted(result.vector for result in wrong) == sorted(name for name in kept if not name.endswith("-base"))
+    assert len(wrong) == 3
+
+
+def test_predicted_files_have_latents_of_both_contexts_and_bases():
+    files = [soak.random_file(random.Random(number)) for number in range(300)]
+    coded = [
+        f for f in files for p in f.passes if p.coding == RANS if any(Context() in e.latent_models for e in p.entries)
+    ]
+    assert {getattr(file.head.records[0], "context_id", 0) for file in coded} == {1, 2}
+    relative = [file for file in files if file.base]
+    assert any(entry.sparse for file in relative for p in file.passes for entry in p.entries)
 
 
 @pytest.mark.parametrize("kind", fuzz.KINDS)

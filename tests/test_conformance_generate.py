@@ -14,7 +14,7 @@ import pytest
 
 from conformance.generate import latents, philox, rans
 from conformance.generate.__main__ import everything, present
-from conformance.generate.primitives import crc8, signed_width, zlib_fixed, zlib_stored
+from conformance.generate.primitives import crc8, signed_width, zlib_fixed, zlib_stored, zlib_zeros
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "conformance"
@@ -180,6 +180,94 @@ def integers(text: str) -> list[int]:
     return [int(word) for word in text.split()]
 
 
+def words_of(stream: str) -> tuple[int, list[int]]:
+    """The first state and the words of a stream of one lane."""
+    data = bytes.fromhex(stream)
+    return struct.unpack_from("<I", data)[0], list(struct.unpack_from(f"<{len(data) // 2 - 2}H", data, 4))
+
+
+def test_known_answers_of_the_checks():
+    assert [(row["start"], row["crc8"], row["crc32"]) for row in answers_of("checks")] == [
+        ("00000000", "f4", "cbf43926"),
+        ("cbf43926", "f4", f"{zlib.crc32(b'123456789' * 2):08x}"),
+    ]
+
+
+def test_known_answers_of_philox_follow_the_text():
+    text = (ROOT / "spec" / "sinr-1.md").read_text("utf-8")
+    names: dict = {}
+    exec(re.findall(r"```python\n(.*?)```", text[text.index("### 8.1 ") :], re.DOTALL)[0], names)
+    for row in answers_of("philox"):
+        counter, key, words = ([int(word, 16) for word in row[name].split()] for name in ("counter", "key", "words"))
+        assert list(names["philox"](*counter, *key)) == words
+
+
+def test_known_answers_of_short_forms_follow_the_text(blocks):
+    for row in answers_of("short_forms"):
+        gauss = row["law"] in (1, 2)
+        above = row["scale"] - (40 if gauss else 32)
+        tail, low = (104 if gauss else 144, above & 7) if above >= 0 else (168, row["scale"])
+        theta = 2**24 - blocks["mf8"](tail - (2 if gauss else 1) * low)
+        rho = {0: 2**24, 3: 2**24 - ((2**24 - theta) >> 3)}.get(row["law"], theta * theta >> 24)
+        assert (row["theta"], row["rho"], row["heavy"]) == (theta, rho, int(row["law"] == 3))
+        assert row["b"] == (1 + (above >> 3) if above >= 0 else 0)
+        t, g = 2**28, []
+        for _ in range(255):
+            g.append(t)
+            t, theta = t * theta >> 24, 2**24 - ((2**24 - theta) * rho >> 24) if row["law"] == 3 else theta * rho >> 24
+        assert row["R"] == next((k for k in range(1, 255) if g[k] < 2 ** (27 if row["law"] == 2 else 17)), 255)
+
+
+def test_known_answers_of_models_follow_the_text(blocks):
+    for row in answers_of("models"):
+        R, p0, tail, change, heavy, _, _ = integers(row["model"])
+        theta, rho = 2**24 - blocks["mf8"](tail), 2**24 - blocks["mf8"](change)
+        assert blocks["frequencies"](R, p0, theta, rho, heavy) == integers(row["frequencies"])
+        one_sided = integers(row["one_sided"])
+        assert (len(one_sided), sum(one_sided)) == (R + 1, 2**14)
+
+
+def test_known_answers_of_streams_follow_the_text(blocks):
+    """Decoded by the functions of the text: model symbols, low bits, then escapes."""
+    prefixes = [8186] + [max(1, 2**13 >> p) for p in range(1, 21)]
+    for row in answers_of("streams"):
+        R, p0, tail, change, heavy, low_bits, has_escapes = integers(row["model"])
+        theta, rho = 2**24 - blocks["mf8"](tail), 2**24 - blocks["mf8"](change)
+        f, n = blocks["frequencies"](R, p0, theta, rho, heavy), len(integers(row["values"]))
+        x, words = words_of(row["stream"])
+
+        def read(frequencies: list[int]) -> int:
+            nonlocal x
+            x, symbol = blocks["decode"](x, frequencies, words)  # noqa: B023
+            return symbol
+
+        values = [read(f) - R for _ in range(n)]
+        lows = [read([2 ** (14 - low_bits)] * 2**low_bits) if low_bits else 0 for _ in range(n)]
+        escaped = [i for i in range(n) if has_escapes and abs(values[i]) == R]
+        for i, p in [(i, read(prefixes)) for i in escaped]:
+            e = 2**p - 1 + (read([2 ** (14 - p)] * 2**p) if p else 0)
+            values[i] += e if values[i] > 0 else -e
+        half = 2**low_bits >> 1
+        assert [(u << low_bits) + low - half for u, low in zip(values, lows, strict=True)] == integers(row["values"])
+        assert (x, words) == (0, [])
+
+
+def test_known_answers_of_bitmaps_follow_the_text(blocks):
+    for row in answers_of("bitmap"):
+        atoms, ones = integers(row["atoms"]), integers(row["frequencies_of_one"])
+        x, words = words_of(row["stream"])
+        found, left = [], len(atoms)
+        for slot, one in enumerate(ones):
+            rest = row["n_atoms"] - slot
+            assert one == min(max((left * 2**14 + (rest >> 1)) // rest, 1), 2**14 - 1)
+            x, symbol = blocks["decode"](x, [2**14 - one, one], words)
+            found += [slot] * symbol
+            left -= symbol
+        assert left in (0, row["n_atoms"] - len(ones))
+        assert [*found, *range(row["n_atoms"] - left, row["n_atoms"])] == atoms
+        assert (x, words) == (0, [])
+
+
 def test_known_answers_of_hashing_follow_the_text(blocks):
     for answer in answers_of("hashed_entry"):
         entries = [blocks["hashed_entry"](integers(answer["vertex"]), n) for n in integers(answer["n_entries"])]
@@ -257,6 +345,13 @@ def test_known_answers_of_up_sampling_follow_the_text():
 @pytest.mark.parametrize("data", [b"", b"\x00", b"a" * 259, bytes(1000), bytes(range(256)) * 3, b"x" + b"\xff" * 600])
 def test_hand_made_zlib_streams_decompress(write, data):
     assert zlib.decompress(write(data)) == data
+
+
+@pytest.mark.parametrize("n", [1, 2, 258, 259, 1000, 1 << 20])
+def test_short_zlib_streams_decompress_to_zeros(n):
+    stream = zlib_zeros(n)
+    assert zlib.decompress(stream) == bytes(n)
+    assert len(stream) <= len(zlib_fixed(bytes(n))) + 70  # of the table of codes
 
 
 @pytest.mark.parametrize("law", rans.LAWS)

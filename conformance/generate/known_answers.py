@@ -1,11 +1,15 @@
-"""Numbers to build a decoder with: dictionary (clause 8.3), trellis (9.4), latents (9.6, 10.6), state digest (9.8)."""
+"""Numbers to build a decoder with: checks (clause 5.2), Philox (8.1), dictionary (8.3), trellis (9.4), bitmap (9.5),
+latents (9.6, 10.6), state digest (9.8), models (10.2), streams (10.4).
+"""
 
+import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from conformance.generate import latents, lattice, philox, rans
 from conformance.generate.build import TensorState, state_digest
 from conformance.generate.describe import RAW, Layer, Pyramid, Tensor
+from conformance.generate.primitives import crc8
 from conformance.generate.recipe import numbers
 
 SEEDS = (0, 0xA4093822299F31D0)
@@ -25,7 +29,13 @@ SPREADS = (4, 4, 7, 30)
 def known_answers() -> dict[str, Any]:
     """Every table of answers by its name; each says its clause."""
     return {
+        "checks": checks(),
+        "philox": philox_words(),
         "dictionary": dictionary(),
+        "short_forms": short_forms(),
+        "models": models(),
+        "streams": streams(),
+        "bitmap": bitmaps(),
         "trellis": trellis(),
         "state_digest": digests(),
         "hashed_entry": hashed_entries(),
@@ -35,6 +45,87 @@ def known_answers() -> dict[str, Any]:
         "context_frequencies": frequencies(),
         "up_sampling": up_sampling(),
     }
+
+
+COUNTERS = (((0,) * 4, 0), ((0xFFFFFFFF,) * 4, 2**64 - 1), ((3, 70000, 6, 1), SEEDS[1]))
+SHORT_FORMS = (("LAPLACE", 16), ("GAUSS", 39), ("FLAT", 60), ("HEAVY", 0), ("HEAVY", 151))
+
+
+def checks() -> list[dict[str, Any]]:
+    """The checks of nine bytes, and CRC-32 that goes on from the value of others."""
+    data = b"123456789"
+    row = {"clause": "5.2", "bytes": data.hex(), "crc8": f"{crc8(data):02x}"}
+    return [
+        row | {"start": f"{start:08x}", "crc32": f"{zlib.crc32(data, start):08x}"} for start in (0, zlib.crc32(data))
+    ]
+
+
+def philox_words() -> list[dict[str, Any]]:
+    """The words of a counter under the key of a seed."""
+    return [
+        {
+            "clause": "8.1",
+            "counter": _hex(counter),
+            "key": _hex(key := (seed & philox.MASK, seed >> 32)),
+            "words": _hex(philox.philox(counter, key)),
+        }
+        for counter, seed in COUNTERS
+    ]
+
+
+def _hex(words: Iterable[int]) -> str:
+    return " ".join(f"{word:08x}" for word in words)
+
+
+def short_forms() -> list[dict[str, Any]]:
+    """The parameters of model GL of a law and a scale."""
+    out = []
+    for law, scale in SHORT_FORMS:
+        model = rans.short_parameters(law, scale)
+        fields = {
+            "R": model.max_symbol,
+            "theta": model.theta,
+            "rho": model.rho,
+            "heavy": model.heavy,
+            "b": model.low_bits,
+        }
+        out.append({"clause": "ENT-3", "law": rans.LAWS.index(law), "scale": scale} | fields)
+    return out
+
+
+def models() -> list[dict[str, Any]]:
+    """For a long form, the frequencies of the symbols -R to R, and those of 0 to R of the one-sided model of gaps."""
+    out = []
+    for fields in MODELS:
+        model = rans.long_parameters(fields)
+        found = {"clause": "10.2", "model": _text(fields), "frequencies": _frequencies(rans.symbol_table(model))}
+        out.append(found | {"one_sided": _frequencies(rans.one_sided_table(model))})
+    return out
+
+
+def _frequencies(table: dict[int, rans.Symbol]) -> str:
+    return _text(f for f, _ in table.values())
+
+
+def streams() -> list[dict[str, Any]]:
+    """A list of values under a long form in one lane."""
+    out = []
+    for fields, spread in zip(MODELS, SPREADS, strict=True):
+        values = numbers(12, spread, 5)
+        stream = rans.encode(rans.value_runs(values, rans.long_parameters(fields)))
+        out.append({"clause": "10.4", "model": _text(fields), "values": _text(values), "stream": stream.hex()})
+    return out
+
+
+def bitmaps() -> list[dict[str, Any]]:
+    """The support of a vector: frequency of "one" at each slot that is coded, and the stream of this run alone."""
+    out = []
+    for atoms, n_atoms in (((2, 3, 9), 12), ((0,), 5), ((1, 2, 3), 4)):
+        run = rans.bitmap_run(atoms, n_atoms)
+        ones = [f if slot in atoms else (1 << rans.PRECISION) - f for slot, (f, _) in enumerate(run)]
+        row = {"clause": "9.5", "n_atoms": n_atoms, "atoms": _text(atoms), "frequencies_of_one": _text(ones)}
+        out.append(row | {"stream": rans.encode([run]).hex()})
+    return out
 
 
 VERTICES = ((0, 0), (1, 2), (65534, 65534), (3,), (7, 5, 3), (1, 1, 1, 1), (65534, 1, 65534, 2))

@@ -138,6 +138,35 @@ def zlib_fixed(data: bytes) -> bytes:
     return ZLIB_HEADER + out.to_bytes() + struct.pack(">I", zlib.adler32(data))
 
 
+def zlib_zeros(n: int) -> bytes:
+    """RFC 1950 stream of n zero bytes, as short as deflate allows: a match of 258 bytes takes two bits.
+
+    One block of its own codes: 0 for length 258, 10 and 11 for the byte 0 and the end of the block; one for distance 1.
+    """
+    out = BitWriter()
+    out.put(0b101, 3)  # last block, codes of its own
+    for count, n_bits in ((286 - 257, 5), (1 - 1, 5), (18 - 4, 4)):  # code lengths: literals, distances, of the codes
+        out.put(count, n_bits)
+    for length in (0, 0, 1, *(0,) * 12, 2, 0, 2):  # of 18, 2 and 1, in the order of RFC 1951
+        out.put(length, 3)
+    one, two, zeros = (0b10, 2), (0b11, 2), (0, 1)
+    for code, repeated in (
+        *((two, 0), (zeros, 138), (zeros, 117)),  # the byte 0, then none
+        *((two, 0), (zeros, 28), (one, 0)),  # the end of the block, none, length 258
+        (one, 0),  # distance 1
+    ):
+        _put_code(out, *code)
+        if repeated:
+            out.put(repeated - 11, 7)
+    n_matches, n_more = divmod(n - 1, 258)
+    _put_code(out, 0b10, 2)
+    out.put(0, 2 * n_matches)
+    for _ in range(n_more):
+        _put_code(out, 0b10, 2)
+    _put_code(out, 0b11, 2)
+    return ZLIB_HEADER + out.to_bytes() + struct.pack(">I", zlib.adler32(bytes(n)))
+
+
 # --- Brotli streams of one stored meta-block (RFC 7932) ----------------------------------------------
 
 

@@ -291,7 +291,7 @@ def later_passes() -> list[Valid]:
     )
     return [
         Valid("valid-latents-passes", "a level a pass; the second refines the layers, too",
-              ("GRD-5", "9.6.3", "17"), progressive, each_pass=True, prefixes=True),
+              ("GRD-5", "9.6.3"), progressive, each_pass=True),
         Valid("valid-latents-passes-late", "no level in the first pass, all in the second", ("GRD-5",), nothing,
               each_pass=True),
         Valid("valid-latents-none", "no level is coded: all are zeros", ("9.6", "9.6.3"), only),

@@ -289,7 +289,6 @@ def tools() -> list[Valid]:
             ("9.4", "WGT-2"),
             File(three, (first, later(three, 2, 30), later(three, 3, 60, PACKED))),
             each_pass=True,
-            prefixes=True,
         ),
         Valid(
             "valid-trellis-pass-some",

@@ -33,6 +33,8 @@ def main() -> NoReturn:
     except typer.Abort as stop:
         # typer takes every EOFError for the end of its input; one of ours is a file that ends early.
         status = _report(stop.__cause__) if isinstance(stop.__cause__, SinrError) else EXIT_INTERRUPTED
+    except MemoryError:  # LIM-3
+        sys.exit(_report(error("LIMIT_CALLER", "the machine gives no memory")))
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
     except BrokenPipeError:

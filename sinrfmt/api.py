@@ -19,7 +19,7 @@ from sinrfmt.faults import error
 from sinrfmt.field import Field, Previews
 from sinrfmt.head import Header
 from sinrfmt.index import Places
-from sinrfmt.previews import Preview, read_preview
+from sinrfmt.previews import Preview, find_step, read_preview
 from sinrfmt.remote import UNBOUNDED, RemoteFile, is_url, open_source
 from sinrfmt.stream import (
     READ_BYTES,
@@ -170,6 +170,7 @@ def load(
     partial: bool = False,
     base: BaseFile | None = None,
     preview: int | None = None,
+    step: int | None = None,
 ) -> Field:
     """Decode a file: a path, a URL, or an object opened in binary mode. See :func:`loads`.
 
@@ -179,13 +180,17 @@ def load(
         source: of the file.
         passes, partial, base: as for :func:`loads`; of the preview, where one is asked for.
         preview: decode this preview of the file instead, from 0 on (clause 12.4); what follows it is not read.
+        step: decode what a reader has after so many steps, from 1 on: previews come first, then passes. Goes without
+            ``passes`` and ``preview``; a file object must be seekable.
 
     Raises:
         SinrError: as :func:`loads`; of a URL also SOURCE_CHANGED and, where it cannot be read, USAGE.
     """
     with _opened(source) as file:
-        if preview is not None:
-            return loads(read_preview(file.read, preview).data, passes=passes, partial=partial, base=base)
+        found = _find(file, passes, preview, step)
+        if isinstance(found, Preview):
+            return loads(found.data, passes=passes, partial=partial, base=base)
+        passes = passes if found is None else found
         return _decode(file, passes=passes, partial=partial, base=base)
 
 
@@ -279,13 +284,16 @@ class LazyField:
         partial: bool,
         base: BaseFile | None,
         preview: int | None = None,
+        step: int | None = None,
     ) -> None:
+        with _opened(source) as file:
+            found = _find(file, passes, preview, step)
         self._source = source
-        self._passes = passes
+        self._passes = found if isinstance(found, int) else passes
         self._partial = partial
         self._base = base
         self._field: Field | None = None
-        self._preview = None if preview is None else _find_preview(source, preview)
+        self._preview = found if isinstance(found, Preview) else None
         self.header = read_header(source) if self._preview is None else self._preview.header
 
     @property
@@ -327,15 +335,17 @@ def read_header(source: Source) -> Header:
     return header
 
 
-def _find_preview(source: Source, number: int) -> Preview:
-    """A preview of a file; a file object is left where it was."""
-    with _opened(source) as file:
-        start = file.tell() if file is source else 0
-        try:
-            return read_preview(file.read, number)
-        finally:
-            if file is source:
-                file.seek(start)
+def _find(file: Opened, passes: int | None, preview: int | None, step: int | None) -> Preview | int | None:
+    """The preview asked for, or the passes that a step is; None where neither is. The file is left where it was."""
+    if preview is None and step is None:
+        return None
+    if step is not None and (passes is not None or preview is not None):
+        raise error("USAGE", "step goes without passes and preview")
+    start = file.tell()
+    try:
+        return read_preview(file.read, preview) if preview is not None else find_step(file.read, step or 0)
+    finally:
+        file.seek(start)
 
 
 @contextlib.contextmanager
@@ -346,16 +356,17 @@ def open(
     partial: bool = False,
     base: BaseFile | None = None,
     preview: int | None = None,
+    step: int | None = None,
 ) -> Iterator[LazyField]:
     """A field whose header is there at once and whose weights are decoded when they are needed.
 
     Arguments are those of :func:`load`; of a preview the header is its own.
 
     Raises:
-        SinrError: HEAD is not valid, or there is no such preview.
+        SinrError: HEAD is not valid, or there is no such preview or step.
     """
     if not (isinstance(source, str) and is_url(source)):
-        yield LazyField(source, passes=passes, partial=partial, base=base, preview=preview)
+        yield LazyField(source, passes=passes, partial=partial, base=base, preview=preview, step=step)
         return
     with _opened(source) as file:  # what HEAD took is not fetched again
-        yield LazyField(file, passes=passes, partial=partial, base=base, preview=preview)
+        yield LazyField(file, passes=passes, partial=partial, base=base, preview=preview, step=step)

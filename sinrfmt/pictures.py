@@ -18,6 +18,15 @@ GRID_PRESETS = ("pyramid", "pyramid-large", "shacira")
 SHIFT_CODINGS = ("scalar", "sparse")
 
 
+class Ladder(StrEnum):
+    """How a file comes in several steps."""
+
+    AUTO = "auto"
+    GROWTH = "growth"
+    LEVELS = "levels"
+    PREVIEWS = "previews"
+
+
 class FieldKind(StrEnum):
     MLP = "mlp"
     GRID = "grid"
@@ -32,10 +41,17 @@ At 192 x 128 pixels networks are ahead up to there, by 0.8 dB at 2,160 bytes of 
 """
 LARGE_PICTURE = 100_000
 """Positions from which on lattice filters are worth their bytes and time: of a quarter of kodim05 they save 8 %."""
-PREVIEW_SHARES = (0.015, 0.04, 0.09)
-"""Bytes of previews as shares of those of the file without them, where only their number is given: the largest ones."""
-FEWEST_PREVIEW_BYTES = 220
-"""Below, a network has no picture: smaller shares are left out."""
+MAX_PREVIEWS = 3
+"""Where only their number is given."""
+PREVIEW_SHARES = {False: 0.19, True: 0.14}
+"""Bytes of three previews as a share of those of the file without them, by whether it is latents; of fewer ones a third
+of it each. Networks have few bytes, so that previews of less stand too close together (docs/previews.md)."""
+PREVIEW_RATIOS = (7.0, 6.0, 5.0, 4.0, 3.5, 3.0, 2.6, 2.3, 2.1, 1.9, 1.7)
+"""How many times as large as the preview before it one may be: the first ratio that makes all of them large enough."""
+FEWEST_PREVIEW_BYTES = 110
+"""Below, a network has no picture."""
+HEAD_BYTES = 64
+"""Signature and HEAD in front of previews, at most."""
 QUALITY_BLOCK_BYTES = 3
 """Of a file of one pass."""
 DEFAULT_BITS_PER_PIXEL = 0.35
@@ -51,7 +67,9 @@ class PictureOptions:
         preset: how much work to do; None for ``balanced``, for grids ``pyramid`` or, for large pictures without tiles,
             ``pyramid-large``.
         max_bytes, max_bpp, min_psnr: size of the file, bits per pixel, PSNR in dB; at most one of the three.
-        passes: how many, or the bytes up to the end of each, None for as many as it takes.
+        passes: how many steps the file comes in, or the bytes up to the end of each, None for as many as it takes.
+        ladder: what the steps are: previews and one pass; passes of a network that grows or of an encoding's levels; or
+            what :meth:`for_ladder` takes.
         previews: small files in front of the passes: how many, at most 3, or the bytes of each at most, rising. Sizes
             and bits per pixel are those of the whole file, with them.
         field: what holds the signal; ``auto`` goes by the preset, and without one by the size: see :meth:`for_size`.
@@ -76,6 +94,7 @@ class PictureOptions:
     max_bpp: float | None = None
     min_psnr: float | None = None
     passes: int | tuple[int | None, ...] = 1
+    ladder: Ladder = Ladder.AUTO
     previews: int | tuple[int, ...] = 0
     field: FieldKind = FieldKind.AUTO
     context: ContextId = ContextId.INTERLACED
@@ -91,7 +110,7 @@ class PictureOptions:
 
     def __post_init__(self) -> None:
         if sum(target is not None for target in self._targets) > 1:
-            raise error("USAGE", "--bytes, --bpp, --psnr and --rate-weight exclude each other")
+            raise error("USAGE", "--bytes, --bpp, --psnr, --rate-weight and a size of the last pass exclude each other")
         if (
             self.preset is not None
             and self.field is not FieldKind.AUTO
@@ -109,16 +128,25 @@ class PictureOptions:
             raise error("USAGE", "--passes goes without --base, --coding and --payload")
         if self.rate_weight is not None and not self.is_grid:
             raise error("USAGE", "--rate-weight goes with --field grid")
+        self._check_ladder()
         self._check_previews()
         self._check_tiles()
+
+    def _check_ladder(self) -> None:
+        if self.ladder is Ladder.AUTO:
+            return
+        if self.passes == 1:
+            raise error("USAGE", "--ladder goes with --passes")
+        if self.ladder is Ladder.PREVIEWS and self.previews:
+            raise error("USAGE", "--previews goes without --ladder previews")
 
     def _check_previews(self) -> None:
         if not self.previews:
             return
         if self.base is not None:
             raise error("USAGE", "--previews goes without --base")
-        if isinstance(self.previews, int) and not 0 < self.previews <= len(PREVIEW_SHARES):
-            raise error("USAGE", f"--previews {self.previews}: expected 1 to {len(PREVIEW_SHARES)}, or their sizes")
+        if isinstance(self.previews, int) and not 0 < self.previews <= MAX_PREVIEWS:
+            raise error("USAGE", f"--previews {self.previews}: expected 1 to {MAX_PREVIEWS}, or their sizes")
         if isinstance(self.previews, tuple) and any(b <= a for a, b in pairwise((0, *self.previews))):
             raise error("USAGE", "--previews: expected sizes that rise")
 
@@ -129,12 +157,15 @@ class PictureOptions:
             return
         if self.chosen_preset != "pyramid":
             raise error("USAGE", "--tiles goes with --field grid and the preset pyramid")
-        if self.passes != 1:
-            raise error("USAGE", "--tiles goes without --passes")
+        if self.passes != 1 and (self.previews or self.ladder in (Ladder.GROWTH, Ladder.LEVELS)):
+            raise error("USAGE", "steps of --tiles are previews")
+        if isinstance(self.passes, tuple):
+            raise error("USAGE", "--tiles goes without sizes of --passes")
 
     @property
     def _targets(self) -> tuple[float | None, ...]:
-        return self.max_bytes, self.max_bpp, self.min_psnr, self.rate_weight
+        last_size = self.passes[-1] if isinstance(self.passes, tuple) else None
+        return self.max_bytes, self.max_bpp, self.min_psnr, self.rate_weight, last_size
 
     @property
     def chosen_preset(self) -> str:
@@ -149,11 +180,15 @@ class PictureOptions:
         is_free = self.field is FieldKind.AUTO and self.preset is None and self.min_psnr is None
         if not is_free or self.base is not None or self.coding is not None or self.weight_coding != "scalar":
             return self._with_preset(sizes), None
-        n_bytes = self.passes[-1] if isinstance(self.passes, tuple) else self.budget(sizes)
-        expected = int(DEFAULT_BITS_PER_PIXEL * sizes[0] * sizes[1] / 8) if n_bytes is None else n_bytes
+        expected = self._expected_bytes(sizes)
         field = FieldKind.GRID if expected >= GRID_BYTES else FieldKind.MLP
         reason = f"about {expected} bytes; latents are better from {GRID_BYTES} bytes on"
         return replace(self, field=field)._with_preset(sizes), reason
+
+    def _expected_bytes(self, sizes: Sequence[int]) -> int:
+        """Of the whole file, as far as it is known."""
+        n_bytes = self.passes[-1] if isinstance(self.passes, tuple) else self.budget(sizes)
+        return int(DEFAULT_BITS_PER_PIXEL * sizes[0] * sizes[1] / 8) if n_bytes is None else n_bytes
 
     def _with_preset(self, sizes: Sequence[int]) -> "PictureOptions":
         """The larger networks for a large picture, where nothing else is asked for."""
@@ -173,25 +208,96 @@ class PictureOptions:
         """
         n_bytes = self.budget(sizes)
         if n_bytes is not None:
-            number, share, fixed = self._previews_sum()
-            n_bytes = int((n_bytes - fixed - QUALITY_BLOCK_BYTES - number * FRAMING_BYTES) / (1.0 + share))
+            n_bytes = self._left_by_previews(n_bytes)
             if n_bytes < 1:
                 raise error("USAGE", "the previews take all of the bytes")
         return replace(self, previews=0, max_bytes=n_bytes, max_bpp=None)
+
+    def _left_by_previews(self, n_bytes: int) -> int:
+        number, share, fixed = self._previews_sum()
+        return int((n_bytes - fixed - QUALITY_BLOCK_BYTES - number * FRAMING_BYTES) / (1.0 + share))
 
     def _previews_sum(self) -> tuple[int, float, int]:
         """How many previews, and their bytes: a share of those of the passes, and a number."""
         if isinstance(self.previews, tuple):
             return len(self.previews), 0.0, sum(self.previews)
-        shares = _largest_shares(self.previews)
-        return len(shares), sum(shares), 0
+        return self.previews, self._preview_share, 0
+
+    @property
+    def _preview_share(self) -> float:
+        """Bytes of a number of previews beside those of the passes."""
+        assert isinstance(self.previews, int)
+        return PREVIEW_SHARES[self.is_grid] * self.previews / MAX_PREVIEWS
 
     def preview_sizes(self, n_bytes: int) -> tuple[int, ...]:
-        """Bytes at most of the previews of a file that has ``n_bytes`` without them."""
+        """Bytes at most of the previews of a file that has ``n_bytes`` without them; :meth:`for_size` comes first."""
         if isinstance(self.previews, tuple):
             return self.previews
-        sizes = (int(share * n_bytes) for share in _largest_shares(self.previews))
-        return tuple(size for size in sizes if size >= FEWEST_PREVIEW_BYTES)
+        total = self._preview_share * n_bytes
+        for number in range(self.previews, 0, -1):
+            for ratio in PREVIEW_RATIOS:
+                steps = [ratio**step for step in range(number)]
+                if total >= FEWEST_PREVIEW_BYTES * sum(steps):
+                    return tuple(int(total * step / sum(steps)) for step in steps)
+        return ()
+
+    def for_ladder(self, sizes: Sequence[int]) -> tuple["PictureOptions", str | None]:
+        """The same options with their steps as previews or as passes, and why if that was free.
+
+        Previews are taken where all of them fit and cost no more than their share; see docs/passes.md for what the
+        ladders cost. :meth:`for_size` comes first.
+
+        Args:
+            sizes: (rows, columns).
+
+        Raises:
+            UsageError: the field has no such ladder, or the steps cannot be previews and nothing else was asked for.
+        """
+        if self.passes == 1 or (self.previews and self.ladder is Ladder.AUTO):
+            return self, None
+        own = Ladder.LEVELS if self.is_grid else Ladder.GROWTH
+        if self.ladder not in (own, Ladder.PREVIEWS, Ladder.AUTO):
+            raise error("USAGE", f"--ladder {self.ladder.value}: steps of this field are {own.value} or previews")
+        if self.ladder is own:
+            return self, None
+        missing = self._why_not_previews(sizes)
+        if missing is None:
+            reason = f"steps are previews, each near a file of its size; {own.value} would not be"
+            return self._with_previews(), reason if self.ladder is Ladder.AUTO else None
+        if self.ladder is Ladder.PREVIEWS or self.tiles is not None:
+            raise error("USAGE", f"steps cannot be previews: {missing}")
+        return replace(self, ladder=own), f"steps are {own.value} and not previews: {missing}"
+
+    def _why_not_previews(self, sizes: Sequence[int]) -> str | None:
+        """What speaks against steps as previews; None where nothing does."""
+        if isinstance(self.passes, int):
+            if self.passes > MAX_PREVIEWS + 1:
+                return f"{self.passes} are more than {MAX_PREVIEWS + 1}"
+        elif any(b <= a for a, b in pairwise((FEWEST_PREVIEW_BYTES - 1, *self._step_sizes()))):
+            return f"each must add more bytes than the one before, and {FEWEST_PREVIEW_BYTES} at least"
+        options, n_bytes = self._with_previews(), self._expected_bytes(sizes)
+        if options.budget(sizes) is not None:
+            n_bytes = max(1, options._left_by_previews(n_bytes))
+        if isinstance(options.previews, int):
+            is_enough = len(options.preview_sizes(n_bytes)) == options.previews
+            return None if is_enough else f"they would leave no picture to the smallest of about {n_bytes} bytes"
+        share = sum(options.previews) / n_bytes
+        is_cheap = share <= PREVIEW_SHARES[self.is_grid] or self.ladder is Ladder.PREVIEWS
+        return None if is_cheap else f"they would add {share:.0%} to about {n_bytes} bytes"
+
+    def _with_previews(self) -> "PictureOptions":
+        """The same steps as previews and one pass."""
+        options = replace(self, passes=1, ladder=Ladder.AUTO)
+        if isinstance(self.passes, int):
+            return replace(options, previews=self.passes - 1)
+        max_bytes = self.max_bytes if self.passes[-1] is None else self.passes[-1]
+        return replace(options, previews=self._step_sizes(), max_bytes=max_bytes)
+
+    def _step_sizes(self) -> tuple[int, ...]:
+        """Bytes of previews that end where the passes but the last are to end."""
+        assert isinstance(self.passes, tuple)
+        ends = [HEAD_BYTES, *(size for size in self.passes[:-1] if size is not None)]
+        return tuple(end - start - FRAMING_BYTES for start, end in pairwise(ends))
 
     def of_preview(self, n_bytes: int) -> "PictureOptions":
         """How a preview of so many bytes is made: a plain file; presets of networks stay."""

@@ -114,6 +114,32 @@ def read_preview(read: Callable[[int], bytes], number: int) -> Preview:
     raise error("USAGE", f"there is no preview {number}: the file has {previews.n_previews}")
 
 
+def find_step(read: Callable[[int], bytes], step: int) -> Preview | int:
+    """One step of a file: previews come first, then passes. No more is read than ends that preview or starts a pass.
+
+    Args:
+        read: gives the next bytes of the file, as for :func:`read_preview`.
+        step: from 1 on.
+
+    Returns:
+        the preview; or how many passes the step is, where it is one
+
+    Raises:
+        SinrError: what was read is not valid, or ends early; USAGE where the file has no such step.
+    """
+    reader, previews = ChunkReader(), PreviewReader()
+    for chunk in _before_passes(reader, read):
+        if chunk.kind is ChunkKind.PREV:
+            with contextlib.suppress(SinrError):
+                preview = previews.read(chunk.payload, reader.header, seen_pass=False)
+                if previews.n_previews == step:
+                    return preview
+    n_previews, n_passes = previews.n_previews, reader.header.n_passes
+    if not 1 <= step <= n_previews + n_passes:
+        raise error("USAGE", f"step = {step}: the file has {n_previews + n_passes}, of which {n_previews} are previews")
+    return step - n_previews
+
+
 def _before_passes(reader: ChunkReader, read: Callable[[int], bytes]) -> Iterator[Chunk]:
     """The chunks up to the first PASS, of which no more than the header is read."""
     while True:

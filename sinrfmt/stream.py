@@ -114,6 +114,7 @@ class Snapshot:
         has_ended: whether the last chunk of the file was read.
         preview: the last whole preview, where it is to be shown instead (clause 17): no pass is whole yet, or the
             preview announces a higher PSNR than the last whole pass. None otherwise.
+        n_previews: previews that are complete.
     """
 
     header: Header | None
@@ -121,6 +122,7 @@ class Snapshot:
     n_bytes: int
     has_ended: bool
     preview: Preview | None = None
+    n_previews: int = 0
 
     @property
     def is_preview(self) -> bool:
@@ -131,6 +133,11 @@ class Snapshot:
     def n_passes(self) -> int:
         """Passes that are complete."""
         return 0 if self.latest is None else self.latest.index + 1
+
+    @property
+    def n_steps(self) -> int:
+        """Steps that are complete: previews, then passes."""
+        return self.n_previews + self.n_passes
 
 
 class Parser:
@@ -199,7 +206,7 @@ class Parser:
     def snapshot(self) -> Snapshot:
         """What can be shown now: the file as of its last whole pass or preview, also after an error."""
         preview = self._preview if self._shows_preview() else None
-        return Snapshot(self.header, self._latest, self.n_bytes, self.has_ended, preview)
+        return Snapshot(self.header, self._latest, self.n_bytes, self.has_ended, preview, self._previews.n_previews)
 
     def _shows_preview(self) -> bool:
         """Clause 17."""

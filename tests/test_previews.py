@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sinrfmt import SinrError, edit, joining, report
 from sinrfmt.cli.options import previews_of
 from sinrfmt.index import Places
 from sinrfmt.parts import Parts
-from sinrfmt.pictures import FieldKind, PictureOptions
+from sinrfmt.pictures import FEWEST_PREVIEW_BYTES, PREVIEW_SHARES, FieldKind, Ladder, PictureOptions
 from sinrfmt.registry import LEVELS, Coding, Coords, Modality, Profile, Values
 from sinrfmt.stream import IndexRead, Note, Parser, PassComplete, PreviewRead, events
 from tests.strategies import (
@@ -177,6 +178,7 @@ def test_a_snapshot_shows_the_last_whole_preview_until_a_pass_is_whole() -> None
         step = sum(end <= cut for end in ends)
         assert (None if snapshot.preview is None else snapshot.preview.data) == shown[step]
         assert (snapshot.is_preview, snapshot.n_passes) == (step in (1, 2), max(0, step - 2))
+        assert snapshot.n_steps == step
 
 
 @pytest.mark.parametrize(
@@ -210,6 +212,25 @@ def test_a_preview_is_read_without_the_passes() -> None:
     assert_error("USAGE", None, sinrfmt.load, io.BytesIO(SMALL), preview=0)
     inside = FILE.index(LARGE) + 10
     assert_error("TRUNCATED", inside, sinrfmt.load, io.BytesIO(FILE[:inside]), preview=1)
+
+
+def test_steps_are_previews_and_then_passes() -> None:
+    expected = [sinrfmt.loads(SMALL), sinrfmt.loads(LARGE), sinrfmt.loads(FILE, passes=1), sinrfmt.loads(FILE)]
+    for step, field in enumerate(expected, 1):
+        assert sinrfmt.load(io.BytesIO(FILE), step=step).weights_sha256 == field.weights_sha256
+        with sinrfmt.open(io.BytesIO(FILE), step=step) as opened:
+            assert (opened.header, opened.field.weights_sha256) == (field.header, field.weights_sha256)
+    for step in (0, 5):
+        assert_error("USAGE", None, sinrfmt.load, io.BytesIO(FILE), step=step)
+    assert_error("USAGE", None, sinrfmt.load, io.BytesIO(FILE), step=1, passes=1)
+    assert_error("USAGE", None, sinrfmt.load, io.BytesIO(FILE), step=1, preview=0)
+
+
+def test_no_step_reads_more_than_it_needs() -> None:
+    pass_ends = sinrfmt.loads(FILE).pass_ends
+    ends = [*(event.end for event in events([FILE]) if isinstance(event, PreviewRead)), *pass_ends]
+    for step, end in enumerate(ends, 1):
+        assert sinrfmt.load(io.BytesIO(FILE[:end]), step=step).n_passes == max(1, step - 2)
 
 
 # --- editors ----------------------------------------------------------------------------------------------------------
@@ -268,6 +289,8 @@ def test_a_preview_is_decoded_and_cut_out(tmp_path: Path) -> None:
     summary = json.loads(run("decode", source, out, "--preview", 0, "--json").stdout)
     assert summary["file_bytes"] == len(SMALL)
     np.testing.assert_array_equal(np.load(out), sinrfmt.loads(SMALL).grid())
+    assert json.loads(run("decode", source, out, "--step", 2, "-f", "--json").stdout)["file_bytes"] == len(LARGE)
+    assert json.loads(run("decode", source, out, "--step", 3, "-f", "--json").stdout)["passes"] == 1
     assert run("cut", source, "--preview", 1, "-o", tmp_path / "large.sinr").returncode == 0
     assert (tmp_path / "large.sinr").read_bytes() == LARGE
     assert run("cut", source, "--no-previews", "--passes", 1, "-o", tmp_path / "bare.sinr").returncode == 0
@@ -277,7 +300,8 @@ def test_a_preview_is_decoded_and_cut_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [("cut",), ("cut", "--preview", 0, "--passes", 1), ("cut", "--preview", 2), ("decode", "--preview", 2),
-     ("decode", "--preview", 0, "--region", "0,0,1,1")],
+     ("decode", "--preview", 0, "--region", "0,0,1,1"), ("decode", "--step", 5), ("decode", "--step", 1, "--passes", 1),
+     ("decode", "--step", 1, "--region", "0,0,1,1")],
 )  # fmt: skip
 def test_what_does_not_go_together_is_wrong_use(arguments: tuple[object, ...], tmp_path: Path) -> None:
     source, out = tmp_path / "whole.sinr", tmp_path / "out.npy"
@@ -293,9 +317,10 @@ def test_what_does_not_go_together_is_wrong_use(arguments: tuple[object, ...], t
 @pytest.mark.parametrize(
     ("options", "n_passes", "sizes"),
     [
-        ({"previews": 3}, None, (1500, 4000, 9000)),
-        ({"previews": 1}, None, (9000,)),
-        ({"previews": 3, "max_bytes": 100_000}, 87_310, (1500, 4000, 9000)),
+        ({"previews": 3, "field": FieldKind.GRID}, None, (245, 1719, 12_035)),
+        ({"previews": 1, "field": FieldKind.GRID}, None, (4666,)),
+        ({"previews": 3, "field": FieldKind.GRID, "max_bytes": 100_000}, 87_692, (245, 1719, 12_035)),
+        ({"previews": 3}, None, (333, 2333, 16_333)),
         ({"previews": (500, 2000), "max_bytes": 100_000}, 97_479, (500, 2000)),
     ],
 )
@@ -309,7 +334,66 @@ def test_previews_take_their_share_of_the_bytes(
 
 
 def test_small_files_have_fewer_previews() -> None:
-    assert [len(PictureOptions(previews=3).preview_sizes(n)) for n in (1000, 4000, 8000, 15_000)] == [0, 1, 2, 3]
+    assert [len(PictureOptions(previews=3).preview_sizes(n)) for n in (500, 1000, 2000, 4000)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("field", [FieldKind.MLP, FieldKind.GRID])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_previews_rise_evenly_from_a_picture_to_their_share(field: FieldKind, number: int) -> None:
+    asked = PictureOptions(previews=number, field=field)
+    for n_bytes in range(4500, 200_000, 3001):
+        sizes = asked.preview_sizes(n_bytes)
+        assert len(sizes) == number and sizes[0] >= FEWEST_PREVIEW_BYTES
+        assert sum(sizes) <= PREVIEW_SHARES[asked.is_grid] * number / 3 * n_bytes
+        assert all(1.6 < after / before < 7.1 for before, after in pairwise(sizes))
+
+
+GRID = {"field": FieldKind.GRID}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"passes": 4, "max_bytes": 4000, "field": FieldKind.MLP}, {"previews": 3, "passes": 1}),
+        ({"passes": 4, "max_bytes": 1500, "field": FieldKind.MLP}, {"passes": 4, "ladder": Ladder.GROWTH}),
+        ({"passes": 4, "max_bytes": 20_000} | GRID, {"previews": 3, "passes": 1}),
+        ({"passes": 4, "max_bytes": 20_000, "tiles": 64} | GRID, {"previews": 3, "passes": 1}),
+        ({"passes": 5, "max_bytes": 20_000} | GRID, {"passes": 5, "ladder": Ladder.LEVELS}),
+        ({"passes": 4, "max_bytes": 20_000, "ladder": Ladder.LEVELS} | GRID, {"passes": 4, "ladder": Ladder.LEVELS}),
+        ({"passes": 2, "max_bytes": 20_000, "previews": (900,)} | GRID, {"passes": 2, "previews": (900,)}),
+        ({"passes": (900, 4000, 50_000)} | GRID, {"passes": 1, "previews": (827, 3091), "max_bytes": 50_000}),
+        ({"passes": (900, 4000, None), "max_bytes": 50_000} | GRID, {"previews": (827, 3091), "max_bytes": 50_000}),
+        ({"passes": (2000, 8000, 12_000)} | GRID, {"passes": (2000, 8000, 12_000), "ladder": Ladder.LEVELS}),
+        ({"passes": (2000, 3000, 50_000)} | GRID, {"passes": (2000, 3000, 50_000), "ladder": Ladder.LEVELS}),
+        ({"passes": (2000, 8000, 12_000), "ladder": Ladder.PREVIEWS} | GRID, {"previews": (1927, 5991)}),
+    ],
+)
+def test_steps_are_previews_where_these_fit_and_are_cheap(options: dict[str, Any], expected: dict[str, Any]) -> None:
+    asked = PictureOptions(**options)
+    found, reason = asked.for_ladder((512, 768))
+    assert {name: getattr(found, name) for name in expected} == expected
+    assert (reason is None) == (asked.ladder is not Ladder.AUTO or asked.previews != 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"passes": 5, "ladder": Ladder.PREVIEWS},
+        {"passes": 4, "max_bytes": 600, "ladder": Ladder.PREVIEWS},
+        {"passes": (150, 4000), "ladder": Ladder.PREVIEWS},
+        {"passes": 4, "ladder": Ladder.GROWTH} | GRID,
+        {"passes": 4, "ladder": Ladder.LEVELS},
+        {"passes": 5, "tiles": 64} | GRID,
+        {"ladder": Ladder.PREVIEWS},
+        {"passes": 2, "previews": 1, "ladder": Ladder.PREVIEWS},
+        {"passes": 4, "tiles": 64, "ladder": Ladder.LEVELS} | GRID,
+        {"passes": (900, 4000), "tiles": 64} | GRID,
+        {"passes": (900, 4000), "max_bytes": 5000},
+    ],
+)
+def test_ladders_that_cannot_be_are_wrong_use(options: dict[str, Any]) -> None:
+    with pytest.raises(sinrfmt.UsageError):
+        PictureOptions(**options).for_ladder((512, 768))
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_progress_names_the_stages_in_order(signal: Signal) -> None:
     assert stages == ["screen", "fit", "quantise"]
 
 
-@pytest.mark.parametrize("max_bytes", [500, 900, 1600, 4000, 20000, 100000])
+@pytest.mark.parametrize("max_bytes", [140, 200, 240, 500, 900, 1600, 4000, 20000, 100000])
 def test_the_network_of_a_budget_fits_and_fills_it(max_bytes: int) -> None:
     n_samples = 24 * max_bytes
     network = network_for_bytes(2, 3, max_bytes, n_samples, 20.0)

@@ -55,6 +55,15 @@ def test_previews_of_sizes_share_the_bytes_of_the_file() -> None:
     assert reference_decoder.decode(field.data).weights_sha256 == field.weights_sha256
 
 
+def test_steps_of_given_sizes_end_within_them() -> None:
+    sizes = (360, 800, 3000)
+    encoding = sinrfmt.torch.encode_picture(picture(), PictureOptions(passes=sizes, field=FieldKind.MLP, device="cpu"))
+    data = encoding.field.data
+    ends = [event.end for event in sinrfmt.stream.events([data]) if hasattr(event, "end")]
+    assert len(ends) == 3 and all(end <= size for end, size in zip(ends, sizes, strict=True))
+    assert len(data) <= 3000 and encoding.field.header.n_passes == 1
+
+
 def test_previews_go_with_latents_and_passes() -> None:
     options = PictureOptions(
         previews=(240,), passes=2, field=FieldKind.GRID, preset="pyramid", rate_weight=1e-3, device="cpu"

@@ -34,6 +34,7 @@ from sinrfmt.cli.pictures import (
     BitsPerPixel,
     Context,
     FieldOption,
+    LadderOption,
     Overlap,
     Payload,
     Preset,
@@ -50,7 +51,7 @@ from sinrfmt.cli.progress import batch_progress
 from sinrfmt.cli.requests import EncodeRequest
 from sinrfmt.faults import error
 from sinrfmt.media import image
-from sinrfmt.pictures import FieldKind, PictureOptions
+from sinrfmt.pictures import FieldKind, Ladder, PictureOptions
 
 EXIT_SOME_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -69,6 +70,7 @@ def batch(
     bpp: BitsPerPixel = None,
     psnr: Quality = None,
     passes: PassSizes = None,
+    ladder: LadderOption = Ladder.AUTO,
     previews: PreviewSizes = None,
     field: FieldOption = FieldKind.AUTO,
     context: Context = ContextName.INTERLACED,
@@ -94,6 +96,7 @@ def batch(
         bpp=bpp,
         psnr=psnr,
         passes=passes,
+        ladder=ladder,
         previews=previews,
         field=field,
         context=context,

@@ -19,6 +19,7 @@ from sinrfmt.cli.options import (
     Partial,
     Passes,
     PreviewNumber,
+    StepNumber,
     check_folder,
     check_output,
     print_result,
@@ -41,6 +42,7 @@ def decode(
     partial: Partial = False,
     base: BasePath = None,
     preview: PreviewNumber = None,
+    step: StepNumber = None,
     region: parts.RegionText = None,
     frames: parts.FramesText = None,
     view: Annotated[int | None, typer.Option(min=0, help="Of a radiance field: which view, from 0 on.")] = None,
@@ -67,6 +69,7 @@ def decode(
         partial=partial,
         base=base,
         preview=preview,
+        step=step,
         region=region,
         frames=frames,
         view=view,
@@ -81,7 +84,7 @@ def decode(
         check_folder(output)
     else:
         check_output(output, force)
-    with sinrfmt.open(source, passes=passes, partial=partial, base=base, preview=preview) as opened:
+    with sinrfmt.open(source, passes=passes, partial=partial, base=base, preview=preview, step=step) as opened:
         writer = writer_of(opened.header, output)
         check_decode(opened.header, writer, request, output)
         decoding = Decoding(source, opened, request, plan_of(opened.header, writer, request))

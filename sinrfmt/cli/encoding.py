@@ -30,6 +30,7 @@ from sinrfmt.cli.pictures import (
     BitsPerPixel,
     Context,
     FieldOption,
+    LadderOption,
     Overlap,
     Payload,
     Preset,
@@ -41,7 +42,7 @@ from sinrfmt.cli.pictures import (
 )
 from sinrfmt.cli.progress import encoder_progress
 from sinrfmt.cli.requests import EncodeRequest
-from sinrfmt.pictures import FieldKind
+from sinrfmt.pictures import FieldKind, Ladder
 
 NAMES = "|".join(handler.name for handler in HANDLERS)
 
@@ -57,6 +58,7 @@ def encode(
     bpp: BitsPerPixel = None,
     psnr: Quality = None,
     passes: PassSizes = None,
+    ladder: LadderOption = Ladder.AUTO,
     previews: PreviewSizes = None,
     field: FieldOption = FieldKind.AUTO,
     context: Context = ContextName.INTERLACED,
@@ -97,6 +99,7 @@ def encode(
         bpp=bpp,
         psnr=psnr,
         passes=passes,
+        ladder=ladder,
         previews=previews,
         field=field,
         context=context,

@@ -27,6 +27,7 @@ OPTIONS = frozenset(
     {
         "bpp",
         "passes",
+        "ladder",
         "previews",
         "context",
         "tiles",
@@ -54,7 +55,9 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
     else:
         encoding = _encode_tiles(picture, options, request.output, request.workers, on_progress)
     chosen, reason = options.for_size(picture.shape[:2])
+    _, ladder_reason = chosen.for_ladder(picture.shape[:2])
     field = FieldKind.GRID if chosen.is_grid else FieldKind.MLP
+    reason = "; ".join(one for one in (reason, ladder_reason) if one) or None
     added = {"preset": chosen.chosen_preset, "field": field.value, "reason": reason}
     summary = picture_summary(picture, encoding) | added
     line = f"{picture_line(summary)}, {field.value}" + (f" ({reason})" if reason else "")

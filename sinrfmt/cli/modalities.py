@@ -105,8 +105,8 @@ def check_unread(request: DecodeRequest) -> None:
         raise error("USAGE", f"{' and '.join(map(flag, where))} exclude each other")
     if (request.region or request.frames) and (where or request.partial or request.base is not None):
         raise error("USAGE", "--region and --frames go with --passes only")
-    if (request.region or request.frames) and request.preview is not None:
-        raise error("USAGE", "--preview goes without --region and --frames")
+    if (request.region or request.frames) and (request.preview is not None or request.step is not None):
+        raise error("USAGE", "--preview and --step go without --region and --frames")
 
 
 def check_decode(header: Header, writer: Writer, request: DecodeRequest, output: Path) -> None:

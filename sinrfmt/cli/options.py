@@ -17,6 +17,9 @@ Passes = Annotated[int | None, typer.Option("--passes", min=1, help="Decode the 
 PreviewNumber = Annotated[
     int | None, typer.Option("--preview", metavar="K", min=0, help="A preview of the file instead, from 0 on.")
 ]
+StepNumber = Annotated[
+    int | None, typer.Option("--step", metavar="K", min=1, help="What is there after K steps: previews, then passes.")
+]
 Partial = Annotated[bool, typer.Option("--partial", help="Take the last whole pass of a file that ends early.")]
 BasePath = Annotated[
     Path | None, typer.Option("--base", metavar="BASE.sinr", help="The file that the weights are relative to.")
@@ -30,7 +33,7 @@ Workers = Annotated[
     typer.Option("--workers", min=1, help="Processes of this machine; one for each core when not given."),
 ]
 PassSizes = Annotated[
-    str | None, typer.Option("--passes", metavar="N|SIZE,…", help="Passes: how many, or sizes such as 2kB,8kB,full.")
+    str | None, typer.Option("--passes", metavar="N|SIZE,…", help="Steps: how many, or sizes such as 2kB,8kB,full.")
 ]
 
 PreviewSizes = Annotated[

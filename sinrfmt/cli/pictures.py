@@ -16,7 +16,7 @@ from sinrfmt.cli.options import (
     read_input,
 )
 from sinrfmt.cli.requests import EncodeRequest
-from sinrfmt.pictures import FieldKind, PictureOptions
+from sinrfmt.pictures import FieldKind, Ladder, PictureOptions
 from sinrfmt.registry import Coding, ContextId
 
 Preset = Annotated[
@@ -24,6 +24,9 @@ Preset = Annotated[
 ]
 BitsPerPixel = Annotated[float | None, typer.Option("--bpp", min=0, help="Bits per pixel at most.")]
 FieldOption = Annotated[FieldKind, typer.Option(help="What holds the signal.")]
+LadderOption = Annotated[
+    Ladder, typer.Option("--ladder", help="What the steps of --passes are; auto says which it takes, and why.")
+]
 Context = Annotated[ContextName, typer.Option(help="What predicts a pyramid's latents.")]
 RateWeight = Annotated[
     float | None,
@@ -57,6 +60,7 @@ def picture_options(request: EncodeRequest) -> PictureOptions:
         max_bpp=request.bpp,
         min_psnr=request.psnr,
         passes=1 if request.passes is None else passes_of(request.passes),
+        ladder=request.ladder,
         previews=0 if request.previews is None else previews_of(request.previews),
         field=request.field,
         context=ContextId[request.context.name],

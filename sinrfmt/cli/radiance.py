@@ -33,7 +33,7 @@ N_VIEWS = 36
 """Views of a turntable."""
 TURNTABLE_RATE = 12
 """Of them a second, in a clip."""
-LOOKS = frozenset({"passes", "partial", "base", "preview", "size", "view", "views", "camera", "device"})
+LOOKS = frozenset({"passes", "partial", "base", "preview", "step", "size", "view", "views", "camera", "device"})
 
 See = Callable[[Camera], NDArray[np.float32]]
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from sinrfmt.cli.options import CodingTool, ContextName, Depth, Device, PayloadCoding, PicturePreset
 from sinrfmt.faults import error
-from sinrfmt.pictures import FieldKind
+from sinrfmt.pictures import FieldKind, Ladder
 
 COMMON_ENCODE = frozenset({"preset", "n_bytes", "psnr", "field", "rate_weight", "seed", "device"})
 """Options of ``encode`` that every handler takes."""
-COMMON_DECODE = frozenset({"passes", "partial", "base", "preview", "size", "scale", "coords", "region", "frames"})
+COMMON_DECODE = frozenset(
+    {"passes", "partial", "base", "preview", "step", "size", "scale", "coords", "region", "frames"}
+)
 """Options of ``decode`` that writers of values take; a writer of its own names those it takes."""
 FLAGS = {"n_bytes": "--bytes"}
 
@@ -34,6 +36,7 @@ class EncodeRequest:
     bpp: float | None = None
     psnr: float | None = None
     passes: str | None = None
+    ladder: Ladder = Ladder.AUTO
     previews: str | None = None
     field: FieldKind = FieldKind.AUTO
     context: ContextName = ContextName.INTERLACED
@@ -72,6 +75,7 @@ class DecodeRequest:
     partial: bool = False
     base: Path | None = None
     preview: int | None = None
+    step: int | None = None
     region: str | None = None
     frames: str | None = None
     view: int | None = None

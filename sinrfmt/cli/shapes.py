@@ -100,7 +100,7 @@ def _check(header: Header, request: DecodeRequest) -> None:
 
 
 OPTIONS = frozenset({"iou", "keep_network"})
-OUTPUT_OPTIONS = frozenset({"passes", "partial", "base", "preview", "size"})
+OUTPUT_OPTIONS = frozenset({"passes", "partial", "base", "preview", "step", "size"})
 MESH = Writer(_write_mesh, _check, OUTPUT_OPTIONS, needs_grid=False, is_cubic=True)
 PICTURE = Writer(_write_picture, _check, OUTPUT_OPTIONS, needs_grid=False, is_cubic=True)
 WRITERS = dict.fromkeys(MESH_SUFFIXES, MESH) | {".png": PICTURE, ".npy": replace(NPY, is_cubic=True)}

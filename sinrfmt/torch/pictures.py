@@ -41,6 +41,8 @@ def encode_picture(
     Raises:
         UsageError: the target cannot be reached, or the base does not fit.
     """
+    options, _ = options.for_size(picture.shape[:2])
+    options, _ = options.for_ladder(picture.shape[:2])
     if not options.previews:
         return _encode_passes(picture, options, work, on_progress)
     whole = _encode_passes(picture, options.for_passes(picture.shape[:2]), work, on_progress)

@@ -1,13 +1,13 @@
-"""What passes are worth to somebody who waits: quality against bytes and against time, for passes and for plain files.
+"""What steps are worth to somebody who waits: quality against bytes and against time, for both ladders and plain files.
 
 Run from the root of the repository:
 
     python -m bench.streaming OUT [--image FILE] [--bytes N] [--steps N] [--report]
 
 OUT keeps the files, which are not made again when they are there; ``--report`` makes none. For each field, a network
-and a pyramid of latents, three kinds of files are compared at equal final quality or size: one pass; four passes; and
-what a reader of four passes would have had to fetch without them, a plain file for each of the sizes. Written to
-``bench/results/streaming.md``, ``.csv`` and ``.png``.
+and a pyramid of latents, three kinds of files are compared at equal final quality or size: one pass; four passes, of a
+network that grows or of levels; and the one pass behind the previews that ``encode --previews 3`` makes. Plain files of
+some sizes say what a reader could have had instead. Written to ``bench/results/streaming.md``, ``.csv`` and ``.png``.
 
 A prefix is decoded by the reference decoder; its time is that of ``sinrfmt`` on one core, measured here. Time of
 arrival is bytes over bandwidth plus one round trip; nothing is sent.
@@ -15,6 +15,7 @@ arrival is bytes over bandwidth plus one round trip; nothing is sent.
 
 import argparse
 import csv
+import io
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,19 +27,24 @@ import numpy as np
 import torch
 from PIL import Image
 
-import reference_decoder
 import sinrfmt
-from sinrfmt.metrics import Samples, psnr
-from sinrfmt.stream import Parser, PassComplete
+from bench.previews import steps_of, with_previews
+from sinrfmt import SinrError
+from sinrfmt.metrics import Samples
+from sinrfmt.pictures import FieldKind, PictureOptions
 from sinrfmt.torch import encode, encode_passes
 from sinrfmt.torch.grid_files import encode_grid, grid_preset_of
+from sinrfmt.torch.pictures import encode_preview
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 RESULTS = Path(__file__).parent / "results"
 IMAGE = Path(__file__).parent.parent / "examples" / "kodim23_192x128.png"
-N_PASSES = 4
+KINDS = {"network": FieldKind.MLP, "pyramid": FieldKind.GRID}
+PASSES = {"network": "growth", "pyramid": "levels"}
+PREVIEWS = "previews"
+N_PASSES, N_PREVIEWS = 4, 3
 SHARES = (0.15, 0.3, 0.55, 1.0)
 """Sizes of the one-pass files that prefixes are compared with, of the whole."""
 BANDWIDTHS = (1_000, 8_000, 64_000)
@@ -46,7 +52,9 @@ BANDWIDTHS = (1_000, 8_000, 64_000)
 ROUND_TRIP = 0.1
 """Seconds before the first byte."""
 TIMES = np.geomspace(0.1, 10, 200)
-COLUMNS = ("field", "kind", "pass", "bytes", "share", "psnr", "one_pass_psnr", "behind", "decode_ms")
+SHOWN = 1_000
+"""The bandwidth of the plot."""
+COLUMNS = ("field", "kind", "step", "bytes", "share", "psnr", "one_pass_psnr", "behind", "decode_ms")
 
 
 def picture_of(path: Path) -> Samples:
@@ -62,14 +70,32 @@ class Files:
         self.out, self.picture, self.n_bytes, self.n_steps, self.may_encode = out, picture, n_bytes, n_steps, may_encode
 
     def get(self, field: str, n_passes: int, share: float = 1.0) -> bytes | None:
-        """A file of ``share`` of the bytes; None where it is not there and none is made."""
+        """A file of ``share`` of the bytes; None where it is not there and none is or can be made."""
         path = self.out / f"{field}-{n_passes}-{share:g}.sinr"
         if not path.exists():
             if not self.may_encode:
                 return None
-            path.write_bytes(self._encode(field, n_passes, round(self.n_bytes * share)))
+            try:
+                path.write_bytes(self._encode(field, n_passes, round(self.n_bytes * share)))
+            except SinrError as failure:
+                print(f"{path.name}: {failure.message}", flush=True)
+                return None
             print(f"{path.name}: {path.stat().st_size} bytes", flush=True)
         return path.read_bytes()
+
+    def with_previews(self, field: str) -> bytes | None:
+        """The file of one pass behind previews."""
+        whole = self.get(field, 1)
+        if whole is None:
+            return None
+        asked = PictureOptions(previews=N_PREVIEWS, field=KINDS[field], device="cpu")
+        paths = {self.out / f"{field}-preview-{size}.sinr": size for size in asked.preview_sizes(len(whole))}
+        for path, size in paths.items():
+            if not path.exists() and self.may_encode:
+                path.write_bytes(encode_preview(self.picture, asked.of_preview(size))[0])
+        if not all(path.exists() for path in paths):
+            return None
+        return with_previews(whole, [path.read_bytes() for path in paths], self.picture)
 
     def _encode(self, field: str, n_passes: int, n_bytes: int) -> bytes:
         common: dict[str, Any] = {"max_bytes": n_bytes, "device": "cpu"}
@@ -83,27 +109,19 @@ class Files:
 
 
 def prefixes_of(data: bytes, picture: Samples) -> list[tuple[int, float, float]]:
-    """Bytes, PSNR and milliseconds of decoding up to the end of every pass."""
-    found = []
-    for index, end in enumerate(sinrfmt.loads(data).pass_ends):
-        decoded = reference_decoder.decode(data[:end], passes=index + 1)
-        quality = psnr(picture, decoded.samples_8bit().reshape(picture.shape))
-        found.append((end, quality, _decode_ms(data[:end])))
-    return found
+    """Bytes, PSNR and milliseconds of decoding up to the end of every step."""
+    steps = enumerate(steps_of(data, picture), 1)
+    return [(end, quality, _decode_ms(data[:end], number)) for number, (end, quality) in steps]
 
 
-def _decode_ms(data: bytes) -> float:
-    """Of the last of the passes in ``data``: from its bytes to a picture, those before it having been read."""
-    parser, best = Parser(), float("inf")
+def _decode_ms(data: bytes, step: int) -> float:
+    """From bytes to a picture, at best."""
+    times = []
     for _ in range(3):
-        parser = Parser()
-        events = [event for event in parser.feed(data) if isinstance(event, PassComplete)]
-        field = sinrfmt.loads(data, passes=len(events))
         start = time.perf_counter()
-        sinrfmt.loads(data, passes=len(events))
-        field.to_uint8()
-        best = min(best, time.perf_counter() - start)
-    return 1000 * best
+        sinrfmt.load(io.BytesIO(data), step=step).to_uint8()
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times)
 
 
 def curve_at(curve: Sequence[tuple[float, float]], n_bytes: float) -> float:
@@ -131,16 +149,16 @@ def rows_of(field: str, files: Files) -> Iterator[dict[str, Any]]:
     measured = [(share, prefixes_of(data, files.picture)[0]) for share, data in plain if data is not None]
     curve = [(float(n_bytes), quality) for _, (n_bytes, quality, _) in measured]
     for share, (n_bytes, quality, ms) in measured:
-        yield {"field": field, "kind": "one pass", "pass": "", "bytes": n_bytes, "share": share, "psnr": quality,
+        yield {"field": field, "kind": "one pass", "step": "", "bytes": n_bytes, "share": share, "psnr": quality,
                "decode_ms": ms}  # fmt: skip
-    data = files.get(field, N_PASSES)
-    if data is None or len(curve) < 2:
-        return
-    for index, (n_bytes, quality, ms) in enumerate(prefixes_of(data, files.picture)):
-        best = curve_at(curve, n_bytes)
-        yield {"field": field, "kind": f"{N_PASSES} passes", "pass": index, "bytes": n_bytes,
-               "share": n_bytes / len(data), "psnr": quality, "one_pass_psnr": best, "behind": best - quality,
-               "decode_ms": ms, "price": len(data) / size_at(curve, quality) - 1}  # fmt: skip
+    for kind, data in ((PASSES[field], files.get(field, N_PASSES)), (PREVIEWS, files.with_previews(field))):
+        if data is None or len(curve) < 2:
+            continue
+        for number, (n_bytes, quality, ms) in enumerate(prefixes_of(data, files.picture), 1):
+            best = curve_at(curve, n_bytes)
+            yield {"field": field, "kind": kind, "step": number, "bytes": n_bytes, "share": n_bytes / len(data),
+                   "psnr": quality, "one_pass_psnr": best, "behind": best - quality, "decode_ms": ms,
+                   "price": len(data) / size_at(curve, quality) - 1}  # fmt: skip
 
 
 def waiting(rows: Sequence[dict[str, Any]], bandwidth: int) -> list[tuple[float, float]]:
@@ -148,56 +166,61 @@ def waiting(rows: Sequence[dict[str, Any]], bandwidth: int) -> list[tuple[float,
     return [(ROUND_TRIP + row["bytes"] / bandwidth + row["decode_ms"] / 1000, row["psnr"]) for row in rows]
 
 
+def ladders_of(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of one field by kind: of files in several steps."""
+    kinds = dict.fromkeys(row["kind"] for row in rows if row["step"] != "")
+    return {kind: [row for row in rows if row["kind"] == kind] for kind in kinds}
+
+
+def whole_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The largest file of one pass."""
+    return max((row for row in rows if row["step"] == ""), key=lambda row: row["bytes"])
+
+
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The report, in Markdown."""
     for field in dict.fromkeys(row["field"] for row in rows):
         own = [row for row in rows if row["field"] == field]
-        passes = [row for row in own if row["kind"] != "one pass"]
         yield f"## {field}\n"
         yield "| file | bytes | share | PSNR dB | one-pass file of that size | behind | decoding, ms |"
         yield "|---|---:|---:|---:|---:|---:|---:|"
         for row in own:
-            name = row["kind"] if row["pass"] == "" else f"{row['kind']}, pass {row['pass']}"
+            name = row["kind"] if row["step"] == "" else f"{row['kind']}, step {row['step']}"
             behind = "" if "behind" not in row else f"{row['behind']:.2f}"
             best = "" if "one_pass_psnr" not in row else f"{row['one_pass_psnr']:.2f}"
             yield (
                 f"| {name} | {row['bytes']} | {100 * row['share']:.0f} % | {row['psnr']:.2f} | {best} | {behind} "
                 f"| {row['decode_ms']:.0f} |"
             )
-        if not passes:
-            continue
-        yield f"\nPrice of {N_PASSES} passes at equal final quality: {100 * passes[-1]['price']:.1f} % of the bytes.\n"
-        whole = max((row for row in own if row["kind"] == "one pass"), key=lambda row: row["bytes"])
-        yield "| bandwidth | first picture, s | whole file, s | plain file, s |"
-        yield "|---:|---:|---:|---:|"
-        for bandwidth in BANDWIDTHS:
-            seen, plain = waiting(passes, bandwidth), waiting([whole], bandwidth)
-            yield f"| {bandwidth / 1000:g} kB/s | {seen[0][0]:.2f} | {seen[-1][0]:.2f} | {plain[0][0]:.2f} |"
+        yield "\n| ladder | price, bytes at equal quality | bandwidth | first picture, s | whole, s | plain file, s |"
+        yield "|---|---:|---:|---:|---:|---:|"
+        for kind, steps in ladders_of(own).items():
+            for bandwidth in BANDWIDTHS:
+                seen, plain = waiting(steps, bandwidth), waiting([whole_of(own)], bandwidth)
+                yield (
+                    f"| {kind} | {100 * steps[-1]['price']:.1f} % | {bandwidth / 1000:g} kB/s "
+                    f"| {seen[0][0]:.2f} | {seen[-1][0]:.2f} | {plain[0][0]:.2f} |"
+                )
         yield ""
 
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Quality against bytes, and against time at the middle bandwidth."""
+    """Quality against bytes, and against time at one bandwidth."""
     fields = list(dict.fromkeys(row["field"] for row in rows))
     figure, axes = plt.subplots(len(fields), 2, figsize=(11, 3.8 * len(fields)), squeeze=False)
     for (left, right), field in zip(axes, fields, strict=True):
         own = [row for row in rows if row["field"] == field]
-        passes = [row for row in own if row["kind"] != "one pass"]
-        plain = sorted((row["bytes"], row["psnr"]) for row in own if row["kind"] == "one pass")
+        plain = sorted((row["bytes"], row["psnr"]) for row in own if row["step"] == "")
         left.plot(*zip(*plain, strict=True), "o--", color="0.45", label="files of one pass")
-        left.plot(
-            [r["bytes"] for r in passes], [r["psnr"] for r in passes], "s-", label=f"prefixes of {N_PASSES} passes"
-        )
+        for kind, steps in ladders_of(own).items():
+            left.plot([row["bytes"] for row in steps], [row["psnr"] for row in steps], "s-", label=kind)
         left.set(title=f"{field}: quality against bytes", xlabel="bytes", ylabel="PSNR, dB")
-        for bandwidth, colour in zip(BANDWIDTHS, ("C0", "C1", "C2"), strict=True):
-            for chosen, style in ((passes, "-"), (own[len(SHARES) - 1 : len(SHARES)], ":")):
-                seen = waiting(chosen, bandwidth)
-                times, qualities = [s for s, _ in seen], [q for _, q in seen]
-                name = f"{bandwidth / 1000:g} kB/s" + ("" if style == "-" else ", plain")
-                right.step(
-                    [*times, TIMES[-1]], [*qualities, qualities[-1]], style, where="post", color=colour, label=name
-                )
-        right.set(title="what is seen while it arrives", xlabel="seconds", ylabel="PSNR, dB", xscale="log")
+        for kind, steps in {"one pass": [whole_of(own)], **ladders_of(own)}.items():
+            seen = waiting(steps, SHOWN)
+            times, qualities = [s for s, _ in seen], [q for _, q in seen]
+            style = {"color": "0.45", "linestyle": "--"} if kind == "one pass" else {}
+            right.step([*times, TIMES[-1]], [*qualities, qualities[-1]], where="post", label=kind, **style)
+        right.set(title=f"what is seen at {SHOWN / 1000:g} kB/s", xlabel="seconds", ylabel="PSNR, dB", xscale="log")
         for axis in (left, right):
             axis.grid(alpha=0.3)
             axis.legend(fontsize=8)
@@ -226,7 +249,7 @@ def main() -> None:
     plot(rows, RESULTS / "streaming.png")
     command = f"python -m bench.streaming OUT --bytes {options.bytes}"
     command += "" if options.steps is None else f" --steps {options.steps}"
-    head = f"# Passes on the way\n\nMade by `{command}` from `{options.image.name}`.\n\n![](streaming.png)\n"
+    head = f"# Steps on the way\n\nMade by `{command}` from `{options.image.name}`.\n\n![](streaming.png)\n"
     (RESULTS / "streaming.md").write_text("\n".join([head, *table(rows)]) + "\n")
 
 

@@ -164,8 +164,12 @@ class PictureOptions:
 
     @property
     def _targets(self) -> tuple[float | None, ...]:
-        last_size = self.passes[-1] if isinstance(self.passes, tuple) else None
-        return self.max_bytes, self.max_bpp, self.min_psnr, self.rate_weight, last_size
+        return self.max_bytes, self.max_bpp, self.min_psnr, self.rate_weight, self._last_size
+
+    @property
+    def _last_size(self) -> int | None:
+        """Bytes of the whole file at most, where sizes of the steps say so."""
+        return self.passes[-1] if isinstance(self.passes, tuple) else None
 
     @property
     def chosen_preset(self) -> str:
@@ -187,7 +191,7 @@ class PictureOptions:
 
     def _expected_bytes(self, sizes: Sequence[int]) -> int:
         """Of the whole file, as far as it is known."""
-        n_bytes = self.passes[-1] if isinstance(self.passes, tuple) else self.budget(sizes)
+        n_bytes = self.budget(sizes) if self._last_size is None else self._last_size
         return int(DEFAULT_BITS_PER_PIXEL * sizes[0] * sizes[1] / 8) if n_bytes is None else n_bytes
 
     def _with_preset(self, sizes: Sequence[int]) -> "PictureOptions":
@@ -290,7 +294,7 @@ class PictureOptions:
         options = replace(self, passes=1, ladder=Ladder.AUTO)
         if isinstance(self.passes, int):
             return replace(options, previews=self.passes - 1)
-        max_bytes = self.max_bytes if self.passes[-1] is None else self.passes[-1]
+        max_bytes = self.max_bytes if self._last_size is None else self._last_size
         return replace(options, previews=self._step_sizes(), max_bytes=max_bytes)
 
     def _step_sizes(self) -> tuple[int, ...]:

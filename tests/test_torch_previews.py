@@ -12,7 +12,7 @@ import reference_decoder
 import sinrfmt
 from sinrfmt.media.image import read_image
 from sinrfmt.metrics import Samples, psnr
-from sinrfmt.pictures import FieldKind, PictureOptions
+from sinrfmt.pictures import FieldKind, Ladder, PictureOptions
 from sinrfmt.torch import files, grid_files, pictures
 from sinrfmt.torch.presets import preset_of
 
@@ -56,12 +56,14 @@ def test_previews_of_sizes_share_the_bytes_of_the_file() -> None:
 
 
 def test_steps_of_given_sizes_end_within_them() -> None:
-    sizes = (360, 800, 3000)
-    encoding = sinrfmt.torch.encode_picture(picture(), PictureOptions(passes=sizes, field=FieldKind.MLP, device="cpu"))
+    sizes = (330, 680, 1200)
+    encoding = sinrfmt.torch.encode_picture(
+        picture(), PictureOptions(passes=sizes, ladder=Ladder.PREVIEWS, device="cpu")
+    )
     data = encoding.field.data
     ends = [event.end for event in sinrfmt.stream.events([data]) if hasattr(event, "end")]
     assert len(ends) == 3 and all(end <= size for end, size in zip(ends, sizes, strict=True))
-    assert len(data) <= 3000 and encoding.field.header.n_passes == 1
+    assert len(data) <= 1200 and encoding.field.header.n_passes == 1
 
 
 def test_previews_go_with_latents_and_passes() -> None:

@@ -4,8 +4,12 @@ Run from the root of the repository:
 
     python -m bench.tiles OUT PICTURE [--steps N] [--tile-steps N] [--rate-weight L] [--workers N]
 
+    python -m bench.tiles --estimate FILE
+
 Encodes PICTURE into the folder OUT (tiles that are there are not fitted again), reads regions of it from a server on
 loopback, and writes ``bench/results/tiles.md`` and ``tiles.png``. The crops are of ``examples/kodim23_192x128.png``.
+``--estimate`` says what regions of a file with tiles would take were its tiles of other sizes, by the bytes of those it
+has; nothing is encoded.
 """
 
 import argparse
@@ -30,8 +34,10 @@ import sinrfmt
 from bench.images import THREAD_VARIABLES, machine_name
 from sinrfmt import report
 from sinrfmt.batch import JOURNAL, ProcessWorkers
+from sinrfmt.container import FRAMING_BYTES
 from sinrfmt.field import Field
 from sinrfmt.head import over_lattice
+from sinrfmt.index import LENGTH_BYTES
 from sinrfmt.media.image import read_image
 from sinrfmt.metrics import Samples, psnr
 from sinrfmt.parts import Axis, Parts, Range, grid_positions, stretches
@@ -54,6 +60,12 @@ STRIDE = 32
 """Between the regions of which the bytes are counted."""
 N_FETCHED = 3
 """Regions along an axis that are fetched over HTTP."""
+SIDES = (136, 128, 112, 96, 88, 80, 72, 64, 56, 48)
+"""Of the tiles that are estimated."""
+CHUNK_BYTES = 25
+"""Of a tile's chunk beside its latents: framing, sub-header, models, the state of the coder."""
+ENTRY_BYTES = 12
+"""Of a directory, for each row of tiles."""
 AWAY = 12
 """Samples from a border from which on an error counts as one of elsewhere."""
 STEPS = ((0, True), (25, True), (50, True), (100, True), (200, True), (100, False), (200, False))
@@ -146,6 +158,67 @@ def all_shares(field: Field) -> NDArray[np.float64]:
 def _along(axis: Axis, start: int) -> list[int]:
     positions = grid_positions(axis.n_samples, axis.n_samples, (start, start + SIDE))
     return [share.part for share in stretches(axis, positions)]
+
+
+# --- tiles of other sizes ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A file with tiles of another size: its bytes, and the mean and largest share that a region takes of it.
+
+    ``partial_mean`` and ``partial_largest`` are those of a reader that had to fetch no more of the index than the rows
+    of tiles that it needs.
+    """
+
+    side: int
+    n_bytes: float
+    mean: float
+    largest: float
+    partial_mean: float
+    partial_largest: float
+
+
+def estimates(field: Field) -> Iterator[Estimate]:
+    """From the bytes that each tile has for a sample of its lattice, beside ``CHUNK_BYTES`` that any tile has."""
+    parts = field.header.parts
+    assert parts is not None
+    passes = [chunk for chunk in report.describe(field)["chunks"] if chunk["name"] == "PASS"]
+    lengths = np.array([chunk["length"] + FRAMING_BYTES for chunk in passes[1:]], np.float64).reshape(parts.split)
+    densities = (lengths - CHUNK_BYTES) / np.multiply.outer(*(_lattice_sides(axis) for axis in parts.axes))
+    front = passes[1]["offset"] - LENGTH_BYTES * len(passes)
+    for side in SIDES:
+        axes = [Axis(axis.n_samples, round(axis.n_samples / side), axis.overlap) for axis in parts.axes]
+        rows, columns = (_mixing(axis, own) for axis, own in zip(axes, parts.axes, strict=True))
+        tiles = CHUNK_BYTES + rows @ densities @ columns.T * np.multiply.outer(*(_lattice_sides(a) for a in axes))
+        index = LENGTH_BYTES * tiles.size
+        total = front + index + tiles.sum()
+        needed = [[_along(axis, at) for at in range(0, axis.n_samples - SIDE + 1, STRIDE)] for axis in axes]
+        taken = np.array([(tiles[np.ix_(*place)].sum(), len(place[0])) for place in product(*needed)])
+        whole = (front + index + taken[:, 0]) / total
+        partial = (front + ENTRY_BYTES * len(tiles) + LENGTH_BYTES * taken[:, 1] * tiles.shape[1] + taken[:, 0]) / total
+        yield Estimate(side, total, whole.mean(), whole.max(), partial.mean(), partial.max())
+
+
+def _lattice_sides(axis: Axis) -> NDArray[np.int64]:
+    return np.array([stop - start for start, stop in map(axis.lattice, range(axis.n_parts))])
+
+
+def _mixing(axis: Axis, own: Axis) -> NDArray[np.float64]:
+    """Share of each old tile in each new one, along an axis: float64 [new, old]; rows sum to 1."""
+    edges, old = ([a.edge(k) for k in range(a.n_parts + 1)] for a in (axis, own))
+    overlap = np.minimum(np.array(edges)[1:, None], old[1:]) - np.maximum(np.array(edges)[:-1, None], old[:-1])
+    shares = np.clip(overlap, 0, None).astype(np.float64)
+    mixing: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    return mixing
+
+
+def estimates_text(found: Sequence[Estimate]) -> str:
+    rows = [
+        (e.side, round(e.n_bytes), *(f"{100 * x:.2f}" for x in (e.mean, e.largest, e.partial_mean, e.partial_largest)))
+        for e in found
+    ]
+    return table(("tiles of", "bytes", "mean, %", "largest, %", "mean, index in part", "largest, index in part"), rows)
 
 
 # --- seams ------------------------------------------------------------------------------------------------------------
@@ -407,13 +480,19 @@ def preset_text() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("out", type=Path, nargs="?")
+    parser.add_argument("picture", type=Path, nargs="?")
+    parser.add_argument("--estimate", type=Path, metavar="FILE", help="what tiles of other sizes would take")
     parser.add_argument("--steps", type=int, default=pyramid_preset().n_steps)
     parser.add_argument("--tile-steps", type=int, default=pyramid_preset().tile_steps)
     parser.add_argument("--rate-weight", type=float, default=pyramid_preset().rate_weight)
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
+    if arguments.estimate is not None:
+        print(estimates_text(list(estimates(sinrfmt.load(arguments.estimate)))))
+        return
+    if arguments.picture is None:
+        parser.error("OUT and PICTURE, or --estimate")
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for variable in THREAD_VARIABLES:

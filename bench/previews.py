@@ -184,7 +184,7 @@ def latent_points(image: str, folder: Path, data_folder: Path, files: Files) -> 
     name = f"{image}, {picture.shape[1]} x {picture.shape[0]}"
     plain = one_pass(folder, image)
     whole = max(plain, key=len)
-    previews = files.previews(image, picture, len(whole), FieldKind.GRID)
+    previews = files.previews(f"{image}-full", picture, len(whole), FieldKind.GRID)
     if previews is None:
         return
     alone = [

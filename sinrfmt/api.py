@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sinrfmt.base import Base, BaseSource
+from sinrfmt.container import PREFIX_BYTES
 from sinrfmt.faults import error
 from sinrfmt.field import Field, Previews
 from sinrfmt.head import Header
@@ -34,6 +35,8 @@ from sinrfmt.stream import (
 )
 
 NOTES_LIMIT = 100  # a file of many odd chunks does not fill memory with notes
+FIRST_PREVIEW_BYTES = 1024
+"""Of the first request for a preview at a distance: HEAD and a picture. Who waits for a picture waits for no more."""
 PathLike = str | os.PathLike[str]
 Opened = BinaryIO | RemoteFile
 Source = PathLike | Opened
@@ -174,7 +177,7 @@ def load(
 ) -> Field:
     """Decode a file: a path, a URL, or an object opened in binary mode. See :func:`loads`.
 
-    Of a URL no more is fetched than the passes or the preview asked for and the first 16 KiB.
+    Of a URL no more is fetched than the passes asked for and the first 16 KiB, or than the preview and the first KiB.
 
     Args:
         source: of the file.
@@ -342,10 +345,14 @@ def _find(file: Opened, passes: int | None, preview: int | None, step: int | Non
     if step is not None and (passes is not None or preview is not None):
         raise error("USAGE", "step goes without passes and preview")
     start = file.tell()
+    if isinstance(file, RemoteFile):
+        file.until = FIRST_PREVIEW_BYTES
     try:
         return read_preview(file.read, preview) if preview is not None else find_step(file.read, step or 0)
     finally:
         file.seek(start)
+        if isinstance(file, RemoteFile):
+            file.until = PREFIX_BYTES
 
 
 @contextlib.contextmanager

@@ -681,6 +681,16 @@ def test_a_preview_of_a_url_takes_no_byte_of_the_passes(site: Any, number: int, 
     end = site.data.index(large) + len(large) + 4
     with sinrfmt.open(site.url, preview=number) as opened:
         assert opened.field == sinrfmt.loads((small, large)[number])
-        assert opened.fetched_bytes == (16384, end + 5)[number] and opened.n_requests == 1 + number
+        assert opened.fetched_bytes == (1024, end + 5)[number] and opened.n_requests == 1 + number
     result = run("decode", site.url, tmp_path / "out.npy", "--preview", number, "--json")
-    assert json.loads(result.stdout)["fetched_bytes"] == (16384, end + 5)[number]
+    assert json.loads(result.stdout)["fetched_bytes"] == (1024, end + 5)[number]
+
+
+def test_a_step_of_a_url_takes_no_byte_behind_it(site: Any) -> None:
+    small = make_file(header_of(siren(1, 3)), [(Coding.PACKED, 0)]).data
+    site.data = edit.with_previews(BIG, [small])
+    ends = sinrfmt.loads(site.data).pass_ends
+    for step, n_bytes in enumerate((1024, ends[0] + 5, ends[1] + 5), 1):
+        with sinrfmt.open(site.url, step=step) as opened:
+            assert opened.field.n_passes == max(1, step - 1)
+            assert opened.fetched_bytes == min(max(n_bytes, 1024 if step == 1 else 16384), len(site.data))

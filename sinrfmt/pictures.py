@@ -319,8 +319,3 @@ class PictureOptions:
         """Everything here that a file depends on, as JSON; the base by its digest."""
         base = None if self.base is None else hashlib.sha256(self.base).hexdigest()
         return asdict(self) | {"preset": self.chosen_preset, "base": base}
-
-
-def _largest_shares(n_previews: int) -> tuple[float, ...]:
-    """Of the bytes, for so many previews."""
-    return PREVIEW_SHARES[len(PREVIEW_SHARES) - n_previews :]

@@ -257,7 +257,8 @@ class PictureOptions:
         Raises:
             UsageError: the field has no such ladder, or the steps cannot be previews and nothing else was asked for.
         """
-        if self.passes == 1 or (self.previews and self.ladder is Ladder.AUTO):
+        n_steps = self.passes if isinstance(self.passes, int) else len(self.passes)
+        if n_steps == 1 or (self.previews and self.ladder is Ladder.AUTO):
             return self, None
         own = Ladder.LEVELS if self.is_grid else Ladder.GROWTH
         if self.ladder not in (own, Ladder.PREVIEWS, Ladder.AUTO):

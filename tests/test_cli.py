@@ -17,7 +17,10 @@ from PIL import Image
 import sinrfmt
 from sinrfmt import UsageError, metrics
 from sinrfmt.cli.options import passes_of
+from sinrfmt.cli.pictures import picture_options
+from sinrfmt.cli.requests import EncodeRequest
 from sinrfmt.media import image
+from sinrfmt.pictures import FieldKind, Ladder
 
 ROOT = Path(__file__).parents[1]
 WAVE = ROOT / "spec" / "examples" / "wave.sinr"
@@ -180,6 +183,19 @@ USAGE_ERRORS = {
     "two targets": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--bytes", "500", "--psnr", "30"),
     "too few bytes": ("encode", "{tmp}/tiny.png", "-o", "{tmp}/x.sinr", "--bytes", "40", "--preset", "fast"),
     "passes and payload": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--passes", "3", "--payload", "zlib"),
+    "a ladder of one pass": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--ladder", "previews"),
+    "levels of a network": (
+        "encode",
+        PHOTO,
+        "-o",
+        "{tmp}/x.sinr",
+        "--bytes",
+        "900",
+        "--passes",
+        "2",
+        "--ladder",
+        "levels",
+    ),
     "more passes than levels": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid", "--passes", "9"),
     "a grid on a base": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--field", "grid", "--base", WAVE),
     "no such coding": ("encode", PHOTO, "-o", "{tmp}/x.sinr", "--coding", "tcq"),
@@ -274,6 +290,11 @@ def test_help_names_every_verb() -> None:
 )
 def test_passes_of_an_encoder(text: str, passes: int | tuple[int | None, ...]) -> None:
     assert passes_of(text) == passes
+
+
+def test_steps_and_their_ladder_reach_the_encoder(tmp_path: Path) -> None:
+    request = EncodeRequest(tmp_path / "x.sinr", passes="2kB,full", ladder=Ladder.LEVELS, field=FieldKind.GRID)
+    assert (picture_options(request).passes, picture_options(request).ladder) == ((2000, None), Ladder.LEVELS)
 
 
 @pytest.mark.parametrize("text", ["", "0", "256", "-1", "full,2kB", "2kB,,full", "8kB,2kB,full", "2 kB", "0B,full"])

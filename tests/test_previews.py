@@ -358,6 +358,7 @@ GRID = {"field": FieldKind.GRID}
         ({"passes": 4, "max_bytes": 1500, "field": FieldKind.MLP}, {"passes": 4, "ladder": Ladder.GROWTH}),
         ({"passes": 4, "max_bytes": 20_000} | GRID, {"previews": 3, "passes": 1}),
         ({"passes": 4, "max_bytes": 20_000, "tiles": 64} | GRID, {"previews": 3, "passes": 1}),
+        ({"passes": (None,), "previews": 2}, {"passes": (None,), "previews": 2}),
         ({"passes": 5, "max_bytes": 20_000} | GRID, {"passes": 5, "ladder": Ladder.LEVELS}),
         ({"passes": 4, "max_bytes": 20_000, "ladder": Ladder.LEVELS} | GRID, {"passes": 4, "ladder": Ladder.LEVELS}),
         ({"passes": 2, "max_bytes": 20_000, "previews": (900,)} | GRID, {"passes": 2, "previews": (900,)}),

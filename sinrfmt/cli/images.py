@@ -50,12 +50,12 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
     if options.tiles is not None and request.keep_network is not None:
         raise error("USAGE", "--keep-network goes without --tiles")
     picture = read_picture(source)
+    chosen, reason = options.for_size(picture.shape[:2])
+    _, ladder_reason = chosen.for_ladder(picture.shape[:2])
     if options.tiles is None:
         encoding = torch_api().encode_picture(picture, options, on_progress=on_progress)
     else:
         encoding = _encode_tiles(picture, options, request.output, request.workers, on_progress)
-    chosen, reason = options.for_size(picture.shape[:2])
-    _, ladder_reason = chosen.for_ladder(picture.shape[:2])
     field = FieldKind.GRID if chosen.is_grid else FieldKind.MLP
     reason = "; ".join(one for one in (reason, ladder_reason) if one) or None
     added = {"preset": chosen.chosen_preset, "field": field.value, "reason": reason}

@@ -19,7 +19,7 @@ step, previews too, in which PSNR is linear between logarithms of bytes. Written
 import argparse
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from bench.images import DATA, load_picture
 from sinrfmt import edit
 from sinrfmt.media.image import read_image
 from sinrfmt.metrics import Samples, psnr
-from sinrfmt.pictures import FieldKind, PictureOptions
+from sinrfmt.pictures import QUALITY_BLOCK_BYTES, FieldKind, PictureOptions
 from sinrfmt.previews import read_preview
 from sinrfmt.stream import PassComplete, PreviewRead, events
 from sinrfmt.torch import encode, encode_passes
@@ -104,14 +104,24 @@ class Files:
             path.write_bytes(found.field.data)
         return path.read_bytes() if path.exists() else None
 
-    def previews(self, name: str, picture: Samples, n_whole: int, field: FieldKind) -> list[bytes] | None:
-        """Those that ``encode --previews 3`` puts in front of a file of so many bytes."""
+    def previews(
+        self, name: str, picture: Samples, n_whole: int, field: FieldKind, latents: Collection[bytes] = ()
+    ) -> list[bytes] | None:
+        """Those that ``encode --previews 3`` puts in front of a file of so many bytes.
+
+        Where it would make latents, the largest of those that are there and fit is taken, if there is one.
+        """
         asked = PictureOptions(previews=N_PREVIEWS, field=field, device="cpu")
         found = []
         for size in asked.preview_sizes(n_whole):
+            fitting = [data for data in latents if len(data) + QUALITY_BLOCK_BYTES <= size]
+            if fitting and asked.of_preview(size, picture.shape[:2]).is_grid:
+                data = max(fitting, key=len)
+                found.append(edit.with_quality(data, (shown(data, picture),)))
+                continue
             path = self._out / f"{name}_preview_{size}.sinr"
             if not path.exists() and self._may_encode:
-                path.write_bytes(encode_preview(picture, asked.of_preview(size))[0])
+                path.write_bytes(encode_preview(picture, asked.of_preview(size, picture.shape[:2]))[0])
             if not path.exists():
                 return None
             found.append(path.read_bytes())
@@ -184,7 +194,7 @@ def latent_points(image: str, folder: Path, data_folder: Path, files: Files) -> 
     name = f"{image}, {picture.shape[1]} x {picture.shape[0]}"
     plain = one_pass(folder, image)
     whole = max(plain, key=len)
-    previews = files.previews(f"{image}-full", picture, len(whole), FieldKind.GRID)
+    previews = files.previews(f"{image}-full", picture, len(whole), FieldKind.GRID, plain)
     if previews is None:
         return
     alone = [

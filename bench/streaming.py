@@ -92,7 +92,7 @@ class Files:
         paths = {self.out / f"{field}-preview-{size}.sinr": size for size in asked.preview_sizes(len(whole))}
         for path, size in paths.items():
             if not path.exists() and self.may_encode:
-                path.write_bytes(encode_preview(self.picture, asked.of_preview(size))[0])
+                path.write_bytes(encode_preview(self.picture, asked.of_preview(size, self.picture.shape[:2]))[0])
         if not all(path.exists() for path in paths):
             return None
         return with_previews(whole, [path.read_bytes() for path in paths], self.picture)

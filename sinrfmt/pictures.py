@@ -39,6 +39,8 @@ GRID_BYTES = 4000
 At 192 x 128 pixels networks are ahead up to there, by 0.8 dB at 2,160 bytes of ``coffee`` and by 0.3 dB at 3,980; at
 768 x 512 latents are, by 1.7 dB at 6,070 bytes of kodim15 (docs/fresh.md).
 """
+LARGE_GRID_BYTES = 2300
+"""The same for previews of large pictures: latents of kodim15, 768 x 512, are 1.05 dB ahead there."""
 LARGE_PICTURE = 100_000
 """Positions from which on lattice filters are worth their bytes and time: of a quarter of kodim05 they save 8 %."""
 MAX_PREVIEWS = 3
@@ -304,9 +306,9 @@ class PictureOptions:
         ends = [HEAD_BYTES, *(size for size in self.passes[:-1] if size is not None)]
         return tuple(end - start - FRAMING_BYTES for start, end in pairwise(ends))
 
-    def of_preview(self, n_bytes: int) -> "PictureOptions":
-        """How a preview of so many bytes is made: a plain file; presets of networks stay."""
-        is_small = n_bytes < GRID_BYTES
+    def of_preview(self, n_bytes: int, sizes: Sequence[int]) -> "PictureOptions":
+        """How a preview in so many bytes is made of (rows, columns): a plain file; presets of networks stay."""
+        is_small = n_bytes < (LARGE_GRID_BYTES if sizes[0] * sizes[1] >= LARGE_PICTURE else GRID_BYTES)
         return PictureOptions(
             preset=self.preset if is_small and not self.is_grid else None,
             max_bytes=n_bytes - QUALITY_BLOCK_BYTES,

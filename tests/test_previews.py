@@ -410,11 +410,12 @@ def test_previews_larger_than_the_file_are_wrong_use() -> None:
         PictureOptions(previews=(300, 700), max_bytes=1000).for_passes((100, 100))
 
 
-def test_a_preview_is_a_network_below_four_kilobytes_and_latents_above() -> None:
+@pytest.mark.parametrize(("sizes", "limit"), [((128, 192), 4000), ((512, 768), 2300)])
+def test_a_preview_is_a_network_in_few_bytes_and_latents_in_more(sizes: tuple[int, int], limit: int) -> None:
     asked = PictureOptions(previews=3, preset="fast", field=FieldKind.MLP, seed=3)
-    assert [asked.of_preview(n).field for n in (3999, 4000)] == [FieldKind.MLP, FieldKind.GRID]
-    assert [asked.of_preview(n).preset for n in (3999, 4000)] == ["fast", None]
-    assert (asked.of_preview(500).max_bytes, asked.of_preview(500).seed) == (497, 3)
+    assert [asked.of_preview(n, sizes).field for n in (limit - 1, limit)] == [FieldKind.MLP, FieldKind.GRID]
+    assert [asked.of_preview(n, sizes).preset for n in (limit - 1, limit)] == ["fast", None]
+    assert (asked.of_preview(500, sizes).max_bytes, asked.of_preview(500, sizes).seed) == (497, 3)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("3", 3), ("500B,2kB", (500, 2000)), ("900B", (900,))])

@@ -81,7 +81,7 @@ def test_a_preview_of_a_large_picture_has_its_grid_and_announces_what_it_is_ther
 ) -> None:
     monkeypatch.setattr(pictures, "PREVIEW_POSITIONS", {False: 100, True: 100})
     plain = PictureOptions(device="cpu")
-    data, quality = pictures.encode_preview(picture(), plain.of_preview(300))
+    data, quality = pictures.encode_preview(picture(), plain.of_preview(300, picture().shape[:2]))
     field = sinrfmt.loads(data)
     assert field.header.grid == (16, 24) and len(data) <= 300
     assert quality == psnr(picture(), field.to_uint8())

@@ -49,7 +49,7 @@ def encode_picture(
     sizes = options.preview_sizes(whole.n_bytes)
     files: list[bytes] = []
     for number, size in enumerate(sizes):
-        preview, quality = encode_preview(picture, options.of_preview(size))
+        preview, quality = encode_preview(picture, options.of_preview(size, picture.shape[:2]))
         if len(preview) > len(files[-1] if files else b""):  # PRV-3
             files.append(preview)
         if on_progress is not None:

@@ -14,7 +14,7 @@ from sinrfmt.container import FRAMING_BYTES
 from sinrfmt.faults import error
 from sinrfmt.registry import Coding, ContextId
 
-GRID_PRESETS = ("pyramid", "pyramid-large", "shacira")
+GRID_PRESETS = ("pyramid", "pyramid-large", "pyramid-best", "shacira")
 SHIFT_CODINGS = ("scalar", "sparse")
 
 

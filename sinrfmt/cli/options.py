@@ -65,6 +65,7 @@ class PicturePreset(StrEnum):
     BEST = "best"
     PYRAMID = "pyramid"
     PYRAMID_LARGE = "pyramid-large"
+    PYRAMID_BEST = "pyramid-best"
     SHACIRA = "shacira"
 
 

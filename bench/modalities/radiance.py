@@ -3,13 +3,13 @@
 Run from the root of the repository:
 
     python -m bench.modalities.radiance DATA [--out DIR] [--nnc-python PYTHON] [--steps N] [--views N] [--device D]
-        [--rate-weights L ...] [--set NAME=VALUE ...] [--ours-only]
+        [--rate-weights L ...] [--set NAME=VALUE ...] [--only ours|floats]
 
 DATA has ``nerf/lego_200``. In one run: the grid of preset ``radiance`` trained without a rate, kept as binary16; that
 grid by Brotli and by NNC (docs/weights.md says how to make a PYTHON that has it) at several steps; our files, each
 trained anew with its lambda. What was trained stays in DIR and is not trained again, so that a run that was cut short
 goes on; DIR is for one recipe. ``--set`` changes figures of the recipe (``sinrfmt/torch/grid_presets.toml``);
-``--ours-only`` prints our files and writes no report. Writes ``bench/results/modalities-radiance.csv``, ``.md`` and
+``--only`` prints some of the files and writes no report. Writes ``bench/results/modalities-radiance.csv``, ``.md`` and
 ``.png``, and ``modalities-radiance-views.png``. Seconds are those of the processor.
 """
 
@@ -185,6 +185,13 @@ def say(stage: str, done: int, total: int, psnr: float) -> None:
     print(f"  {stage} {done} of {total}: {psnr:.2f} dB, {time.process_time():.0f} s", flush=True)
 
 
+def float_row(bench: Bench) -> tuple[Row, See]:
+    """The uncompressed grid, with what renders it."""
+    arrays, seconds = uncompressed(bench)
+    see = bench.see(arrays)
+    return row_of(FLOATS, "", 2 * sum(array.size for array in arrays.values()), bench.psnr(see), seconds), see
+
+
 def our_rows(bench: Bench, rate_weights: Sequence[float]) -> Iterator[tuple[Row, See]]:
     """Our files, each with what renders it."""
     for rate_weight in rate_weights:
@@ -195,12 +202,12 @@ def our_rows(bench: Bench, rate_weights: Sequence[float]) -> Iterator[tuple[Row,
 
 def measured(bench: Bench, rate_weights: Sequence[float], python: Path | None) -> Iterator[tuple[Row, See]]:
     """All rows, each with what renders it."""
-    arrays, seconds = uncompressed(bench)
-    see = bench.see(arrays)
-    quality = bench.psnr(see)
-    yield row_of(FLOATS, "", 2 * sum(array.size for array in arrays.values()), quality, seconds), see
+    arrays, _ = uncompressed(bench)
+    floats = float_row(bench)
+    quality = floats[0].figures[QUALITY]
+    yield floats
     yield from our_rows(bench, rate_weights)
-    yield row_of("binary16 + Brotli", "", brotli_bytes(arrays), quality, 0.0), see
+    yield row_of("binary16 + Brotli", "", brotli_bytes(arrays), quality, 0.0), floats[1]
     for qp in () if python is None else NNC_STEPS:
         started = time.monotonic()
         n_bytes, decoded = by_nnc(python, arrays, qp)  # type: ignore[arg-type]
@@ -265,15 +272,16 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--rate-weights", type=float, nargs="+", default=RATE_WEIGHTS, metavar="L")
     parser.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="figures of the recipe")
-    parser.add_argument("--ours-only", action="store_true", help="print our files and write no report")
+    parser.add_argument("--only", choices=("floats", "ours"), help="print these files and write no report")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = arguments.out or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     recipe = recipe_of(arguments.steps, arguments.set)
     bench = bench_of(arguments.data, folder, recipe, arguments.views, arguments.device)
-    if arguments.ours_only:
-        for row, _ in our_rows(bench, arguments.rate_weights):
+    if arguments.only is not None:
+        found = [float_row(bench)] if arguments.only == "floats" else our_rows(bench, arguments.rate_weights)
+        for row, _ in found:
             print(row, flush=True)
         return
     rows: list[Row] = []

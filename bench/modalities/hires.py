@@ -41,7 +41,7 @@ from sinrfmt.torch.signals import Signal, grid_coords, image_signal
 PICTURE = "hires/smacs0723_2799x2856.jpg"
 GRIDS, OURS, AVIF = "hash grid, binary16", ".sinr, tiles", "AVIF"
 TABLES = (14, 15, 16, 17, 18)
-AVIF_QUALITIES = (60, 75, 85)
+AVIF_QUALITIES = (20, 40, 60)
 QUALITY = "psnr"
 SEED = 0
 

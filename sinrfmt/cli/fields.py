@@ -152,7 +152,8 @@ def _missing_of(text: str, shape: Sequence[int]) -> Bools | None:
     if len(edges) % 2 or edges[-1] > size:
         return None
     turns = np.searchsorted(edges, np.arange(size), side="right")
-    return (turns % 2 == 1).reshape(shape)
+    is_missing: Bools = turns % 2 == 1
+    return is_missing.reshape(shape)
 
 
 # --- decode -----------------------------------------------------------------------------------------------------------

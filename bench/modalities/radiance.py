@@ -56,7 +56,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 WORKER = Path(__file__).parents[1] / "nnc_worker.py"
 SCENE = Path("nerf") / "lego_200"
 SEED = 0
-RATE_WEIGHTS = (3e-2, 1e-2)
+RATE_WEIGHTS = (2e-2, 3.5e-3)
 NNC_STEPS = (-30, -24, -18)
 """qp of NNC, for all tensors."""
 LATENTS = "latents"

@@ -219,7 +219,7 @@ def measured(bench: Bench, rate_weights: Sequence[float], python: Path | None) -
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
-def write_results(bench: Bench, rows: Sequence[Row]) -> None:
+def write_results(bench: Bench, rows: Sequence[Row], options: str) -> None:
     floats = rows[0]
     rows = [
         replace(
@@ -237,8 +237,22 @@ def write_results(bench: Bench, rows: Sequence[Row]) -> None:
         f"radiance with {bench.recipe.n_steps} steps, seed {SEED}; seconds of the processor. NNC's and Brotli's are of "
         "the grid in the first line.",
     ]
-    write("radiance", "Radiance fields", rows, notes, "python -m bench.modalities.radiance DATA --nnc-python PYTHON")
+    write(
+        "radiance",
+        "Radiance fields",
+        rows,
+        notes,
+        f"python -m bench.modalities.radiance DATA --nnc-python PYTHON{options}",
+    )
     draw("radiance", rows, "bytes", QUALITY, ("bytes", "PSNR of test views, dB"))
+
+
+def options_of(arguments: argparse.Namespace) -> str:
+    """The options that change figures."""
+    weights = " ".join(f"{weight:g}" for weight in arguments.rate_weights)
+    options = f" --views {arguments.views} --rate-weights {weights}"
+    options += "" if arguments.steps is None else f" --steps {arguments.steps}"
+    return options + (f" --set {' '.join(arguments.set)}" if arguments.set else "")
 
 
 def picture(bench: Bench, shown: Sequence[tuple[Row, See]], path: Path) -> None:
@@ -291,7 +305,7 @@ def main() -> None:
         rows.append(row)
         if len(shown) < 2:
             shown.append((row, see))
-        write_results(bench, rows)
+        write_results(bench, rows, options_of(arguments))
         if len(shown) == len(rows) == 2:
             picture(bench, shown, RESULTS / "modalities-radiance-views.png")
 

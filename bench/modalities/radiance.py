@@ -237,7 +237,8 @@ def write_results(bench: Bench, rows: Sequence[Row], options: str) -> None:
         f"radiance with {bench.recipe.n_steps} steps, seed {SEED}; seconds of the processor. NNC's and Brotli's are of "
         "the grid in the first line.",
     ]
-    write(
+    command = f"python -m bench.modalities.radiance DATA --nnc-python PYTHON{options}"
+    write("radiance", "Radiance fields", rows, notes, command)
         "radiance",
         "Radiance fields",
         rows,

@@ -239,12 +239,6 @@ def write_results(bench: Bench, rows: Sequence[Row], options: str) -> None:
     ]
     command = f"python -m bench.modalities.radiance DATA --nnc-python PYTHON{options}"
     write("radiance", "Radiance fields", rows, notes, command)
-        "radiance",
-        "Radiance fields",
-        rows,
-        notes,
-        f"python -m bench.modalities.radiance DATA --nnc-python PYTHON{options}",
-    )
     draw("radiance", rows, "bytes", QUALITY, ("bytes", "PSNR of test views, dB"))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 import sinrfmt
+from sinrfmt import edit
 from sinrfmt.cli.commands import app
 from sinrfmt.cli.handlers import scaled
 from sinrfmt.cli.modalities import HANDLERS, handler_of_input
@@ -250,13 +251,60 @@ def test_an_axis_may_hold_channels(tmp_path: Path) -> None:
     assert np.load(tmp_path / "b.npy").shape == values.shape
 
 
-def test_missing_values_are_refused_unless_a_number_stands_for_them(tmp_path: Path) -> None:
+def with_holes() -> NDArray[np.float32]:
+    """The map without a corner, a lake and a sample."""
+    values = MAP.copy()
+    values[:3, :4] = np.nan
+    values[8:14, 10:20] = np.nan
+    values[-1, -1] = np.nan
+    return values
+
+
+def test_missing_values_stay_missing_and_the_others_are_close(tmp_path: Path) -> None:
+    values = with_holes()
+    path, summary = encoded(array(tmp_path / "a.npy", values), "--field", "mlp")
+    assert sinrfmt.load(path).meta["n_missing"] == "73"
+    done("decode", path, tmp_path / "b.npy", "--samples")
+    after = np.load(tmp_path / "b.npy")
+    assert np.array_equal(np.isnan(after), np.isnan(values))
+    assert np.nanmax(np.abs(after.astype(np.float64) - values)) == pytest.approx(summary["max_error"])
+
+
+def test_missing_values_follow_the_size_and_the_region_asked_for(tmp_path: Path) -> None:
+    values = with_holes()
+    path, _ = encoded(array(tmp_path / "a.npy", values), "--field", "mlp")
+    done("decode", path, tmp_path / "b.npy", "--samples", "--scale", 2)
+    assert np.array_equal(np.isnan(np.load(tmp_path / "b.npy")), np.isnan(values).repeat(2, 0).repeat(2, 1))
+    done("decode", path, tmp_path / "c.npy", "--samples", "--region", "8,6,9,5")
+    assert np.array_equal(np.isnan(np.load(tmp_path / "c.npy")), np.isnan(values[6:11, 8:17]))
+
+
+def test_values_may_be_missing_in_one_channel(tmp_path: Path) -> None:
+    values = np.stack([MAP, with_holes()])
+    path, _ = encoded(array(tmp_path / "a.npy", values), "--field", "mlp", "--channel-axis", 0)
+    done("decode", path, tmp_path / "b.npy", "--samples")
+    assert np.array_equal(np.isnan(np.load(tmp_path / "b.npy")), np.isnan(values))
+
+
+@pytest.mark.parametrize("runs", ["", "x", "1", "5,99999", "3,4,-1,2", "1,2,3"])
+def test_runs_that_say_nothing_leave_all_values(runs: str, tmp_path: Path) -> None:
+    path, _ = encoded(array(tmp_path / "a.npy", MAP), "--field", "mlp")
+    changed = edit.with_meta(path.read_bytes(), {**sinrfmt.load(path).meta, "missing": runs})
+    path.write_bytes(changed)
+    done("decode", path, tmp_path / "b.npy", "--samples")
+    assert np.isfinite(np.load(tmp_path / "b.npy")).all()
+
+
+def test_an_array_without_any_value_is_refused(tmp_path: Path) -> None:
+    source = array(tmp_path / "a.npy", np.full((4, 5), np.nan))
+    assert "all 20 values are missing" in refused("encode", source, "-o", tmp_path / "a.sinr")
+
+
+def test_a_number_stands_for_missing_values_where_it_is_asked_for(tmp_path: Path) -> None:
     values = MAP.copy()
     values[3, 4] = np.nan
     values[0, 0] = np.inf
-    source = array(tmp_path / "a.npy", values)
-    assert "2 values are missing" in refused("encode", source, "-o", tmp_path / "a.sinr")
-    path, _ = encoded(source, "--fill", 280.0, "--field", "mlp")
+    path, _ = encoded(array(tmp_path / "a.npy", values), "--fill", 280.0, "--field", "mlp")
     meta = sinrfmt.load(path).meta
     assert (meta["fill_value"], meta["n_missing"]) == ("280.0", "2")
 
@@ -307,7 +355,14 @@ def test_variables_that_cannot_be_chosen_are_refused(tmp_path: Path) -> None:
     source = netcdf(tmp_path / "a.nc")
     assert "--variable takes one of t2m, holes" in refused("encode", source, "-o", tmp_path / "a.sinr")
     assert "no variable x" in refused("encode", source, "-o", tmp_path / "a.sinr", "--variable", "x")
-    assert "are missing" in refused("encode", source, "-o", tmp_path / "a.sinr", "--variable", "holes")
+
+
+def test_masked_values_of_netcdf_stay_missing(tmp_path: Path) -> None:
+    netcdf4 = pytest.importorskip("netCDF4", reason="needs the extra fields")
+    path, _ = encoded(netcdf(tmp_path / "a.nc"), "--variable", "holes", "--field", "mlp")
+    done("decode", path, tmp_path / "b.nc")
+    with netcdf4.Dataset(tmp_path / "b.nc") as after:
+        assert np.array_equal(np.isnan(np.ma.filled(after["holes"][...], np.nan)), MAP < 272)
 
 
 def test_the_output_is_checked_against_head(tmp_path: Path) -> None:

@@ -148,6 +148,12 @@ def test_distances_are_those_to_the_nearest_of_all_triangles() -> None:
     np.testing.assert_allclose(found, exact, atol=1e-6)
 
 
+def test_points_to_learn_at_are_on_every_face_of_the_box() -> None:
+    points = points_around(Surface(torus()), 4000, np.random.default_rng(1))
+    on_faces = [np.count_nonzero(points[:, axis] == side) for axis in range(3) for side in (-1.0, 1.0)]
+    assert min(on_faces) > 20
+
+
 def test_distance_to_one_triangle_is_to_its_plane_edge_or_corner() -> None:
     triangle = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]])
     points = np.array([[0.2, 0.2, 3.0], [0.5, -2.0, 0.0], [-3.0, -4.0, 0.0], [1.0, 1.0, 0.0]])

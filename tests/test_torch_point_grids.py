@@ -279,6 +279,23 @@ def test_any_objective_can_be_trained_for() -> None:
     assert float(_sphere(sample, _random_points(0))) < 0.5 * float(untrained)
 
 
+def test_latents_are_seen_as_they_are_for_the_first_share_and_then_are_not() -> None:
+    module = GridModule(SPHERE.network, frame_of(SPHERE))
+    as_they_are: list[bool] = []
+
+    def distortion(evaluate: Evaluate, step: int) -> torch.Tensor:
+        points = _random_points(step + 1)
+        with torch.no_grad():
+            as_they_are.append(torch.equal(evaluate(points), module(module.latents, points)))
+        return _sphere(evaluate, points)
+
+    objective = replace(_sphere_objective(module), distortion=distortion)
+    options = PointFitOptions(20, 1e-3, warm_share=0.5, free_share=0.5, hard_share=0.1)
+    fitted = fit_objective(module, objective, options, seed=0)
+    assert as_they_are == [True] * 10 + [False] * 10
+    assert torch.equal(fitted.latents, fitted.latents.round())
+
+
 def test_a_decoded_file_is_a_module() -> None:
     field = encode_objective(SPHERE, _sphere_objective, replace(TINY, n_steps=5), device="cpu").field
     coords = _random_points(7)

@@ -1,6 +1,6 @@
 """Sound: networks and grids beside Opus and MP3 at about the same bytes, by SNR and PSNR of the samples.
 
-    python -m bench.modalities.audio ../shared/data [--preset fast] [--short]
+    python -m bench.modalities.audio ../shared/data [--preset fast] [--short] [--workers N]
 
 Opus and MP3 keep what is heard, not the samples: their SNR says less about how they sound than that of the others.
 What they decode is shifted to where it is most like the original. With ``--short`` the first two seconds after 1.36 s
@@ -8,15 +8,14 @@ and two sizes.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from bench.modalities.tables import Row, arguments, draw, spread, stopwatch, write
+from bench.modalities.tables import Job, Row, arguments, draw, made, stopwatch, write
 from sinrfmt.media.audio import Sound, read_sound
 from sinrfmt.metrics import psnr, snr
 from sinrfmt.pictures import FieldKind
@@ -35,12 +34,11 @@ MAX_SHIFT = 4_096
 def main() -> None:
     parser = arguments(__doc__ or "")
     given = parser.parse_args()
-    torch.set_num_threads(1)
     sound = read_sound(given.data / SOUND)
     if given.short:
         sound = Sound(sound.samples[SHORT], sound.sample_rate, sound.subtype)
     rates = SHORT_BITS_PER_SECOND if given.short else BITS_PER_SECOND
-    rows = list(_rows(sound, rates, given.preset, given.seed))
+    rows = list(made(_jobs(sound, rates, given.preset, given.seed), given.workers))
     seconds = len(sound.samples) / sound.sample_rate
     command = f"python -m bench.modalities.audio ../shared/data --preset {given.preset}{' --short' * given.short}"
     notes = [
@@ -52,29 +50,28 @@ def main() -> None:
     draw("audio", rows, "bytes", "snr", ("bytes", "SNR of the samples, dB"))
 
 
-def _rows(sound: Sound, rates: tuple[int, ...], preset: str, seed: int) -> Iterator[Row]:
+def _jobs(sound: Sound, rates: tuple[int, ...], preset: str, seed: int) -> list[Job]:
     seconds = len(sound.samples) / sound.sample_rate
-    for codec in OTHERS:
-        yield from spread(partial(_other, sound, codec), rates)
-    for field in (FieldKind.MLP, FieldKind.GRID):
-        budgets = [int(rate * seconds / 8) for rate in rates]
-        yield from spread(partial(_own, sound, field, preset, seed), budgets)
+    others: list[Job] = [partial(_other, sound, codec, rate) for codec in OTHERS for rate in rates]
+    budgets = [int(rate * seconds / 8) for rate in rates]
+    kinds = (FieldKind.MLP, FieldKind.GRID)
+    return others + [partial(_own, sound, field, preset, seed, n_bytes) for field in kinds for n_bytes in budgets]
 
 
-def _own(sound: Sound, field: FieldKind, preset: str, seed: int, n_bytes: int) -> Row:
+def _own(sound: Sound, field: FieldKind, preset: str, seed: int, n_bytes: int) -> Sequence[Row]:
     signal = audio_signal(sound.samples, sound.sample_rate, meta={"subtype": sound.subtype})
     with stopwatch() as seconds:
         encoding = encode_sampled(signal, field=field, preset=preset, max_bytes=n_bytes, seed=seed).encoding
     decoded = signal.decoded(encoding.field.grid().reshape(signal.samples.shape))
     name = f".sinr {field.value}"
-    return _row(sound, name, f"{n_bytes} bytes", len(encoding.field.data), seconds(), decoded.astype(np.float32))
+    return [_row(sound, name, f"{n_bytes} bytes", len(encoding.field.data), seconds(), decoded.astype(np.float32))]
 
 
-def _other(sound: Sound, codec: str, rate: int) -> Row:
+def _other(sound: Sound, codec: str, rate: int) -> Sequence[Row]:
     with stopwatch() as seconds:
         data = _encode(sound, codec, rate)
     decoded = _decode(data, sound.sample_rate)
-    return _row(sound, codec, f"{rate} bit/s", len(data), seconds(), _aligned(sound.samples, decoded))
+    return [_row(sound, codec, f"{rate} bit/s", len(data), seconds(), _aligned(sound.samples, decoded))]
 
 
 def _row(sound: Sound, codec: str, setting: str, n_bytes: int, seconds: float, decoded: NDArray[np.float32]) -> Row:

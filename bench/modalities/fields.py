@@ -1,23 +1,22 @@
 """Scientific fields: networks and grids beside zfp, at equal largest error and at equal PSNR.
 
-    python -m bench.modalities.fields ../shared/data [--preset fast] [--short]
+    python -m bench.modalities.fields ../shared/data [--preset fast] [--short] [--workers N]
 
 For every file of ours zfp, in the mode of a fixed accuracy, is asked for the fewest bytes with no larger a largest
 error, and for the fewest with no lower a PSNR. zfp codes floats: integers go in as float32 and come out rounded. With
 ``--short`` one size.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from bench.modalities.tables import Row, arguments, draw, spread, stopwatch, write
+from bench.modalities.tables import Job, Row, arguments, draw, made, stopwatch, write
 from sinrfmt.metrics import max_error, psnr
 from sinrfmt.pictures import FieldKind
 from sinrfmt.quantity import quantity_of
@@ -43,9 +42,14 @@ class Coded:
 
 def main() -> None:
     given = arguments(__doc__ or "").parse_args()
-    torch.set_num_threads(1)
     rates = SHORT_BITS_PER_SAMPLE if given.short else BITS_PER_SAMPLE
-    rows = [row for name in FIELDS for row in _rows(given.data / "field" / name, rates, given.preset, given.seed)]
+    jobs: list[Job] = [
+        partial(_rows, given.data / "field" / name, field, given.preset, given.seed, rate)
+        for name in FIELDS
+        for field in (FieldKind.MLP, FieldKind.GRID)
+        for rate in rates
+    ]
+    rows = list(made(jobs, given.workers))
     command = f"python -m bench.modalities.fields ../shared/data --preset {given.preset}{' --short' * given.short}"
     notes = [
         "Largest errors are in the units of the samples: ERA5 is scaled to about 0 to 1, the CT has raw numbers from",
@@ -57,17 +61,16 @@ def main() -> None:
     draw("fields", drawn, "bytes", "psnr", ("bytes", "PSNR, dB"))
 
 
-def _rows(path: Path, rates: tuple[float, ...], preset: str, seed: int) -> Iterator[Row]:
+def _rows(path: Path, field: FieldKind, preset: str, seed: int, rate: float) -> list[Row]:
+    """Our file and those of zfp that are no worse."""
     samples = np.load(path)
-    for field in (FieldKind.MLP, FieldKind.GRID):
-        for row in spread(partial(_own, path.stem, samples, field, preset, seed), rates):
-            yield row
-            goals: dict[str, Callable[[Coded], bool]] = {
-                "zfp at equal error": lambda coded, row=row: coded.max_error <= row.figures["max_error"],  # type: ignore[misc]
-                "zfp at equal PSNR": lambda coded, row=row: coded.psnr >= row.figures["psnr"],  # type: ignore[misc]
-            }
-            for codec, meets in goals.items():
-                yield _zfp_row(path.stem, samples, codec, f"{row.codec} {row.setting}", meets)
+    row = _own(path.stem, samples, field, preset, seed, rate)
+    goals: dict[str, Callable[[Coded], bool]] = {
+        "zfp at equal error": lambda coded: coded.max_error <= row.figures["max_error"],
+        "zfp at equal PSNR": lambda coded: coded.psnr >= row.figures["psnr"],
+    }
+    setting = f"{row.codec} {row.setting}"
+    return [row, *(_zfp_row(path.stem, samples, codec, setting, meets) for codec, meets in goals.items())]
 
 
 def _own(name: str, samples: NDArray[Any], field: FieldKind, preset: str, seed: int, rate: float) -> Row:

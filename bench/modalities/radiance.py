@@ -2,13 +2,15 @@
 
 Run from the root of the repository:
 
-    python -m bench.modalities.radiance DATA [--out DIR] [--nnc-python PYTHON] [--steps N] [--views N]
+    python -m bench.modalities.radiance DATA [--out DIR] [--nnc-python PYTHON] [--steps N] [--views N] [--device D]
+        [--rate-weights L ...] [--set NAME=VALUE ...] [--only ours|floats]
 
 DATA has ``nerf/lego_200``. In one run: the grid of preset ``radiance`` trained without a rate, kept as binary16; that
 grid by Brotli and by NNC (docs/weights.md says how to make a PYTHON that has it) at several steps; our files, each
 trained anew with its lambda. What was trained stays in DIR and is not trained again, so that a run that was cut short
-goes on. Writes ``bench/results/modalities-radiance.csv``, ``.md`` and ``.png``, and ``modalities-radiance-views.png``.
-Seconds are those of the processor.
+goes on; DIR is for one recipe. ``--set`` changes figures of the recipe (``sinrfmt/torch/grid_presets.toml``);
+``--only`` prints some of the files and writes no report. Writes ``bench/results/modalities-radiance.csv``, ``.md`` and
+``.png``, and ``modalities-radiance-views.png``. Seconds are those of the processor.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import brotli
 import matplotlib as mpl
@@ -33,6 +36,7 @@ from sinrfmt.media.scene import Scene, Views, read_scene
 from sinrfmt.registry import Values
 from sinrfmt.render import box_of, on_background
 from sinrfmt.torch import GridModule, PointPreset
+from sinrfmt.torch.files import device_of
 from sinrfmt.torch.point_files import frame_of, point_preset_of, uncompressed_grid
 from sinrfmt.torch.radiance import (
     Prepared,
@@ -51,9 +55,8 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 WORKER = Path(__file__).parents[1] / "nnc_worker.py"
 SCENE = Path("nerf") / "lego_200"
-CPU = torch.device("cpu")
 SEED = 0
-RATE_WEIGHTS = (5e-2, 2e-2, 5e-3)
+RATE_WEIGHTS = (2e-2, 3.5e-3)
 NNC_STEPS = (-30, -24, -18)
 """qp of NNC, for all tensors."""
 LATENTS = "latents"
@@ -76,6 +79,7 @@ class Bench:
     recipe: PointPreset
     prepared: Prepared
     folder: Path
+    device: str
 
     @property
     def views(self) -> Views:
@@ -93,27 +97,34 @@ class Bench:
 
     def see(self, arrays: Arrays) -> See:
         """Renders arrays."""
-        module = self.module(arrays)
+        device = device_of(self.device)
+        module = self.module(arrays).to(device)
 
         def evaluate(coords: torch.Tensor) -> torch.Tensor:
             values: torch.Tensor = module(module.latents, coords)
             return values
 
-        return renderer_of(evaluate, box_of(self.prepared.header), self.prepared.sight, CPU)
+        return renderer_of(evaluate, box_of(self.prepared.header), self.prepared.sight, device)
 
     def psnr(self, see: See) -> float:
         return views_psnr(see, self.prepared.sight, self.views)
 
 
-def bench_of(data: Path, folder: Path, n_steps: int | None, n_views: int) -> Bench:
+def bench_of(data: Path, folder: Path, recipe: PointPreset, n_views: int, device: str) -> Bench:
     scene = read_scene(data / SCENE)
     test = scene.test or scene.train
     chosen = np.linspace(0, len(test) - 1, min(n_views, len(test))).astype(int)
     views = Views(*(tuple(part[i] for i in chosen) for part in (test.names, test.cameras, test.pictures)))
     scene = replace(scene, test=views)
-    recipe = point_preset_of("radiance")
-    recipe = recipe if n_steps is None else replace(recipe, n_steps=n_steps)
-    return Bench(scene, recipe, prepare(scene, recipe, seed=SEED), folder)
+    return Bench(scene, recipe, prepare(scene, recipe, seed=SEED), folder, device)
+
+
+def recipe_of(n_steps: int | None, changes: Sequence[str]) -> PointPreset:
+    """Preset ``radiance`` with other figures, each as NAME=VALUE."""
+    figures: dict[str, Any] = {name: json.loads(value) for name, _, value in (text.partition("=") for text in changes)}
+    figures = {name: tuple(value) if isinstance(value, list) else value for name, value in figures.items()}
+    recipe = replace(point_preset_of("radiance"), **figures)
+    return recipe if n_steps is None else replace(recipe, n_steps=n_steps)
 
 
 # --- ways to keep it -------------------------------------------------------------------------------------------------
@@ -125,10 +136,16 @@ def uncompressed(bench: Bench) -> tuple[Arrays, float]:
     if not path.exists():
         started = time.process_time()
         found = uncompressed_grid(
-            bench.prepared.header, bench.prepared.objective, bench.recipe, seed=SEED, device="cpu", on_progress=say
+            bench.prepared.header,
+            bench.prepared.objective,
+            bench.recipe,
+            seed=SEED,
+            device=bench.device,
+            on_progress=say,
         )
-        arrays = {name: array.detach().numpy() for name, array in found.module.arrays().items()}
-        arrays[LATENTS] = found.module.latents.detach().numpy()
+        module = found.module.cpu()
+        arrays = {name: array.detach().numpy() for name, array in module.arrays().items()}
+        arrays[LATENTS] = module.latents.detach().numpy()
         np.savez(path, seconds=time.process_time() - started, **arrays)  # type: ignore[arg-type]
     with np.load(path) as file:
         return {name: file[name] for name in file.files if name != "seconds"}, float(file["seconds"])
@@ -157,7 +174,7 @@ def ours(bench: Bench, rate_weight: float) -> tuple[bytes, float]:
     if not seconds.exists():
         started = time.process_time()
         encoded = encode_scene(
-            bench.scene, preset=bench.recipe, rate_weight=rate_weight, seed=SEED, device="cpu", on_progress=say
+            bench.scene, preset=bench.recipe, rate_weight=rate_weight, seed=SEED, device=bench.device, on_progress=say
         )
         path.write_bytes(encoded.field.data)
         seconds.write_text(f"{time.process_time() - started:.1f}", encoding="utf-8")
@@ -168,17 +185,29 @@ def say(stage: str, done: int, total: int, psnr: float) -> None:
     print(f"  {stage} {done} of {total}: {psnr:.2f} dB, {time.process_time():.0f} s", flush=True)
 
 
-def measured(bench: Bench, python: Path | None) -> Iterator[tuple[Row, See]]:
-    """All rows, each with what renders it."""
+def float_row(bench: Bench) -> tuple[Row, See]:
+    """The uncompressed grid, with what renders it."""
     arrays, seconds = uncompressed(bench)
     see = bench.see(arrays)
-    quality = bench.psnr(see)
-    yield row_of(FLOATS, "", 2 * sum(array.size for array in arrays.values()), quality, seconds), see
-    for rate_weight in RATE_WEIGHTS:
+    return row_of(FLOATS, "", 2 * sum(array.size for array in arrays.values()), bench.psnr(see), seconds), see
+
+
+def our_rows(bench: Bench, rate_weights: Sequence[float]) -> Iterator[tuple[Row, See]]:
+    """Our files, each with what renders it."""
+    for rate_weight in rate_weights:
         data, seconds = ours(bench, rate_weight)
-        see = field_renderer(sinrfmt.loads(data), device="cpu")
+        see = field_renderer(sinrfmt.loads(data), device=bench.device)
         yield row_of(OURS, f"lambda {rate_weight:g}", len(data), bench.psnr(see), seconds), see
-    yield row_of("binary16 + Brotli", "", brotli_bytes(arrays), quality, 0.0), see
+
+
+def measured(bench: Bench, rate_weights: Sequence[float], python: Path | None) -> Iterator[tuple[Row, See]]:
+    """All rows, each with what renders it."""
+    arrays, _ = uncompressed(bench)
+    floats = float_row(bench)
+    quality = floats[0].figures[QUALITY]
+    yield floats
+    yield from our_rows(bench, rate_weights)
+    yield row_of("binary16 + Brotli", "", brotli_bytes(arrays), quality, 0.0), floats[1]
     for qp in () if python is None else NNC_STEPS:
         started = time.monotonic()
         n_bytes, decoded = by_nnc(python, arrays, qp)  # type: ignore[arg-type]
@@ -190,7 +219,7 @@ def measured(bench: Bench, python: Path | None) -> Iterator[tuple[Row, See]]:
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
-def write_results(bench: Bench, rows: Sequence[Row]) -> None:
+def write_results(bench: Bench, rows: Sequence[Row], options: str) -> None:
     floats = rows[0]
     rows = [
         replace(
@@ -208,8 +237,17 @@ def write_results(bench: Bench, rows: Sequence[Row]) -> None:
         f"radiance with {bench.recipe.n_steps} steps, seed {SEED}; seconds of the processor. NNC's and Brotli's are of "
         "the grid in the first line.",
     ]
-    write("radiance", "Radiance fields", rows, notes, "python -m bench.modalities.radiance DATA --nnc-python PYTHON")
+    command = f"python -m bench.modalities.radiance DATA --nnc-python PYTHON{options}"
+    write("radiance", "Radiance fields", rows, notes, command)
     draw("radiance", rows, "bytes", QUALITY, ("bytes", "PSNR of test views, dB"))
+
+
+def options_of(arguments: argparse.Namespace) -> str:
+    """The options that change figures."""
+    weights = " ".join(f"{weight:g}" for weight in arguments.rate_weights)
+    options = f" --views {arguments.views} --rate-weights {weights}"
+    options += "" if arguments.steps is None else f" --steps {arguments.steps}"
+    return options + (f" --set {' '.join(arguments.set)}" if arguments.set else "")
 
 
 def picture(bench: Bench, shown: Sequence[tuple[Row, See]], path: Path) -> None:
@@ -240,19 +278,29 @@ def main() -> None:
     parser.add_argument("--nnc-python", type=Path, metavar="PYTHON", help="a Python that has nncodec 2.1.3")
     parser.add_argument("--steps", type=int, help="optimiser steps in place of the preset's")
     parser.add_argument("--views", type=int, default=20, help="test views that are measured")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+    parser.add_argument("--rate-weights", type=float, nargs="+", default=RATE_WEIGHTS, metavar="L")
+    parser.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="figures of the recipe")
+    parser.add_argument("--only", choices=("floats", "ours"), help="print these files and write no report")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = arguments.out or Path(tempfile.mkdtemp())
-    folder.mkdir(exist_ok=True)
-    bench = bench_of(arguments.data, folder, arguments.steps, arguments.views)
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = recipe_of(arguments.steps, arguments.set)
+    bench = bench_of(arguments.data, folder, recipe, arguments.views, arguments.device)
+    if arguments.only is not None:
+        found = [float_row(bench)] if arguments.only == "floats" else our_rows(bench, arguments.rate_weights)
+        for row, _ in found:
+            print(row, flush=True)
+        return
     rows: list[Row] = []
     shown: list[tuple[Row, See]] = []
-    for row, see in measured(bench, arguments.nnc_python):
+    for row, see in measured(bench, arguments.rate_weights, arguments.nnc_python):
         print(row, flush=True)
         rows.append(row)
         if len(shown) < 2:
             shown.append((row, see))
-        write_results(bench, rows)
+        write_results(bench, rows, options_of(arguments))
         if len(shown) == len(rows) == 2:
             picture(bench, shown, RESULTS / "modalities-radiance-views.png")
 

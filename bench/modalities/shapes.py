@@ -1,6 +1,6 @@
 """Shapes: distance and occupancy fields beside Draco's meshes and a network of sines in binary16.
 
-    python -m bench.modalities.shapes ../shared/data [--preset fast] [--short]
+    python -m bench.modalities.shapes ../shared/data [--preset fast] [--short] [--grid] [--workers N]
 
 All are compared with the mesh itself in one box: IoU at the centres of 128^3 cells, Chamfer distance in longest sides.
 Draco codes the mesh as it is, and meshes with fewer triangles, from marching cubes over the exact distances: the mesh
@@ -8,14 +8,14 @@ as it is has more corners than a file of this size needs. The network in binary1
 rounded, two bytes each and nothing else. With ``--short`` the bunny alone, a few points.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from bench.modalities.tables import RESULTS, Row, arguments, draw, spread, stopwatch, write
+from bench.modalities.tables import RESULTS, Job, Row, arguments, draw, made, stopwatch, write
 from sinrfmt.media.distances import Surface
 from sinrfmt.media.image import write_png
 from sinrfmt.media.mesh import Mesh, placement_of, read_mesh, welded
@@ -36,25 +36,24 @@ REMESHED_CELLS = (16, 24, 32, 48)
 SHORT_DRACO_BITS, SHORT_REMESHED_CELLS = (9, 11), (24, 36)
 REMESHED_BITS = 10
 PICTURE_PIXELS = 320
+SHOWN_SIZE = 5000
 
 
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--grid", action="store_true", help="grids of latents too, which take the longest")
     given = parser.parse_args()
-    torch.set_num_threads(1)
     preset = ShapePreset(given.preset)
     ways = [way for way in WAYS if given.grid or way[1] is not FieldKind.GRID]
-    rows: list[Row] = []
+    jobs: list[Job] = []
     for name in MESHES[:1] if given.short else MESHES:
-        mesh = read_mesh(given.data / "mesh" / f"{name}.obj")
-        surface = Surface(placement_of(mesh).into_box(mesh))
-        bits, cells = (SHORT_DRACO_BITS, SHORT_REMESHED_CELLS) if given.short else (DRACO_BITS, REMESHED_CELLS)
-        rows += spread(partial(_draco_row, name, "Draco", surface, surface.mesh), bits)
-        rows += spread(partial(_remeshed_row, name, surface), cells)
+        path = given.data / "mesh" / f"{name}.obj"
+        jobs.append(partial(_draco_rows, path, is_short=given.short))
         for modality, field in ways:
             options = ShapeOptions(modality, field, preset, seed=given.seed)
-            rows += _own_rows(name, mesh, options, SHORT_SIZES if given.short else SIZES)
+            sizes = SHORT_SIZES if given.short else SIZES
+            jobs += [partial(_own_rows, path, replace(options, max_bytes=n_bytes)) for n_bytes in sizes]
+    rows = list(made(jobs, given.workers))
     flags = " --short" * given.short + " --grid" * given.grid
     command = f"python -m bench.modalities.shapes ../shared/data --preset {given.preset}{flags}"
     notes = [
@@ -66,15 +65,24 @@ def main() -> None:
     draw("shapes", drawn, "bytes", "missing", ("bytes", "1 - IoU"), logarithmic=("x", "y"))
 
 
-def _own_rows(name: str, mesh: Mesh, options: ShapeOptions, sizes: Sequence[int]) -> Iterator[Row]:
+def _draco_rows(path: Path, *, is_short: bool) -> list[Row]:
+    mesh = read_mesh(path)
+    surface = Surface(placement_of(mesh).into_box(mesh))
+    bits, cells = (SHORT_DRACO_BITS, SHORT_REMESHED_CELLS) if is_short else (DRACO_BITS, REMESHED_CELLS)
+    rows = [_draco_row(path.stem, "Draco", surface, surface.mesh, n) for n in bits]
+    return rows + [_remeshed_row(path.stem, surface, n) for n in cells]
+
+
+def _own_rows(path: Path, options: ShapeOptions) -> list[Row]:
+    """Our file; and for a network of distances its floats, and a picture of it."""
+    mesh = read_mesh(path)
     samples = shape_samples(mesh, options)
-    for n_bytes in sizes:
-        row, encoding = _own(name, mesh, samples, replace(options, max_bytes=n_bytes))
-        print(f"{name}: {row.codec} {row.setting}: {row.n_bytes} bytes, {dict(row.figures)}", flush=True)
-        yield row
-        if options.modality is Modality.SDF and options.field is FieldKind.MLP:
-            yield _half_row(name, row, encoding, samples)
-            write_png(RESULTS / f"modalities-shapes-{name}.png", draw_shape(encoding.field, PICTURE_PIXELS))
+    row, encoding = _own(path.stem, mesh, samples, options)
+    if options.modality is not Modality.SDF or options.field is not FieldKind.MLP:
+        return [row]
+    if options.max_bytes == SHOWN_SIZE:
+        write_png(RESULTS / f"modalities-shapes-{path.stem}.png", draw_shape(encoding.field, PICTURE_PIXELS))
+    return [row, _half_row(path.stem, row, encoding, samples)]
 
 
 def _figures(iou_found: float, match: SurfaceMatch) -> dict[str, float]:

@@ -5,15 +5,16 @@ import csv
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import torch
 
-from bench.images import machine_name
+from bench.images import THREAD_VARIABLES, machine_name
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -55,6 +56,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--preset", default="balanced", help="of the encoder")
     parser.add_argument("--short", action="store_true", help="a part of the signals, few points: minutes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each")
     return parser
 
 
@@ -153,9 +155,24 @@ def _at(row: Row, key: str) -> float:
     return float(row.n_bytes) if key == "bytes" else float(row.figures[key])
 
 
-def spread(encode: Callable[[Any], Row], settings: Sequence[Any]) -> Iterator[Row]:
-    """A row for each setting, said as it is made."""
-    for setting in settings:
-        row = encode(setting)
-        print(f"{row.signal}: {row.codec} {row.setting}: {row.n_bytes} bytes, {dict(row.figures)}", flush=True)
-        yield row
+Job = Callable[[], Sequence[Row]]
+"""Makes some rows of a table; must be able to travel to another process."""
+
+
+def made(jobs: Sequence[Job], n_workers: int) -> Iterator[Row]:
+    """The rows of all jobs in their order, said as they come; one thread and one process for each of ``n_workers``."""
+    if n_workers == 1:
+        torch.set_num_threads(1)
+        for job in jobs:
+            yield from map(_said, job())
+        return
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = "1"
+    with ProcessPoolExecutor(n_workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for future in [pool.submit(job) for job in jobs]:
+            yield from map(_said, future.result())
+
+
+def _said(row: Row) -> Row:
+    print(f"{row.signal}: {row.codec} {row.setting}: {row.n_bytes} bytes, {dict(row.figures)}", flush=True)
+    return row

@@ -20,6 +20,7 @@ from sinrfmt.cli import parts, streams
 from sinrfmt.cli.progress import OnProgress
 from sinrfmt.cli.requests import COMMON_DECODE, DecodeRequest, EncodeRequest
 from sinrfmt.head import Header
+from sinrfmt.parts import Range
 from sinrfmt.region import RegionOf
 from sinrfmt.registry import Modality
 
@@ -64,6 +65,11 @@ class Decoding:
     def field(self) -> sinrfmt.Field:
         """The decoded field; all weights, checked."""
         return self._opened.field
+
+    @property
+    def ranges(self) -> Sequence[Range] | None:
+        """Of the samples of a region, on every axis; None where something else is asked for."""
+        return None if self._plan.ranges is None else self._plan.ranges(self.header)
 
     @cached_property
     def _cut(self) -> parts.Cut:

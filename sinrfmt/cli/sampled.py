@@ -31,8 +31,21 @@ def check_request(request: EncodeRequest) -> None:
         raise error("USAGE", f"--preset {request.preset} is for pictures: expected fast, balanced or best")
 
 
-def encode_signal(signal: Any, request: EncodeRequest, units: str, on_progress: OnProgress | None) -> Encoded:
+def encode_signal(
+    signal: Any,
+    request: EncodeRequest,
+    units: str,
+    on_progress: OnProgress | None,
+    present: NDArray[np.bool_] | None = None,
+) -> Encoded:
     """Fit a :class:`sinrfmt.torch.Signal`, and say how far the decoded samples are from it.
+
+    Args:
+        signal: what to fit.
+        request: the options.
+        units: of the samples.
+        on_progress: called with (stage, done, in all, PSNR in dB).
+        present: bool, as many as samples: those that figures are over; None for all.
 
     Raises:
         UsageError: the target cannot be reached.
@@ -50,11 +63,14 @@ def encode_signal(signal: Any, request: EncodeRequest, units: str, on_progress: 
         on_progress=on_progress,
     )
     found = made.encoding.field
-    decoded = signal.decoded(found.grid().reshape(signal.samples.shape))
+    shape = signal.samples.shape
+    counted = np.ones(shape, dtype=np.bool_) if present is None else present.reshape(shape)
+    decoded = signal.decoded(found.grid().reshape(shape))[counted]
+    samples = signal.samples[counted]
     summary = report.summary(found) | {
-        "psnr": _rounded(metrics.psnr(signal.samples, decoded, signal.peak)),
-        "snr": _rounded(metrics.snr(signal.samples, decoded)),
-        "max_error": metrics.max_error(signal.samples, decoded),
+        "psnr": _rounded(metrics.psnr(samples, decoded, signal.peak)),
+        "snr": _rounded(metrics.snr(samples, decoded)),
+        "max_error": metrics.max_error(samples, decoded),
         "peak": signal.peak,
         "units": units,
         "fp32_psnr": _rounded(made.encoding.float_psnr),

@@ -32,6 +32,8 @@ SPREADS = {0.003: 0.25, 0.01: 0.25, 0.04: 0.15, 0.15: 0.1}
 """Shares of the points around a surface by their standard deviation; the rest is anywhere.
 
 With less of it crumbs are left in the air that no point of the training has met."""
+REACH = 1.1
+"""Half the side of the cube that the rest is drawn in, before it is moved onto the box."""
 LEAF_TRIANGLES = 16
 FAR = 2.0
 """Radii of a node from which on it counts as a dipole."""
@@ -125,13 +127,16 @@ class Surface:
 
 
 def points_around(surface: Surface, n: int, rng: np.random.Generator) -> Floats:
-    """Points to learn a shape at, float64 (n, 3): near its surface at several spreads, and anywhere in [-1, 1]^3."""
+    """Points to learn a shape at, float64 (n, 3): near its surface at several spreads, and anywhere in [-1, 1]^3.
+
+    A quarter of the latter are on its faces: a field that is told little there leaves loose crumbs of surface.
+    """
     n_near = [round(share * n) for share in SPREADS.values()]
     near = [
         surface.sample(count, rng)[0] + rng.normal(0.0, spread, (count, 3))
         for spread, count in zip(SPREADS, n_near, strict=True)
     ]
-    points = np.concatenate([*near, rng.uniform(-1.0, 1.0, (n - sum(n_near), 3))])
+    points = np.concatenate([*near, rng.uniform(-REACH, REACH, (n - sum(n_near), 3))])
     clipped: Floats = np.clip(points, -1.0, 1.0)
     return clipped
 

@@ -75,6 +75,7 @@ class PointFitOptions:
         decoder_rate: of the linear decoder; ``published`` only, ``soft`` takes that of the layers.
         probability_rate: of the learned distribution; ``published`` only.
         warm_share: first share, without a rate; ``soft`` only.
+        free_share: first share, with latents as they are, neither rounded nor noisy; ``soft`` only.
         hard_share: last share, with latents rounded.
         coded_share: last share, with networks rounded to their steps; ``soft`` only.
         price_share: first share without a price on the networks' bits; ``soft`` only.
@@ -91,6 +92,7 @@ class PointFitOptions:
     decoder_rate: float = 0.01
     probability_rate: float = 1e-4
     warm_share: float = 0.1
+    free_share: float = 0.0
     hard_share: float = 0.05
     coded_share: float = 0.08
     price_share: float = 0.7
@@ -395,8 +397,8 @@ class _Soft(_Run):
         is_rounded = self.steps is not None and share >= 1.0 - options.coded_share
         arrays = rounded(self.arrays, self.steps) if is_rounded and self.steps is not None else None
         latents: Values = self.module.latents
-        if self.is_coded:
-            latents = relaxed(latents, share, options.hard_share, options.temperatures, options.noises, self.generator)
+        if self.is_coded and share >= options.free_share:
+            latents = self._relaxed(share)
         loss = self.loss(latents, arrays, index)
         if self.is_coded and share >= options.warm_share:
             loss = loss + self.rate_price(share) * self.bits(latents).sum()
@@ -406,6 +408,18 @@ class _Soft(_Run):
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         self._update(cosine_share(index, options.n_steps), is_rounded=is_rounded)
+
+    def _relaxed(self, share: float) -> Values:
+        options = self.options
+        relaxed_share = 1.0 - options.free_share
+        return relaxed(
+            self.module.latents,
+            (share - options.free_share) / relaxed_share,
+            options.hard_share / relaxed_share,
+            options.temperatures,
+            options.noises,
+            self.generator,
+        )
 
     def _update(self, share: float, *, is_rounded: bool) -> None:
         torch.nn.utils.clip_grad_norm_(list(self.arrays.values()), CLIP)

@@ -1,0 +1,254 @@
+"""A large picture: our tiled file beside hash grids that are kept as they are, in binary16.
+
+    python -m bench.modalities.hires ../shared/data --ours TILES.sinr [--out DIR] [--device cuda]
+
+The hash grids have the shape of the published comparison (Müller et al., "Instant neural graphics primitives with a
+multiresolution hash encoding", 2022; Girish et al., "SHACIRA", 2023): 16 levels from 16 vertices on, two features an
+entry, at most 2^T entries a level, two hidden layers of 64. Each is trained here in mini-batches, for every T,
+resolution of the finest level and learning rate that was asked for, written to DIR as binary16, and measured as read
+back from there; those in DIR are not trained again. TILES.sinr is ``OUT/tiles.sinr`` of ``python -m bench.tiles OUT
+PICTURE``; the reference decoder decodes it. AVIF, by Pillow, stands beside them. Seconds are those of the clock.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise, product
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, features
+
+from bench.images import machine_name
+from bench.modalities.tables import Row, draw, stopwatch, write
+from sinrfmt.media.image import read_image
+from sinrfmt.metrics import Samples, psnr
+from sinrfmt.torch import GridModule, PointPreset
+from sinrfmt.torch.files import device_of
+from sinrfmt.torch.point_files import frame_of, signal_header, signal_objective, uncompressed_grid
+from sinrfmt.torch.signals import Signal, grid_coords, image_signal
+
+PICTURE = "hires/smacs0723_2799x2856.jpg"
+GRIDS, OURS, AVIF = "hash grid, binary16", ".sinr, tiles", "AVIF"
+TABLES = (14, 15, 16, 17, 18)
+AVIF_QUALITIES = (20, 40, 60)
+QUALITY = "psnr"
+SEED = 0
+
+
+@dataclass(frozen=True)
+class HashGrid:
+    """One of the hash grids: T, vertices of the finest level for a sample, learning rate of the entries, steps."""
+
+    log2_table_size: int
+    last_share: float
+    latent_rate: float
+    n_steps: int
+    batch_size: int
+
+    @property
+    def recipe(self) -> PointPreset:
+        return PointPreset(
+            name="hash",
+            n_steps=self.n_steps,
+            rate_weight=0.0,
+            latent_rate=self.latent_rate,
+            n_levels=16,
+            first_resolution=16,
+            last_resolution=65535,
+            last_share=self.last_share,
+            log2_table_size=self.log2_table_size,
+            latent_dim=2,
+            feature_dim=2,
+            width=64,
+            depth=2,
+            batch_size=self.batch_size,
+        )
+
+    @property
+    def setting(self) -> str:
+        return f"T {self.log2_table_size}, finest {self.last_share:g}, rate {self.latent_rate:g}, {self.n_steps} steps"
+
+    def path(self, folder: Path) -> Path:
+        """Of its numbers."""
+        figures = (self.log2_table_size, f"{self.last_share:g}", f"{self.latent_rate:g}", self.n_steps, self.batch_size)
+        return folder / f"hash-{'-'.join(map(str, figures))}.bin"
+
+
+# --- ways to keep it -------------------------------------------------------------------------------------------------
+
+
+def grid_row(signal: Signal, folder: Path, device: str, grid: HashGrid) -> Row:
+    """A hash grid, trained unless its file is there, and measured from the file."""
+    path = grid.path(folder)
+    journal = path.with_suffix(".json")
+    if not journal.exists():
+        with stopwatch() as seconds:
+            path.write_bytes(trained(signal, device, grid))
+            journal.write_text(json.dumps({"seconds": seconds(), "machine": machine_name(device)}), encoding="utf-8")
+    found = json.loads(journal.read_text(encoding="utf-8"))
+    quality = psnr(signal.samples, decoded(signal, path.read_bytes(), device, grid))
+    return Row(Path(PICTURE).stem, GRIDS, grid.setting, path.stat().st_size, found["seconds"], {QUALITY: quality})
+
+
+def trained(signal: Signal, device: str, grid: HashGrid) -> bytes:
+    """All numbers of a trained grid as binary16: tensors in table order, then the entries."""
+    objective = partial(signal_objective, signal, batch_size=grid.batch_size, seed=SEED)
+    header = signal_header(signal, grid.recipe)
+    found = uncompressed_grid(header, objective, grid.recipe, seed=SEED, device=device, on_progress=say)
+    arrays = [*found.module.arrays().values(), found.module.latents]
+    return b"".join(array.detach().cpu().numpy().astype("<f2").tobytes() for array in arrays)
+
+
+def decoded(signal: Signal, data: bytes, device: str, grid: HashGrid) -> Samples:
+    """The samples of a grid's file."""
+    header = signal_header(signal, grid.recipe)
+    module = GridModule(header.network, frame_of(header), seed=SEED)
+    numbers = torch.from_numpy(np.frombuffer(data, dtype="<f2").astype(np.float32))
+    arrays = [*module.arrays().values(), module.latents]
+    with torch.no_grad():
+        for array, part in zip(arrays, torch.split(numbers, [array.numel() for array in arrays]), strict=True):
+            array.copy_(part.view(array.shape))
+    module.to(device_of(device))
+    return signal.decoded(module.values_at(module.latents, grid_coords(signal.grid)).cpu().numpy())
+
+
+def our_row(samples: Samples, path: Path, folder: Path) -> Row:
+    """Our file, by the reference decoder, whose seconds they are; decoded once."""
+    journal = folder / f"ours-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}.json"
+    if not journal.exists():
+        with tempfile.TemporaryDirectory() as name, stopwatch() as seconds:
+            out = Path(name) / "decoded.npy"
+            subprocess.run(
+                [sys.executable, "-m", "reference_decoder", path, out], check=True, stdout=subprocess.DEVNULL
+            )
+            values: NDArray[np.float32] = np.load(out)
+            elapsed = seconds()
+        decoded = np.rint(np.clip(values.astype(np.float64), 0.0, 1.0) * 255.0).astype(np.uint8)
+        quality = psnr(samples, decoded.reshape(samples.shape))
+        journal.write_text(json.dumps({"seconds": elapsed, QUALITY: quality}), encoding="utf-8")
+    found = json.loads(journal.read_text(encoding="utf-8"))
+    figures = {QUALITY: found[QUALITY]}
+    return Row(Path(PICTURE).stem, OURS, "reference decoder", path.stat().st_size, found["seconds"], figures)
+
+
+def avif_row(samples: Samples, quality: int) -> Row:
+    buffer = io.BytesIO()
+    with stopwatch() as seconds:
+        Image.fromarray(samples).save(buffer, "AVIF", quality=quality, subsampling="4:4:4")
+        elapsed = seconds()
+    found = np.asarray(Image.open(buffer).convert("RGB"))
+    return Row(
+        Path(PICTURE).stem, AVIF, f"quality {quality}", len(buffer.getvalue()), elapsed, {QUALITY: psnr(samples, found)}
+    )
+
+
+def say(stage: str, done: int, total: int, quality: float) -> None:
+    print(f"  {stage} {done} of {total}: {quality:.2f} dB", flush=True)
+
+
+# --- results ---------------------------------------------------------------------------------------------------------
+
+
+def best(rows: Sequence[Row]) -> list[Row]:
+    """Of hash grids of one size that of the highest quality: what is compared."""
+    grids = [row for row in rows if row.codec == GRIDS]
+    chosen = {row.n_bytes: row for row in sorted(grids, key=lambda row: row.figures[QUALITY])}
+    return sorted((row for row in chosen.values()), key=lambda row: row.n_bytes)
+
+
+def bytes_at(rows: Sequence[Row], quality: float) -> float | None:
+    """Bytes of hash grids at a quality, on a line through the logarithms of two sizes; None where no two are around."""
+    for first, second in pairwise(rows):
+        low, high = (row.figures[QUALITY] for row in (first, second))
+        if low <= quality <= high:
+            share = (quality - low) / (high - low)
+            return math.exp((1 - share) * math.log(first.n_bytes) + share * math.log(second.n_bytes))
+    return None
+
+
+def comparison(rows: Sequence[Row]) -> str:
+    """How many bytes hash grids take at the quality of our file."""
+    grids, own = best(rows), next((row for row in rows if row.codec == OURS), None)
+    if own is None:
+        return "Our file was not given."
+    needed = bytes_at(grids, own.figures[QUALITY])
+    if needed is not None:
+        return (
+            f"At the {own.figures[QUALITY]:.2f} dB of our file hash grids take {needed:,.0f} bytes, "
+            f"{needed / own.n_bytes:.1f} times ours: on a line between the two sizes around it."
+        )
+    return f"No two sizes of hash grids are around the {own.figures[QUALITY]:.2f} dB of our file."
+
+
+def rows_of(given: argparse.Namespace, samples: Samples) -> Iterator[Row]:
+    """Files, one after the other."""
+    if given.ours is not None:
+        yield our_row(samples, given.ours, given.out)
+    for quality in AVIF_QUALITIES if features.check("avif") else ():
+        yield avif_row(samples, quality)
+    signal = image_signal(samples)
+    for table, share, rate in product(given.tables, given.shares, given.latent_rates):
+        grid = HashGrid(table, share, rate, given.steps, given.batch_size)
+        yield grid_row(signal, given.out, given.device, grid)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help=f"folder with {PICTURE}")
+    parser.add_argument("--ours", type=Path, help="our file, by bench.tiles")
+    parser.add_argument("--out", type=Path, default=Path("out") / "hires", help="where hash grids stay")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+    parser.add_argument("--tables", type=int, nargs="*", default=TABLES, metavar="T")
+    parser.add_argument("--shares", type=float, nargs="+", default=(0.5,), help="finest vertices for a sample")
+    parser.add_argument("--latent-rates", type=float, nargs="+", default=(0.1,))
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch-size", type=int, default=1 << 18, help="points of a step")
+    parser.add_argument(
+        "--crop", type=int, help="so many rows and columns of the middle: a quick look, without a report"
+    )
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    given.out.mkdir(parents=True, exist_ok=True)
+    samples = read_image(given.data / PICTURE)
+    if given.crop is not None:
+        top, left = ((n - given.crop) // 2 for n in samples.shape[:2])
+        samples = np.ascontiguousarray(samples[top : top + given.crop, left : left + given.crop])
+    command = "python -m bench.modalities.hires ../shared/data --ours TILES.sinr --device " + given.device
+    rows: list[Row] = []
+    for row in rows_of(given, samples):
+        print(f"{row.codec}, {row.setting}: {row.n_bytes} bytes, {row.figures[QUALITY]:.2f} dB, {row.seconds:.0f} s")
+        sys.stdout.flush()
+        rows.append(row)
+        if given.crop is None:
+            report(rows, samples, command, given.device)
+
+
+def report(rows: Sequence[Row], samples: Samples, command: str, device: str) -> None:
+    """The table and the picture of what there is so far."""
+    notes = [
+        f"{samples.shape[1]} x {samples.shape[0]} samples of three channels; PSNR over all of them. Hash grids have",
+        "16 levels from 16 vertices on, two features, two hidden layers of 64; T is the logarithm of the most entries",
+        "of a level, `finest` the vertices of the finest level for a sample, `rate` the learning rate of entries.",
+        "Their bytes are those of a file of binary16 and nothing else; seconds those of their training on",
+        f"{machine_name(device)}, and for our file those of decoding. AVIF is 4:4:4, by Pillow.",
+        "",
+        comparison(rows),
+    ]
+    write("hires", "A large picture", rows, notes, command)
+    drawn = [*best(rows), *(row for row in rows if row.codec != GRIDS)]
+    draw("hires", drawn, "bytes", QUALITY, ("bytes", "PSNR, dB"))
+
+
+if __name__ == "__main__":
+    main()

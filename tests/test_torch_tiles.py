@@ -21,7 +21,7 @@ from sinrfmt.cli.commands import app
 from sinrfmt.metrics import Samples
 from sinrfmt.network import LEVEL_ORDINAL, PyramidEncoding
 from sinrfmt.parts import Parts
-from sinrfmt.pictures import FieldKind, PictureOptions
+from sinrfmt.pictures import FieldKind, Ladder, PictureOptions
 from sinrfmt.region import FileSource, read_region
 from sinrfmt.registry import ContextId
 from sinrfmt.torch import TileWork, encode_tiles, grid_files
@@ -98,8 +98,8 @@ def test_tiles_fill_a_size(encoding: Encoding) -> None:
 
 
 def test_tiles_reach_a_quality(encoding: Encoding) -> None:
-    found = tiled(min_psnr=encoding.psnr + 1.0)
-    assert 0.0 <= found.psnr - encoding.psnr - 1.0 < 0.6
+    found = tiled(min_psnr=encoding.psnr + 0.5)
+    assert 0.0 <= found.psnr - encoding.psnr - 0.5 < 0.6
     assert len(found.field.data) > len(encoding.field.data)
 
 
@@ -157,7 +157,7 @@ def test_tiles_are_pyramids() -> None:
         {"tiles": 24},
         {"tiles": 24, "preset": "shacira"},
         {"tiles": 24, "field": FieldKind.GRID, "max_bytes": 900, "rate_weight": 1e-3},
-        {"tiles": 24, "field": FieldKind.GRID, "passes": 2},
+        {"tiles": 24, "field": FieldKind.GRID, "passes": 2, "ladder": Ladder.LEVELS},
         {"overlap": 4, "field": FieldKind.GRID},
         {"rate_weight": 1e-3},
         {"rate_weight": 1e-3, "min_psnr": 30.0, "field": FieldKind.GRID},
@@ -172,8 +172,9 @@ def test_options_that_do_not_go_with_tiles_are_refused(options: dict[str, Any]) 
 
 
 def _case(context: ContextId) -> tuple[PyramidModule, PyramidEncoding, torch.Tensor]:
-    module = PyramidModule(pyramid_network((21, 30), 3, TINY, context), seed=2)
     values = torch.from_numpy(grid_files.unit_values(picture()[:21, :30]))
+    mean = values.mean(dim=1).numpy()
+    module = PyramidModule(pyramid_network((21, 30), 3, TINY, context), seed=2, mean=mean)
     return module, module.encoding, values
 
 
@@ -194,7 +195,7 @@ def test_fitted_latents_cost_less_than_none(context: ContextId) -> None:
     arrays = {name: array.detach() for name, array in module.arrays().items()}
     price = 1e-4
     none = fit_latents(module, values, arrays, LatentFitOptions(0, price), seed=0)
-    fitted = fit_latents(module, values, arrays, LatentFitOptions(60, price), seed=0)
+    fitted = fit_latents(module, values, arrays, LatentFitOptions(200, price), seed=0)
 
     def cost(mse: float, bits: float) -> float:
         return mse + price * bits / values.shape[1]

@@ -185,7 +185,10 @@ def _train(job: Job, max_bytes: int, bits_of_rate: Callable[[float], float]) -> 
 
 
 def _encode_for_bytes(job: Job, weight_coding: WeightCoding, target: Target) -> EncodedField:
-    """Encode for a budget; where the weights turn out to need more bits than expected, with a smaller network."""
+    """Encode for a budget; where the weights turn out to need more bits than expected, with a smaller network.
+
+    Where nothing is asked for and no step keeps the quality, which happens to a few samples, with a larger one.
+    """
     max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * job.signal.n_samples / 8))
     smallest = _network_for(job, 0, (1.0, 1.0), weight_coding.bits_of_rate)
     if job.size_of(*_all_zero(smallest), job.seed) > max_bytes:  # known before any work is done
@@ -193,8 +196,9 @@ def _encode_for_bytes(job: Job, weight_coding: WeightCoding, target: Target) -> 
     results = []
     # Where nothing is asked for, all codings get the same network.
     bits_of_rate = bits_per_parameter if target.max_bytes is None else weight_coding.bits_of_rate
+    factor = LARGER if target.max_bytes is None else SMALLER
     for attempt in range(MAX_SIZES):
-        module = _train(job, round(max_bytes * SMALLER**attempt), bits_of_rate)
+        module = _train(job, round(max_bytes * factor**attempt), bits_of_rate)
         encoded = weight_coding.quantise(job, module, target)
         if encoded is not None:
             results.append(encoded)

@@ -53,8 +53,9 @@ PSNR_PER_OCTAVE = -1.1
 MAX_TRAININGS = 4
 PREFIX_WARM_SHARE = 0.3
 """Of a training with prefixes: see ``GridFitOptions``."""
-AGAIN_STEPS = 0.5
-"""Of a pyramid that starts from one with another lambda, as a share of the usual ones."""
+AGAIN_STEPS, AGAIN_OCTAVES = 0.5, 1.0
+"""A pyramid starts from one whose lambda is at most so far away, with that share of the usual steps: from further away
+latents that were worth their bits stay (docs/images.md)."""
 SLOPE_FACTOR = 3.0
 """How much flatter than that a signal may be."""
 MARGIN = 0.1
@@ -172,7 +173,7 @@ def encode_grids(
     device: str = "auto",
     on_progress: StageProgress | None = None,
 ) -> Iterator[Encoding]:
-    """Files of one picture for one lambda after another; pyramids start from the nearest that is trained already.
+    """Files of one picture for one lambda after another; a pyramid starts from one that is trained, if it is near.
 
     Arguments and errors are those of ``encode_grid``. From small to large lambdas is the better order.
     """
@@ -337,6 +338,11 @@ class _Job:
         """PSNR of a decoded field in dB."""
         return sample_psnr(self.samples, field.grid())
 
+    def near(self, rate_weight: float) -> PyramidModule | None:
+        """The pyramid that was trained with the nearest lambda, if that is near."""
+        distances = {abs(math.log2(known / rate_weight)): module for known, module in self.trained.items()}
+        return distances[min(distances)] if distances and min(distances) <= AGAIN_OCTAVES else None
+
     def run(self, rate_weight: float) -> Encoding:
         """Train, round and write."""
         target = torch.tensor(unit_values(self.samples), device=self.device)
@@ -363,9 +369,9 @@ def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple
     prefixes = trained_prefixes(job.passes, job.n_levels)
     if prefixes:
         options = replace(options, prefixes=prefixes, prefix_share=preset.prefix_share, warm_share=PREFIX_WARM_SHARE)
-    if job.trained:
-        nearest = min(job.trained, key=lambda known: abs(math.log(known / rate_weight)))
-        module = copy.deepcopy(job.trained[nearest])
+    known = job.near(rate_weight)
+    if known is not None:
+        module = copy.deepcopy(known)
         options = options.for_trained(max(1, round(AGAIN_STEPS * preset.n_steps)))
     else:
         module = _first_module(job, preset, values, replace(options, n_steps=preset.mosaic_steps))

@@ -467,9 +467,10 @@ def _panel(panel: Axes, curves: Curves, image: str) -> None:
     ours = [by_image[image] for codec, by_image in curves.items() if image in by_image and codec not in CLASSIC_STYLES]
     low, high = (pick(bpp for curve in ours for bpp, _ in curve) for pick in (min, max))
     bottom, top = (pick(psnr for curve in ours for _, psnr in curve) for pick in (min, max))
+    colors = {codec: f"C{i}" for i, codec in enumerate(codec for codec in curves if codec not in CLASSIC_STYLES)}
     for codec, by_image in curves.items():
         if by_image.get(image):
-            style = CLASSIC_STYLES.get(codec, {"marker": "o", "linewidth": 1.8})
+            style = CLASSIC_STYLES.get(codec, {"color": colors.get(codec), "marker": "o", "linewidth": 1.8})
             panel.plot(*zip(*by_image[image], strict=True), label=codec, markersize=4, **style)
     panel.set_xscale("log")
     panel.set_xlim(low / 1.5, high * 1.5)

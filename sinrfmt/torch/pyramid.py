@@ -66,8 +66,7 @@ class PyramidModule(nn.Module):
         tensors = {tensor.name: tensor for tensor in network.tensors}
         generator = torch.Generator().manual_seed(seed & (2**63 - 1))
         self.weights = nn.ParameterDict({_key(n): _initial(tensors[n], network, generator) for n in self.names})
-        if len(network.layers) > 1:
-            self._start_linear(generator)
+        self._start_linear(generator)
         last = sum(layer.kind not in LATTICE_KINDS for layer in network.layers) - 1
         if mean is not None:
             self.weights[_key(f"layers.{last}.bias")].data.copy_(torch.from_numpy(mean))
@@ -79,13 +78,14 @@ class PyramidModule(nn.Module):
         Nonlinear features then grow out of what a linear synthesis leaves, and latents need not follow their drift.
         """
         n = self.encoding.n_levels
-        first, second = self.weights["layers_0_weight"].data, self.weights["layers_1_weight"].data
-        kinds = [layer.kind for layer in self.network.layers[:2]]
-        if kinds[0] is not RecordKind.RELU or kinds[1] in LATTICE_KINDS or first.shape[0] < 2 * n:
+        first, *others = self.network.layers
+        is_pair = first.kind is RecordKind.RELU and bool(others) and others[0].kind not in LATTICE_KINDS
+        if not is_pair or first.weight_shape[0] < 2 * n:
             return
-        gains = LINEAR_GAIN * (2.0 * torch.rand(second.shape[0], n, generator=generator) - 1.0)
-        first.mul_(OTHER_GAIN / FIRST_GAIN)[: 2 * n] = torch.cat([torch.eye(n), -torch.eye(n)])
-        second.mul_(OTHER_GAIN / LAST_GAIN)[:, : 2 * n] = torch.cat([gains, -gains], dim=1)
+        first_weight, second_weight = self.weights["layers_0_weight"].data, self.weights["layers_1_weight"].data
+        gains = LINEAR_GAIN * (2.0 * torch.rand(second_weight.shape[0], n, generator=generator) - 1.0)
+        first_weight.mul_(OTHER_GAIN / FIRST_GAIN)[: 2 * n] = torch.cat([torch.eye(n), -torch.eye(n)])
+        second_weight.mul_(OTHER_GAIN / LAST_GAIN)[:, : 2 * n] = torch.cat([gains, -gains], dim=1)
 
     def _make_buffers(self) -> None:
         encoding = self.encoding
@@ -181,15 +181,13 @@ class PyramidModule(nn.Module):
     def _first_sums(self, latents: Values, arrays: Arrays) -> Values:
         """The first product at every site: the hidden layer, then the two outputs of the linear branch."""
         source = torch.cat([latents.clamp(-LATENT_CLIP, LATENT_CLIP), latents.new_zeros(1)])
-        linear = arrays["context.linear"]
-        from_coarse = torch.cat([arrays["context.coarse"], linear[:, :N_COARSE]])
-        from_near = torch.cat([arrays["context.near"], linear[:, N_COARSE:]])
         phase = nn.functional.pad(arrays["context.phase"].T, (0, 0, 0, 2))
+        hidden = torch.cat([arrays["context.coarse"], arrays["context.near"]], dim=1)
+        weight = torch.cat([hidden, arrays["context.linear"]])
         if self.encoding.context is ContextId.SERIAL:
-            inputs = source.index_select(0, self.get_buffer("inputs")).view(
-                from_coarse.shape[1] + from_near.shape[1], -1
-            )
-            return torch.addmm(phase, torch.cat([from_coarse, from_near], dim=1), inputs)
+            inputs = source.index_select(0, self.get_buffer("inputs")).view(weight.shape[1], -1)
+            return torch.addmm(phase, weight, inputs)
+        from_coarse, from_near = weight[:, :N_COARSE], weight[:, N_COARSE:]
         coarse = source.index_select(0, self.get_buffer("coarse")).view(N_COARSE, -1)
         sums = torch.cat([from_coarse, phase], dim=1) @ torch.cat([coarse, self.get_buffer("phases")])
         return self._with_near(sums, source, from_near)

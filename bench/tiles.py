@@ -44,7 +44,7 @@ from sinrfmt.parts import Axis, Parts, Range, grid_positions, stretches
 from sinrfmt.region import FIRST_BYTES, read_region
 from sinrfmt.remote import HttpSource
 from sinrfmt.torch.grid_files import PyramidPreset, encode_grid, grid_preset_of, unit_values
-from sinrfmt.torch.latent_fit import LatentFitOptions, fit_latents, start_latents
+from sinrfmt.torch.latent_fit import ZERO_LEVELS, LatentFitOptions, fit_latents, start_latents
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.tiles import TileWork, encode_tiles, mosaic_of, networks_path, read_networks
 
@@ -318,7 +318,7 @@ def fit_some(samples: Samples, parts: Parts, folder: Path, preset: PyramidPreset
         module = PyramidModule(over_lattice(networks.network, (tile.shape[0], tile.shape[1])))
         if start:
             with torch.no_grad():
-                module.latents.copy_(start_latents(module.encoding, values, coefficients))
+                module.latents.copy_(start_latents(module.encoding, values, coefficients, n_zero=ZERO_LEVELS))
         fitted = fit_latents(module, values, arrays, options, seed=0)
         error += fitted.mse * values.shape[1]
         bits += fitted.latent_bits

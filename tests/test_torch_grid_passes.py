@@ -10,10 +10,11 @@ import torch
 import sinrfmt
 import sinrfmt.torch
 from sinrfmt.metrics import Samples
+from sinrfmt.network import TensorRole
 from sinrfmt.registry import ContextId
 from sinrfmt.torch.grid_files import PyramidPreset, pyramid_network, sample_psnr
 from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid
-from sinrfmt.torch.grid_passes import Prefix, _by_quality, _by_size
+from sinrfmt.torch.grid_passes import Prefix, _by_size, trained_prefixes
 from sinrfmt.torch.point_recipes import PointPreset
 from sinrfmt.torch.pyramid import PyramidModule
 from tests.strategies import assert_passes_are_announced, assert_passes_decode_in_both
@@ -91,14 +92,15 @@ def test_the_size_of_the_last_pass_is_the_size_of_the_file() -> None:
         _encode((200, 500), min_psnr=30.0)
 
 
-def test_a_level_that_adds_nothing_gets_no_pass_while_there_are_others() -> None:
-    psnrs = [15.0, 22.0, 27.0, 27.0]
-    prefixes = [Prefix(n + 1, 100 * 2**n, psnr) for n, psnr in enumerate(psnrs[:3])] + [Prefix(4, 420, psnrs[3])]
-    assert _by_quality(prefixes, 1) == [4]
-    assert _by_quality(prefixes, 2) == [2, 4]
-    assert _by_quality(prefixes, 3) == [1, 2, 4]
-    assert _by_quality([*prefixes[:3], Prefix(4, 500, 28.0)], 3) == [2, 3, 4]
-    assert _by_quality(prefixes, 4) == [1, 2, 3, 4]
+def test_a_number_of_passes_ends_at_the_finest_levels() -> None:
+    encoding = _encode(2)
+    levels = [state.tensor for state in encoding.field.states if state.tensor.role is TensorRole.LATENT]
+    first = sinrfmt.loads(encoding.field.data, passes=1)
+    assert len(levels) > 2
+    assert trained_prefixes(2, len(levels)) == (len(levels) - 1,)
+    assert trained_prefixes(4, len(levels)) == tuple(range(len(levels) - 3, len(levels)))
+    assert not any(np.any(state.acc) for state in first.states if state.tensor == levels[-1])
+    assert any(np.any(state.acc) for state in first.states if state.tensor == levels[-2])
 
 
 def test_sizes_take_the_most_levels_within() -> None:

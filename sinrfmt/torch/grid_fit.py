@@ -71,7 +71,7 @@ class GridFitOptions:
     temperatures: tuple[float, float] = (0.35, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     prefixes: tuple[int, ...] = ()
-    prefix_share: float = 0.15
+    prefix_share: float = 0.3
 
     def for_trained(self, n_steps: int) -> "GridFitOptions":
         """For a pyramid whose networks are trained already: few and smaller steps, none with the factorised rate."""

@@ -4,7 +4,6 @@ Specification: clauses 6.6 (QUALITY), 9.6.3 and 17. The first pass has the netwo
 one the next finer levels. Networks are not refined: fitted to a prefix anew they gain half a decibel there.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,14 +21,6 @@ Passes = int | tuple[int | None, ...]
 """How many, or the bytes up to the end of each; None for as many as it takes, in the last place."""
 Quality = Callable[[Field], float]
 """PSNR of a decoded field in dB."""
-
-LEAST_TRAINED = 3
-"""Prefixes that are trained, at least, where a file has several passes."""
-
-LEAST_GAIN = 0.01
-"""Decibels that QUALITY can tell."""
-NOTHING_ADDED = 1e6
-"""What a pass costs that adds less; more than any gain."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +73,7 @@ def count_of(passes: Passes) -> int:
 
 def trained_prefixes(passes: Passes, n_levels: int) -> tuple[int, ...]:
     """The numbers of levels that the training is to make a good picture of, beside all of them."""
-    n_trained = max(count_of(passes) - 1, LEAST_TRAINED) if count_of(passes) > 1 else 0
-    return tuple(range(max(1, n_levels - n_trained), n_levels))
+    return tuple(_finest(count_of(passes), n_levels)[:-1])
 
 
 def build_levels(header: Header, codes: Sequence[TensorCode], passes: Passes, quality: Quality) -> bytes:
@@ -101,8 +91,10 @@ def build_levels(header: Header, codes: Sequence[TensorCode], passes: Passes, qu
     n_levels = sum(code.tensor.role is TensorRole.LATENT for code in codes)
     if count_of(passes) == 1:
         return build_passes(header, [codes], Coding.RANS)
-    prefixes = _prefixes(_build(header, codes, range(1, n_levels + 1)), quality)
-    ends = _by_quality(prefixes, passes) if isinstance(passes, int) else _by_size(prefixes, passes)
+    if isinstance(passes, int):
+        ends = _finest(passes, n_levels)
+    else:
+        ends = _by_size(_prefixes(_build(header, codes, range(1, n_levels + 1)), quality), passes)
     silent = _build(header, codes, ends)
     announced = [prefix.psnr for prefix in _prefixes(silent, quality)]
     return _build(replace(header, quality=tuple(announced)), codes, ends)
@@ -137,22 +129,9 @@ def _prefixes(data: bytes, quality: Quality) -> list[Prefix]:
     return [Prefix(index + 1, field.pass_ends[-1], quality(field)) for index, field in enumerate(fields)]
 
 
-def _by_quality(prefixes: Sequence[Prefix], n_passes: int) -> list[int]:
-    """The ends of ``n_passes`` passes with the best mean PSNR over the logarithm of the bytes that have come.
-
-    PSNR counts from that of the coarsest level, which shows little more than a colour. A pass that adds nothing is
-    taken only where there are not enough others.
-    """
-    last = len(prefixes) - 1
-    best: list[dict[int, tuple[float, list[int]]]] = [{0: (0.0, [first.n_levels])} for first in prefixes]
-    for index, prefix in enumerate(prefixes):
-        for before, earlier in zip(prefixes[:index], best, strict=False):
-            gain = (before.psnr - prefixes[0].psnr) * math.log(prefix.n_bytes / before.n_bytes)
-            gain -= NOTHING_ADDED if prefix.psnr - before.psnr < LEAST_GAIN else 0.0
-            for count, (area, ends) in earlier.items():
-                if area + gain > best[index].get(count + 1, (-math.inf, []))[0]:
-                    best[index][count + 1] = (area + gain, [*ends, prefix.n_levels])
-    return best[last][n_passes - 1][1]
+def _finest(n_passes: int, n_levels: int) -> list[int]:
+    """Levels up to the end of every pass, where the first has all but the finest ones: those are worth a pass each."""
+    return list(range(n_levels - n_passes + 1, n_levels + 1))
 
 
 def _by_size(prefixes: Sequence[Prefix], sizes: tuple[int | None, ...]) -> list[int]:

@@ -1,9 +1,9 @@
 """Latents for networks that are given: distortion + lambda * rate over the latents of a pyramid alone.
 
-For tiles that share their networks (clause 13.1). No gradient goes through the context network, which costs half as
-much and in few steps gives fewer bits; the laws that it gives are held for some steps. Relaxation as in ``grid_fit``.
-Latents start from a linear estimate of what the networks want them to be for a picture, learnt where both
-were trained together: a hundred steps from there are worth more than two hundred from zeros. Nothing here is normative.
+For tiles that share their networks (clause 13.1). Gradients go through the context network: a latent pays for what it
+makes of its neighbours' laws too. Relaxation as in ``grid_fit``. Coarse latents start from a linear estimate of what
+the networks want them to be for a picture, learnt where both were trained together, the finest from zeros, which most
+of them become: docs/tiles.md has the measurements. Nothing here is normative.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +19,10 @@ from sinrfmt.torch.grid_fit import LATENT_BETAS, level_scales
 from sinrfmt.torch.latents import laplace_bits, relaxed
 from sinrfmt.torch.pyramid import PyramidModule
 
-Laws = tuple[Values, Values]
-
 DAMPING = 20.0
 """Of Adam, in prices of a bit: latents with a lower gradient move less, or the finest would wander in flat areas."""
+ZERO_LEVELS = 1
+"""Finest levels that start from zeros: of what an estimate puts there, most is not worth its bits."""
 RIDGE = 1e-4
 """Of the linear estimate, as a share of the samples."""
 
@@ -35,7 +35,6 @@ class LatentFitOptions:
         n_steps: optimiser steps.
         rate_weight: lambda.
         latent_rate: learning rate, in steps of a latent.
-        law_steps: optimiser steps that a law is held for.
         hard_share: last share, with latents rounded.
         temperatures: of soft rounding, first and last.
         noises: deviations of the noise, first and last.
@@ -43,11 +42,10 @@ class LatentFitOptions:
 
     n_steps: int
     rate_weight: float
-    latent_rate: float = 0.2
-    law_steps: int = 2
+    latent_rate: float = 0.16
     hard_share: float = 0.02
-    temperatures: tuple[float, float] = (0.35, 0.08)
-    noises: tuple[float, float] = (0.22, 0.15)
+    temperatures: tuple[float, float] = (0.5, 0.08)
+    noises: tuple[float, float] = (0.15, 0.1)
 
 
 @dataclass(frozen=True)
@@ -81,15 +79,9 @@ def fit_latents(
     latents = module.latents
     price = options.rate_weight / values.shape[1]
     optimiser = torch.optim.Adam([latents], betas=LATENT_BETAS, eps=DAMPING * price)
-    laws = _laws(module, latents, arrays)
     for step in range(options.n_steps):
-        soft = relaxed(
-            latents, step / options.n_steps, options.hard_share, options.temperatures, options.noises, generator
-        )
-        if step % options.law_steps == 0:
-            laws = _laws(module, soft, arrays)
-        error = (module(soft, arrays) - values).square().mean()
-        loss = error + price * _bits(module, soft, laws)
+        soft = _relaxed(latents, step / options.n_steps, options, generator)
+        loss = (module(soft, arrays) - values).square().mean() + price * _bits(module, soft, arrays)
         latents.grad = None
         loss.backward()
         optimiser.param_groups[0]["lr"] = options.latent_rate * cosine_share(step, options.n_steps)
@@ -97,22 +89,21 @@ def fit_latents(
     with torch.no_grad():
         integers = latents.round()
         error = (module(integers, arrays) - values).square().mean()
-        bits = _bits(module, integers, _laws(module, integers, arrays))
+        bits = _bits(module, integers, arrays)
     return LatentFit(integers, float(error), float(bits))
 
 
-@torch.no_grad()
-def _laws(module: PyramidModule, latents: Values, arrays: Mapping[str, Values]) -> Laws:
-    """Mean and log scale of every latent: by the context network, or of its level where there is none."""
-    if module.sites is not None:
-        return module.laws(latents, arrays)
-    scales = level_scales(module, latents)
-    return torch.zeros_like(scales), scales
+def _relaxed(latents: Values, share: float, options: LatentFitOptions, generator: torch.Generator) -> Values:
+    o = options
+    return relaxed(latents, share, o.hard_share, o.temperatures, o.noises, generator, twice=True)
 
 
-def _bits(module: PyramidModule, latents: Values, laws: Laws) -> Values:
-    ordered = latents if module.sites is None else latents.index_select(0, module.get_buffer("order"))
-    return laplace_bits(ordered, *laws).sum()
+def _bits(module: PyramidModule, latents: Values, arrays: Mapping[str, Values]) -> Values:
+    """Estimate of all latents: by the laws of the context network, or of their levels where there is none."""
+    if module.sites is None:
+        return laplace_bits(latents, 0.0, level_scales(module, latents)).sum()
+    mean, log_scale = module.laws(latents, arrays)
+    return laplace_bits(latents.index_select(0, module.get_buffer("order")), mean, log_scale).sum()
 
 
 # --- where to start ---------------------------------------------------------------------------------------------------
@@ -137,10 +128,14 @@ def learn_start(encoding: PyramidEncoding, values: Values, latents: Sequence[Val
     return found
 
 
-def start_latents(encoding: PyramidEncoding, values: Values, coefficients: Sequence[Values]) -> Values:
-    """The linear estimate for another picture: float32 (n,), not rounded."""
+def start_latents(
+    encoding: PyramidEncoding, values: Values, coefficients: Sequence[Values], *, n_zero: int = 0
+) -> Values:
+    """The linear estimate for another picture: float32 (n,), not rounded; zeros in the ``n_zero`` finest levels."""
     features = _features(encoding, values)
-    return torch.cat([weights @ x for weights, x in zip(coefficients, features, strict=True)])
+    levels = [weights @ x for weights, x in zip(coefficients, features, strict=True)]
+    n_kept = len(levels) - n_zero
+    return torch.cat([*levels[:n_kept], *map(torch.zeros_like, levels[n_kept:])])
 
 
 def _features(encoding: PyramidEncoding, values: Values) -> Iterator[Values]:

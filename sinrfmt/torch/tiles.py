@@ -53,7 +53,7 @@ from sinrfmt.torch.grid_files import (
     unit_values,
 )
 from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid
-from sinrfmt.torch.latent_fit import LatentFitOptions, fit_latents, learn_start, start_latents
+from sinrfmt.torch.latent_fit import ZERO_LEVELS, LatentFitOptions, fit_latents, learn_start, start_latents
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.search import one_thread
 from sinrfmt.weights import TensorState
@@ -443,7 +443,7 @@ def fit_tile(tile: Samples, networks: Networks, *, preset: PyramidPreset, seed: 
     options = LatentFitOptions(preset.tile_steps, preset.rate_weight)
     with one_thread(True):
         with torch.no_grad():
-            module.latents.copy_(start_latents(module.encoding, values, start))
+            module.latents.copy_(start_latents(module.encoding, values, start, n_zero=ZERO_LEVELS))
         fitted = fit_latents(module, values, arrays, options, seed=seed)
     latents = [tensor for tensor in network.tensors if tensor.role is TensorRole.LATENT]
     parts = np.split(fitted.latents.to(torch.int32).cpu().numpy(), module.level_starts[1:-1])

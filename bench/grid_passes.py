@@ -3,9 +3,11 @@
 Run from the root of the repository:
 
     python -m bench.grid_passes --out DIR [--data KODAK] [--steps N] [--images kodim23 ...] [--rate-weights 1e-3 ...]
+    python -m bench.grid_passes --out DIR --half --steps 800 --rate-weights 1e-3 [--images kodim15 ...]
 
-Every file is written to DIR once, by one torch thread; files that are there are not made again. The pictures are the
-crops of ``bench.images``. A prefix is compared with the one-pass files of the same picture: their PSNR at its bytes and
+Every file is written to DIR once, by one torch thread; files that are there are not made again. With ``--half`` they
+are of full pictures, in two passes: all levels but the finest, and that one. Otherwise the pictures are the crops of
+``bench.images``. A prefix is compared with the one-pass files of the same picture: their PSNR at its bytes and
 their bytes at its PSNR are read off the curve through them, in which PSNR is linear between logarithms of bytes, and
 beyond its ends as between the nearest two.
 """
@@ -30,15 +32,24 @@ PROGRESSIVE = (2e-4, 1e-3)
 N_PASSES = 4
 N_STEPS = 2400
 
+HEADINGS = """\
+| crop | lambda | pass | bytes | dB | dB behind one pass of its size | bytes above one pass of its PSNR |
+|---|---|---|---|---|---|---|"""
+HALF_HEADINGS = """\
+| picture | lambda | half resolution, bytes | of all | dB | whole, bytes | dB | dB below |
+|---|---|---|---|---|---|---|---|"""
+
 Curve = list[tuple[float, float]]
 """(logarithm of bytes, PSNR) of one-pass files, by bytes."""
 
 
-def file_of(out: Path, image: str, picture: Samples, rate_weight: float, n_steps: int, n_passes: int) -> bytes:
-    """The bytes of one encoding, which is made if it is not there."""
-    path = out / f"{image}_{rate_weight:g}_{n_steps}_{n_passes}.sinr"
+def file_of(
+    out: Path, image: str, picture: Samples, rate_weight: float, n_steps: int, n_passes: int, name: str = "pyramid"
+) -> bytes:
+    """The bytes of one encoding by a preset, which is made if it is not there."""
+    path = out / f"{image}_{name}_{rate_weight:g}_{n_steps}_{n_passes}.sinr"
     if not path.exists():
-        preset = replace(grid_preset_of("pyramid"), n_steps=n_steps, rate_weight=rate_weight)
+        preset = replace(grid_preset_of(name), n_steps=n_steps, rate_weight=rate_weight)
         path.write_bytes(encode_grid(picture, preset=preset, passes=n_passes, device="cpu").field.data)
     return path.read_bytes()
 
@@ -82,6 +93,16 @@ def rows_of(image: str, options: argparse.Namespace) -> Iterator[str]:
             yield f"| {image} | {rate_weight:g} | {what} | {n_bytes} | {quality:.2f} | {cells} |"
 
 
+def half_rows(image: str, options: argparse.Namespace) -> Iterator[str]:
+    """Lines of a full picture: half resolution and coarser, and the whole."""
+    picture = load_picture(options.data, image, is_crop=False)
+    for rate_weight in options.rate_weights:
+        data = file_of(options.out, image, picture, rate_weight, options.steps, 2, "pyramid-large")
+        (first, coarse), (n_bytes, quality) = prefixes_of(data, picture)
+        cells = f"{first} | {first / n_bytes:.1%} | {coarse:.2f} | {n_bytes} | {quality:.2f} | {quality - coarse:.2f}"
+        yield f"| {image} | {rate_weight:g} | {cells} |"
+
+
 def main() -> None:
     """Make what is not there and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -90,14 +111,14 @@ def main() -> None:
     parser.add_argument("--images", nargs="+", default=CROP_IMAGES)
     parser.add_argument("--rate-weights", nargs="+", type=float, default=RATE_WEIGHTS)
     parser.add_argument("--steps", type=int, default=N_STEPS)
+    parser.add_argument("--half", action="store_true", help="full pictures in two passes")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    print("| crop | lambda | pass | bytes | dB | dB behind one pass of its size | bytes above one pass of its PSNR |")
-    print("|---|---|---|---|---|---|---|")
+    print(HALF_HEADINGS if options.half else HEADINGS)
     for image in options.images:
-        for row in rows_of(image, options):
-            print(row)
+        for row in (half_rows if options.half else rows_of)(image, options):
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

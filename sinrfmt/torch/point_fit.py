@@ -32,6 +32,9 @@ PREPARED_CORNERS = 1 << 25
 """Most corners of all samples that are kept, 8 bytes each."""
 VALIDATION_POINTS = 1 << 15
 EPOCH_LIMIT = 1 << 32
+FINENESSES = tuple(2.0**k for k in range(-2, 7))
+"""Integers that a latent may have in its unit of the training."""
+DECODER = "grid.decoder.weight"
 STEP_UPDATES = 2
 """Times that steps are chosen again before networks are rounded."""
 
@@ -70,7 +73,8 @@ class PointFitOptions:
         rate_weight: lambda, what a bit per sample position adds to the distortion. 0 trains without a rate and rounds
             nothing, for grids that are stored in binary16.
         method: ``published`` or ``soft``.
-        latent_rate: learning rate of the latents, in steps.
+        latent_rate: learning rate of the latents, in steps; of those that are free at first, in units of which a step
+            is some power of two.
         network_rate: of layers.
         decoder_rate: of the linear decoder; ``published`` only, ``soft`` takes that of the layers.
         probability_rate: of the learned distribution; ``published`` only.
@@ -386,6 +390,7 @@ class _Soft(_Run):
         self.networks = Soap(list(self.arrays.values()))
         self.latents = torch.optim.Adam([module.latents], betas=LATENT_BETAS, eps=TINY)
         self.steps: Steps | None = None
+        self.fineness: float | None = None
         self.level_sizes = np.diff(module.level_starts).tolist()
         self.repeats = torch.tensor(self.level_sizes, device=module.latents.device)
 
@@ -393,6 +398,7 @@ class _Soft(_Run):
         options = self.options
         share = index / options.n_steps
         if self.is_coded:
+            self._update_fineness(share)
             self._update_steps(index)
         is_rounded = self.steps is not None and share >= 1.0 - options.coded_share
         arrays = rounded(self.arrays, self.steps) if is_rounded and self.steps is not None else None
@@ -409,17 +415,42 @@ class _Soft(_Run):
         loss.backward()  # type: ignore[no-untyped-call]
         self._update(cosine_share(index, options.n_steps), is_rounded=is_rounded)
 
+    @property
+    def unit(self) -> float:
+        """Integers to a latent: the file's latents are multiplied by it, its decoder is divided."""
+        return 1.0 if self.fineness is None else self.fineness
+
+    def _update_fineness(self, share: float) -> None:
+        """Where latents that nothing rounds meet the rate: the power of two that costs least if they were rounded.
+
+        How large they have become has to do with rates and steps, and nothing with lambda.
+        """
+        first = self.options.warm_share
+        if self.fineness is None and share >= first > 0.0 and self.options.free_share >= first:
+            self.fineness = min(FINENESSES, key=self._cost_of)
+
+    @torch.no_grad()
+    def _cost_of(self, fineness: float) -> float:
+        integers = (self.module.latents * fineness).round()
+        bits = float(centred_bits(integers, self._log_scales(integers)).sum())
+        return self.validation(integers / fineness, self.arrays) + self.price * bits
+
     def _relaxed(self, share: float) -> Values:
         options = self.options
         relaxed_share = 1.0 - options.free_share
-        return relaxed(
-            self.module.latents,
+        soft = relaxed(
+            self.module.latents * self.unit,
             (share - options.free_share) / relaxed_share,
             options.hard_share / relaxed_share,
             options.temperatures,
             options.noises,
             self.generator,
         )
+        return soft / self.unit
+
+    def final_latents(self) -> Values:
+        latents = self.module.latents.detach()
+        return (latents * self.unit).round() / self.unit if self.is_coded else latents.clone()
 
     def _update(self, share: float, *, is_rounded: bool) -> None:
         torch.nn.utils.clip_grad_norm_(list(self.arrays.values()), CLIP)
@@ -435,7 +466,8 @@ class _Soft(_Run):
             self.steps = self.search(self.steps, n_rounds=2 if self.steps is None else 1)
 
     def bits(self, latents: Values) -> Values:
-        return centred_bits(latents, self._log_scales(latents))
+        integers = latents * self.unit
+        return centred_bits(integers, self._log_scales(integers))
 
     @torch.no_grad()
     def _log_scales(self, latents: Values) -> Values:
@@ -445,7 +477,15 @@ class _Soft(_Run):
         return scales.repeat_interleave(self.repeats, dim=0, output_size=len(latents))
 
     def result(self, start: Steps | None = None) -> GridFit:
-        return super().result(self.steps if start is None else start)
+        """With latents in units of their step, as the file has them."""
+        steps = self.steps if start is None else start
+        with torch.no_grad():
+            self.module.latents.mul_(self.unit)
+            self.arrays[DECODER].div_(self.unit)
+        if steps is not None:
+            steps = {**steps, DECODER: steps[DECODER] / self.unit}
+        self.fineness = 1.0
+        return super().result(steps)
 
 
 METHODS: dict[str, type[_Run]] = {"published": _Published, "soft": _Soft}

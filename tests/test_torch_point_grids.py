@@ -296,6 +296,15 @@ def test_latents_are_seen_as_they_are_for_the_first_share_and_then_are_not() -> 
     assert torch.equal(fitted.latents, fitted.latents.round())
 
 
+def test_latents_that_stayed_small_get_a_finer_step() -> None:
+    free = replace(TINY, n_steps=200, latent_rate=0.02, warm_share=0.5, free_share=0.5, rate_weight=1e-7)
+    chosen = encode_signal_grid(SIGNALS["picture"], free, device="cpu")
+    given = encode_signal_grid(SIGNALS["picture"], replace(free, warm_share=0.0), device="cpu")
+    assert chosen.psnr > given.psnr + 3.0
+    latents = [s.acc for s in chosen.field.states if s.tensor.role is TensorRole.LATENT]
+    assert max(int(np.abs(level).max()) for level in latents) > 4
+
+
 def test_a_decoded_file_is_a_module() -> None:
     field = encode_objective(SPHERE, _sphere_objective, replace(TINY, n_steps=5), device="cpu").field
     coords = _random_points(7)

@@ -1,6 +1,7 @@
-"""A large picture: our tiled file beside hash grids that are kept as they are, in binary16.
+"""A large picture: our files beside hash grids that are kept as they are, in binary16.
 
-    python -m bench.modalities.hires ../shared/data --ours TILES.sinr [--out DIR] [--device cuda]
+    python -m bench.modalities.hires ../shared/data [--ours TILES.sinr] [--rate-weights L ...] [--tables T ...]
+        [--our-tables T ...] [--steps N] [--batch-size N] [--out DIR] [--device cuda]
 
 The hash grids have the shape of the published comparison (Müller et al., "Instant neural graphics primitives with a
 multiresolution hash encoding", 2022; Girish et al., "SHACIRA", 2023): 16 levels from 16 vertices on, two features an
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
@@ -35,12 +36,15 @@ from sinrfmt.media.image import read_image
 from sinrfmt.metrics import Samples, psnr
 from sinrfmt.torch import GridModule, PointPreset
 from sinrfmt.torch.files import device_of
-from sinrfmt.torch.point_files import frame_of, signal_header, signal_objective, uncompressed_grid
+from sinrfmt.torch.point_files import encode_signal_grid, frame_of, signal_header, signal_objective, uncompressed_grid
 from sinrfmt.torch.signals import Signal, grid_coords, image_signal
 
 PICTURE = "hires/smacs0723_2799x2856.jpg"
-GRIDS, OURS, AVIF = "hash grid, binary16", ".sinr, tiles", "AVIF"
-TABLES = (14, 15, 16, 17, 18)
+GRIDS, OURS, TILES, AVIF = "hash grid, binary16", ".sinr, hash grid", ".sinr, tiles", "AVIF"
+FREE_SHARE = 0.5
+"""Of the steps of our grids: without a rate, and with latents as they are."""
+TABLES, OUR_TABLES = (13, 14, 15, 16), (15, 16)
+RATE_WEIGHTS = (4e-6, 8e-6)
 AVIF_QUALITIES = (20, 40, 60)
 QUALITY = "psnr"
 SEED = 0
@@ -123,8 +127,30 @@ def decoded(signal: Signal, data: bytes, device: str, grid: HashGrid) -> Samples
     return signal.decoded(module.values_at(module.latents, grid_coords(signal.grid)).cpu().numpy())
 
 
-def our_row(samples: Samples, path: Path, folder: Path) -> Row:
-    """Our file, by the reference decoder, whose seconds they are; decoded once."""
+def our_grid_row(signal: Signal, folder: Path, device: str, grid: HashGrid, rate_weight: float) -> Row:
+    """The same grid as a file of ours, trained unless it is there."""
+    path = grid.path(folder).with_name(f"{grid.path(folder).stem}-{rate_weight:g}.sinr")
+    if not path.exists():
+        recipe = replace(grid.recipe, rate_weight=rate_weight, warm_share=FREE_SHARE, free_share=FREE_SHARE)
+        with stopwatch() as seconds:
+            encoding = encode_signal_grid(signal, recipe, seed=SEED, device=device, on_progress=say)
+            path.with_suffix(".seconds").write_text(f"{seconds():.0f}", encoding="utf-8")
+        path.write_bytes(encoding.field.data)
+    elapsed = float(path.with_suffix(".seconds").read_text(encoding="utf-8"))
+    quality = reference_quality(signal.samples, path, folder)[QUALITY]
+    setting = f"T {grid.log2_table_size}, lambda {rate_weight:g}, {grid.n_steps} steps"
+    return Row(Path(PICTURE).stem, OURS, setting, path.stat().st_size, elapsed, {QUALITY: quality})
+
+
+def tiles_row(samples: Samples, path: Path, folder: Path) -> Row:
+    """Our tiled file; seconds are those of the reference decoder."""
+    found = reference_quality(samples, path, folder)
+    figures = {QUALITY: found[QUALITY]}
+    return Row(Path(PICTURE).stem, TILES, "reference decoder", path.stat().st_size, found["seconds"], figures)
+
+
+def reference_quality(samples: Samples, path: Path, folder: Path) -> dict[str, float]:
+    """PSNR in dB by the reference decoder, and its seconds; decoded once."""
     journal = folder / f"ours-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}.json"
     if not journal.exists():
         with tempfile.TemporaryDirectory() as name, stopwatch() as seconds:
@@ -137,9 +163,8 @@ def our_row(samples: Samples, path: Path, folder: Path) -> Row:
         decoded = np.rint(np.clip(values.astype(np.float64), 0.0, 1.0) * 255.0).astype(np.uint8)
         quality = psnr(samples, decoded.reshape(samples.shape))
         journal.write_text(json.dumps({"seconds": elapsed, QUALITY: quality}), encoding="utf-8")
-    found = json.loads(journal.read_text(encoding="utf-8"))
-    figures = {QUALITY: found[QUALITY]}
-    return Row(Path(PICTURE).stem, OURS, "reference decoder", path.stat().st_size, found["seconds"], figures)
+    found: dict[str, float] = json.loads(journal.read_text(encoding="utf-8"))
+    return found
 
 
 def avif_row(samples: Samples, quality: int) -> Row:
@@ -177,30 +202,32 @@ def bytes_at(rows: Sequence[Row], quality: float) -> float | None:
     return None
 
 
-def comparison(rows: Sequence[Row]) -> str:
-    """How many bytes hash grids take at the quality of our file."""
-    grids, own = best(rows), next((row for row in rows if row.codec == OURS), None)
-    if own is None:
-        return "Our file was not given."
-    needed = bytes_at(grids, own.figures[QUALITY])
-    if needed is not None:
-        return (
-            f"At the {own.figures[QUALITY]:.2f} dB of our file hash grids take {needed:,.0f} bytes, "
-            f"{needed / own.n_bytes:.1f} times ours: on a line between the two sizes around it."
-        )
-    return f"No two sizes of hash grids are around the {own.figures[QUALITY]:.2f} dB of our file."
+def comparison(rows: Sequence[Row]) -> Iterator[str]:
+    """How many bytes hash grids take at the quality of each of our files."""
+    grids = best(rows)
+    for row in (row for row in rows if row.codec in (OURS, TILES)):
+        quality = row.figures[QUALITY]
+        needed = bytes_at(grids, quality)
+        what = f"- {row.codec} of {row.n_bytes:,} bytes, {quality:.2f} dB: "
+        if needed is None:
+            yield f"{what}no two sizes of hash grids are around it."
+        else:
+            yield f"{what}hash grids take {needed:,.0f} bytes there, **{needed / row.n_bytes:.1f} times** as many."
 
 
 def rows_of(given: argparse.Namespace, samples: Samples) -> Iterator[Row]:
     """Files, one after the other."""
     if given.ours is not None:
-        yield our_row(samples, given.ours, given.out)
+        yield tiles_row(samples, given.ours, given.out)
     for quality in AVIF_QUALITIES if features.check("avif") else ():
         yield avif_row(samples, quality)
     signal = image_signal(samples)
     for table, share, rate in product(given.tables, given.shares, given.latent_rates):
         grid = HashGrid(table, share, rate, given.steps, given.batch_size)
         yield grid_row(signal, given.out, given.device, grid)
+    for table, rate_weight in product(given.our_tables, given.rate_weights):
+        grid = HashGrid(table, given.shares[0], given.latent_rates[0], given.steps, given.batch_size)
+        yield our_grid_row(signal, given.out, given.device, grid, rate_weight)
 
 
 def main() -> None:
@@ -210,10 +237,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out") / "hires", help="where hash grids stay")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--tables", type=int, nargs="*", default=TABLES, metavar="T")
+    parser.add_argument("--our-tables", type=int, nargs="*", default=OUR_TABLES, metavar="T")
+    parser.add_argument("--rate-weights", type=float, nargs="*", default=RATE_WEIGHTS, metavar="L")
     parser.add_argument("--shares", type=float, nargs="+", default=(0.5,), help="finest vertices for a sample")
     parser.add_argument("--latent-rates", type=float, nargs="+", default=(0.1,))
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch-size", type=int, default=1 << 18, help="points of a step")
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--batch-size", type=int, default=1 << 16, help="points of a step")
     parser.add_argument(
         "--crop", type=int, help="so many rows and columns of the middle: a quick look, without a report"
     )
@@ -224,26 +253,29 @@ def main() -> None:
     if given.crop is not None:
         top, left = ((n - given.crop) // 2 for n in samples.shape[:2])
         samples = np.ascontiguousarray(samples[top : top + given.crop, left : left + given.crop])
-    command = "python -m bench.modalities.hires ../shared/data --ours TILES.sinr --device " + given.device
+    command = f"python -m bench.modalities.hires ../shared/data --ours TILES.sinr --steps {given.steps}"
     rows: list[Row] = []
     for row in rows_of(given, samples):
         print(f"{row.codec}, {row.setting}: {row.n_bytes} bytes, {row.figures[QUALITY]:.2f} dB, {row.seconds:.0f} s")
         sys.stdout.flush()
         rows.append(row)
         if given.crop is None:
-            report(rows, samples, command, given.device)
+            report(rows, samples, command, given)
 
 
-def report(rows: Sequence[Row], samples: Samples, command: str, device: str) -> None:
+def report(rows: Sequence[Row], samples: Samples, command: str, given: argparse.Namespace) -> None:
     """The table and the picture of what there is so far."""
     notes = [
         f"{samples.shape[1]} x {samples.shape[0]} samples of three channels; PSNR over all of them. Hash grids have",
         "16 levels from 16 vertices on, two features, two hidden layers of 64; T is the logarithm of the most entries",
         "of a level, `finest` the vertices of the finest level for a sample, `rate` the learning rate of entries.",
-        "Their bytes are those of a file of binary16 and nothing else; seconds those of their training on",
-        f"{machine_name(device)}, and for our file those of decoding. AVIF is 4:4:4, by Pillow.",
+        f"Their bytes are those of a file of binary16 and nothing else. Batches have {given.batch_size} points.",
+        f"Seconds are of trainings on {machine_name(given.device)}; of the tiled file, of decoding.",
+        "AVIF is 4:4:4, by Pillow.",
         "",
-        comparison(rows),
+        "Bytes of hash grids at the quality of our files are on a line between the two sizes around it:",
+        "",
+        *comparison(rows),
     ]
     write("hires", "A large picture", rows, notes, command)
     drawn = [*best(rows), *(row for row in rows if row.codec != GRIDS)]

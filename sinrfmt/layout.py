@@ -430,3 +430,8 @@ HASH_ENTRY = Struct(
     "pass" / Field(Int8ul, "number of the pass"),
     "digest" / Field(Bytes(32), "weights_sha256 after that pass"),
 )
+
+PREV = Struct(
+    "head_length" / Field(Int16ul, "bytes of head"),
+    "head" / Field(Bytes(this.head_length), "payload of the preview's HEAD, clause 6"),
+)

@@ -44,6 +44,7 @@ CLAUSES = {
     "meta_key": "12.2",
     "meta_value": "12.2",
     "hash_entry": "12.3",
+    "prev": "12.4",
 }
 
 
@@ -364,6 +365,7 @@ def _ancillary_types(types: Types) -> Node:
     )
     key, value, digest = (types.of_struct(s, "") for s in (layout.META_KEY, layout.META_VALUE, layout.HASH_ENTRY))
     (kind,) = types.found.pop(types.of_struct(layout.INDX, ""))["seq"]
+    head_length, head = types.found.pop(types.of_struct(layout.PREV, ""))["seq"]
     to_end = {"repeat": "eos"}
     return {
         "ancillary": {
@@ -384,7 +386,14 @@ def _ancillary_types(types: Types) -> Node:
         "meta": {"seq": [{"id": "pairs", "type": "meta_pair"} | to_end]},
         "meta_pair": {"seq": [{"id": "key", "type": key}, {"id": "value", "type": value}]},
         "hash": {"seq": [{"id": "entries", "type": digest} | to_end]},
-        "prev": {"seq": [{"id": "file", "size-eos": True, "doc": "A whole file of its own: clause 12.4."}]},
+        "prev": _documented("prev")
+        | {
+            "seq": [
+                head_length,
+                head | {"type": "head"},
+                {"id": "pass_payload", "size-eos": True, "doc": "Of the preview's PASS chunk, by its HEAD."},
+            ]
+        },
     }
 
 

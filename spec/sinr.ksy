@@ -311,10 +311,18 @@ types:
         type: hash_entry
         repeat: eos
   prev:
+    doc: "Clause 12.4."
     seq:
-      - id: file
+      - id: head_length
+        type: u2
+        doc: "bytes of head"
+      - id: head
+        size: head_length
+        doc: "payload of the preview's HEAD, clause 6"
+        type: head
+      - id: pass_payload
         size-eos: true
-        doc: "A whole file of its own: clause 12.4."
+        doc: "Of the preview's PASS chunk, by its HEAD."
   chunk_header:
     doc: "Clause 5.2."
     seq:

@@ -19,6 +19,7 @@ from sinrfmt.container import Chunk, ChunkReader, parse_pass_header
 from sinrfmt.head import parse_head
 from sinrfmt.index import parse_index
 from sinrfmt.registry import ChunkKind
+from sinrfmt.wire import Fault
 from tests.kaitai.sinr import Sinr
 
 TABLES_LEFT_OUT = 0x78  # SPARSE, GRID, PARTS, WIDTHS
@@ -187,7 +188,22 @@ def is_same_hash(found: Any, payload: bytes) -> bool:
     return bool(plain(found.hash.entries) == plain(entries))
 
 
-READERS = {ChunkKind.INDX: is_same_index, ChunkKind.META: is_same_meta, ChunkKind.HASH: is_same_hash}
+def is_same_preview(found: Any, payload: bytes) -> bool:
+    try:
+        prev = layout.PREV.parse(payload)
+        head = layout.HEAD.parse(prev.head)
+    except Fault:
+        return True
+    same_head = plain(found.prev.head) == without_places(plain(head))
+    return bool(same_head and found.prev.pass_payload == payload[2 + prev.head_length :])
+
+
+READERS = {
+    ChunkKind.INDX: is_same_index,
+    ChunkKind.META: is_same_meta,
+    ChunkKind.HASH: is_same_hash,
+    ChunkKind.PREV: is_same_preview,
+}
 
 
 def test_no_file_makes_the_parser_fail_but_with_its_own_errors():

@@ -1,4 +1,4 @@
-# Compiled from spec/sinr.ksy of SHA-256 3d0d564adcb17c6673f9cc482ad4756d1d65bbcfda4640b02ede6085e8852ede
+# Compiled from spec/sinr.ksy of SHA-256 59c59c1efed38b5eec67c18c3b458be65a82ada02865377f2570dd5ad5df6f21
 # This is a generated file! Please edit source .ksy file and use kaitai-struct-compiler to rebuild
 # type: ignore
 
@@ -1151,6 +1151,7 @@ class Sinr(KaitaiStruct):
 
 
     class Prev(KaitaiStruct):
+        """Clause 12.4."""
         def __init__(self, _io, _parent=None, _root=None):
             super(Sinr.Prev, self).__init__(_io)
             self._parent = _parent
@@ -1158,11 +1159,16 @@ class Sinr(KaitaiStruct):
             self._read()
 
         def _read(self):
-            self.file = self._io.read_bytes_full()
+            self.head_length = self._io.read_u2le()
+            self._raw_head = self._io.read_bytes(self.head_length)
+            _io__raw_head = KaitaiStream(BytesIO(self._raw_head))
+            self.head = Sinr.Head(_io__raw_head, self, self._root)
+            self.pass_payload = self._io.read_bytes_full()
 
 
         def _fetch_instances(self):
             pass
+            self.head._fetch_instances()
 
 
     class Prior(KaitaiStruct):

@@ -19,7 +19,7 @@ from sinrfmt.errors import SinrError
 from sinrfmt.faults import error
 from sinrfmt.head import Header, build_head, fitting_level, lowest_level
 from sinrfmt.index import build_index
-from sinrfmt.previews import Preview, PreviewReader
+from sinrfmt.previews import Preview, PreviewReader, standing_for
 from sinrfmt.registry import SIGNATURE, ChunkKind, Feature, Level, OptionalFeature
 
 QUALITY_BYTES = 2  # of a pass in the optional block (clause 6.6)
@@ -100,7 +100,7 @@ def previews(data: bytes) -> list[Preview]:
 
 
 def preview(data: bytes, number: int) -> bytes:
-    """The bytes of one preview of a file, from 0 on.
+    """The file that one preview of a file is, from 0 on.
 
     Raises:
         FormatError, UnsupportedError, LimitError, ChecksumError: the file breaks a rule of the container.
@@ -119,25 +119,34 @@ def with_previews(data: bytes, files: Sequence[bytes]) -> bytes:
 
     Args:
         data: the file.
-        files: whole files of the same signal, each longer than the one before; none to take the previews out.
+        files: whole files of the same signal, each longer than the one before; none to take the previews out. In a
+            preview is no place for META, HASH or INDX: a file that has them is refused.
 
     Raises:
         FormatError, UnsupportedError, LimitError, ChecksumError: a file breaks a rule of the container.
         UsageError: a preview breaks a rule of clause 12.4.
     """
     parts = _read(data)
-    levels = [parts.header.level, *(_read(payload).header.level for payload in files)]
-    parts = replace(parts, header=replace(parts.header, level=max(levels, key=lambda level: level.id)))
-    reader = PreviewReader()
-    for number, payload in enumerate(files):
+    small = [_read(file) for file in files]
+    level = max((one.header.level for one in (parts, *small)), key=lambda level: level.id)
+    parts = replace(parts, header=replace(parts.header, level=level))
+    reader, payloads = PreviewReader(), []
+    for number, one in enumerate(small):
         try:
-            reader.read(payload, parts.header, seen_pass=False)
+            payloads.append(_preview_payload(one))
+            reader.read(payloads[-1], parts.header, seen_pass=False)
         except SinrError as failure:
             raise error("USAGE", f"preview {number}: {failure.message}") from failure
     kept = [chunk for chunk in parts.chunks if chunk.kind is not ChunkKind.PREV]
     at = next(i for i, chunk in enumerate(kept) if chunk.kind is ChunkKind.PASS)
-    kept[at:at] = [Chunk(chunk_type(ChunkKind.PREV), 0, payload) for payload in files]
+    kept[at:at] = [Chunk(chunk_type(ChunkKind.PREV), 0, payload) for payload in payloads]
     return _write(replace(parts, chunks=kept))
+
+
+def _preview_payload(parts: _Parts) -> bytes:
+    if parts.has_index or [chunk.kind for chunk in parts.chunks] != [ChunkKind.PASS]:
+        raise error("USAGE", "it has other chunks than HEAD and one PASS")
+    return standing_for(parts.head, parts.chunks[0].payload)
 
 
 def with_quality(data: bytes, quality: Sequence[float], grid: tuple[int, ...] | None = None) -> bytes:

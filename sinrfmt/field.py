@@ -123,7 +123,7 @@ class Previews:
         """
         Raises:
             IndexError: there is none of this number.
-            SinrError: its passes are not valid: it is none (PRV-1).
+            SinrError: its pass is not valid: it is none (PRV-1).
         """
         at = range(len(self.files))[number]
         if at not in self._decoded:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from sinrfmt.container import FRAMING_BYTES
 from sinrfmt.faults import error
+from sinrfmt.previews import IMPLIED_BYTES
 from sinrfmt.registry import Coding, ContextId
 
 GRID_PRESETS = ("pyramid", "pyramid-large", "pyramid-best", "shacira")
@@ -50,8 +51,8 @@ PREVIEW_SHARES = {False: 0.19, True: 0.14}
 of it each. Networks have few bytes, so that previews of less stand too close together (docs/previews.md)."""
 PREVIEW_RATIOS = (7.0, 6.0, 5.0, 4.0, 3.5, 3.0, 2.6, 2.3, 2.1, 1.9, 1.7)
 """How many times as large as the preview before it one may be: the first ratio that makes all of them large enough."""
-FEWEST_PREVIEW_BYTES = 110
-"""Below, a network has no picture."""
+FEWEST_PREVIEW_BYTES = 110 - IMPLIED_BYTES
+"""Below, a network has no picture: its file has 110 bytes."""
 HEAD_BYTES = 64
 """Signature and HEAD in front of previews, at most."""
 QUALITY_BLOCK_BYTES = 3
@@ -72,8 +73,8 @@ class PictureOptions:
         passes: how many steps the file comes in, or the bytes up to the end of each, None for as many as it takes.
         ladder: what the steps are: previews and one pass; passes of a network that grows or of an encoding's levels; or
             what :meth:`for_ladder` takes.
-        previews: small files in front of the passes: how many, at most 3, or the bytes of each at most, rising. Sizes
-            and bits per pixel are those of the whole file, with them.
+        previews: small files in front of the passes: how many, at most 3, or the bytes of each at most as the file
+            holds it (payload of PREV), rising. Sizes and bits per pixel are those of the whole file, with them.
         field: what holds the signal; ``auto`` goes by the preset, and without one by the size: see :meth:`for_size`.
         context: what predicts a pyramid's latents.
         rate_weight: of latents, lambda: what a bit per pixel adds to the mean squared error of values in [0, 1]; None
@@ -307,11 +308,11 @@ class PictureOptions:
         return tuple(end - start - FRAMING_BYTES for start, end in pairwise(ends))
 
     def of_preview(self, n_bytes: int, sizes: Sequence[int]) -> "PictureOptions":
-        """How a preview in so many bytes is made of (rows, columns): a plain file; presets of networks stay."""
+        """How a preview in so many bytes of PREV is made of (rows, columns): a plain file; presets of networks stay."""
         is_small = n_bytes < (LARGE_GRID_BYTES if sizes[0] * sizes[1] >= LARGE_PICTURE else GRID_BYTES)
         return PictureOptions(
             preset=self.preset if is_small and not self.is_grid else None,
-            max_bytes=n_bytes - QUALITY_BLOCK_BYTES,
+            max_bytes=n_bytes + IMPLIED_BYTES - QUALITY_BLOCK_BYTES,
             field=FieldKind.MLP if is_small else FieldKind.GRID,
             seed=self.seed,
             device=self.device,

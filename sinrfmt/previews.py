@@ -1,35 +1,47 @@
 """PREV: small files of the same signal in front of the passes.
 
-Specification: clause 12.4. A preview that breaks a rule is ignored, so for readers it is only a reason to say so. Its
-passes are not decoded here: container and HEAD are checked, the rest when somebody wants to see it.
+Specification: clause 12.4. A PREV chunk has of a preview the payloads of HEAD and of its one PASS chunk; signature and
+framing are put back here. A preview that breaks a rule is ignored, so for readers it is only a reason to say so. Its
+pass is not decoded here: HEAD is checked, the rest when somebody wants to see it.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sinrfmt.container import Chunk, ChunkReader
+from sinrfmt import layout
+from sinrfmt.container import FRAMING_BYTES, Chunk, ChunkReader, build_file
 from sinrfmt.errors import SinrError
-from sinrfmt.faults import error
+from sinrfmt.faults import error, translate
 from sinrfmt.head import Header
-from sinrfmt.registry import ChunkKind, Values
+from sinrfmt.registry import SIGNATURE, ChunkKind, Values
+from sinrfmt.wire import Fault
 
 READ_BYTES = 1 << 20
+LENGTH_BYTES = 2
+"""Of head_length."""
+IMPLIED_BYTES = len(SIGNATURE) + 2 * FRAMING_BYTES - LENGTH_BYTES
+"""What a file has more than the payload that stands for it."""
 SAME = ("modality", "coords", "box")
 """What of HEAD a preview has as the file around it, beside the sizes of its network."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """A preview whose container and HEAD are right.
+    """A preview whose HEAD is right.
 
     Attributes:
-        data: the file that it is.
+        payload: of its PREV chunk.
         header: what its HEAD says.
     """
 
-    data: bytes
+    payload: bytes
     header: Header
+
+    @property
+    def data(self) -> bytes:
+        """The file that it is: which the payload stands for."""
+        return stood_for(self.payload)
 
     @property
     def psnr(self) -> float | None:
@@ -65,26 +77,41 @@ class PreviewReader:
 
 
 def parse_preview(payload: bytes, header: Header) -> Preview:
-    """PRV-1 but for the passes, and PRV-2, in a file of this HEAD.
+    """PRV-1 but for the pass, and PRV-2, in a file of this HEAD.
 
     Raises:
-        SinrError: a rule is broken.
+        SinrError: a rule is broken; its offset is in the payload where that stands for no file, else in that file.
     """
     reader = ChunkReader()
-    reader.feed(payload)
-    kinds = []
-    while (chunk := reader.next_chunk(passes_complete=False)) is not None:
-        kinds.append(chunk.kind)
-    # Whether the passes are complete is known when they are decoded.
-    reader.close(passes_complete=ChunkKind.PASS in kinds)
+    reader.feed(stood_for(payload))
+    reader.next_chunk(passes_complete=False)  # HEAD
     own = reader.header
-    if ChunkKind.PREV in kinds or own.parts is not None or own.base_digest is not None:
-        raise error("USAGE", "it has previews, parts or a base")
+    reader.next_chunk(passes_complete=False)  # PASS, of which only the size may be wrong here
+    if own.n_passes != 1 or own.parts is not None or own.base_digest is not None:
+        raise error("USAGE", "it has more than one pass, parts or a base")
     if own.profile > header.profile or own.level.id > header.level.id:
         raise error("USAGE", "it needs another profile or a higher level than the file")
     if not _is_of_same_field(own, header):
         raise error("USAGE", "it is of another modality, or has other coordinates, values, channels or a larger grid")
     return Preview(payload, own)
+
+
+def stood_for(payload: bytes) -> bytes:
+    """The file that a payload of PREV stands for: with signature and framing.
+
+    Raises:
+        SinrError: PAYLOAD_TOO_SHORT.
+    """
+    try:
+        head = layout.PREV.parse(payload).head
+    except Fault as fault:
+        raise translate(fault, 0, "prev") from None
+    return build_file(head, [(ChunkKind.PASS, payload[LENGTH_BYTES + len(head) :])])
+
+
+def standing_for(head: bytes, coded: bytes) -> bytes:
+    """The payload of PREV that stands for the file of these payloads of HEAD and PASS."""
+    return bytes(layout.PREV.build({"head_length": len(head), "head": head})) + coded
 
 
 def _is_of_same_field(own: Header, header: Header) -> bool:

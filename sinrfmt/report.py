@@ -110,9 +110,8 @@ def describe(field: Field) -> dict[str, Any]:
 
 def _preview(preview: Preview) -> dict[str, Any]:
     return {
-        "file_bytes": len(preview.data),
+        "payload_bytes": len(preview.payload),
         "grid": list(preview.header.grid),
-        "n_passes": preview.header.n_passes,
         "parameters": preview.header.n_parameters,
         "quality": None if preview.header.quality is None else list(preview.header.quality),
     }

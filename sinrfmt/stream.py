@@ -72,7 +72,7 @@ class MetaRead:
 
 @dataclass(frozen=True)
 class PreviewRead:
-    """A whole preview (clause 12.4) whose container and HEAD are right; its weights are not decoded here.
+    """A whole preview (clause 12.4) whose HEAD is right; its weights are not decoded here.
 
     ``index`` counts from 0; ``end`` is the offset of the first byte after its chunk.
     """

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 import sinrfmt
+from conformance.generate.build import build
+from conformance.generate.recipe import packed
+from conformance.generate.recipes_valid import TEXT_HEAD
 from sinrfmt import SinrError, edit, joining, report
 from sinrfmt.cli.options import previews_of
 from sinrfmt.index import Places
@@ -54,6 +57,12 @@ def kinds(data: bytes) -> list[int]:
     return [kind & 0xEF for kind, _ in split(data)]
 
 
+def payload_of(data: bytes) -> bytes:
+    """What stands for a file in PREV: the length of HEAD, then the payloads of HEAD and of the first PASS chunk."""
+    (_, head), (_, coded), *_ = split(data)
+    return len(head).to_bytes(2, "little") + head + coded
+
+
 def with_chunks(*payloads: bytes, behind: bytes | None = None) -> bytes:
     """The file with PREV chunks of any content."""
     head, *passes = split(WHOLE)
@@ -72,10 +81,40 @@ def test_previews_stand_in_front_of_the_passes_and_change_no_weight() -> None:
         field.previews[2]
 
 
-def test_a_file_of_a_vector_has_two_previews_and_five_notes() -> None:
-    field = sinrfmt.load(ROOT / "conformance" / "vectors" / "valid-prev.sinr")
-    assert [preview.header.grid for preview in field.previews] == [(1, 1), (3, 3)]
-    assert len([note for note in field.notes if "PREV" in note]) == 5
+def test_a_payload_has_20_bytes_less_than_the_file_that_it_stands_for() -> None:
+    payloads = [payload for kind, payload in split(FILE) if kind == PREV]
+    assert payloads == [payload_of(SMALL), payload_of(LARGE)]
+    assert [len(payload) + 20 for payload in payloads] == [len(SMALL), len(LARGE)]
+
+
+@pytest.mark.parametrize(
+    ("name", "n_right", "n_ignored", "errors"),
+    [
+        ("valid-prev", 2, 2, []),
+        ("valid-prev-cut", 0, 4, ["PAYLOAD_TOO_SHORT"] * 3 + ["SURPLUS_BYTES"]),
+        ("valid-prev-pass", 0, 2, ["PASS_ORDER"] * 2 + ["ACC_CRC_MISMATCH"]),
+        ("valid-prev-other", 0, 11, []),
+    ],
+)
+def test_previews_of_the_vectors_are_right_ignored_or_fail_when_they_are_wanted(
+    name: str, n_right: int, n_ignored: int, errors: list[str]
+) -> None:
+    field = sinrfmt.load(ROOT / "conformance" / "vectors" / f"{name}.sinr")
+    assert len([note for note in field.notes if "PREV" in note]) == n_ignored
+    assert len(field.previews) == n_right + len(errors)
+    assert all(field.previews[number].n_passes == 1 for number in range(n_right))
+    found = []
+    for number in range(n_right, len(field.previews)):
+        with pytest.raises(SinrError) as caught:
+            field.previews[number]
+        found.append(caught.value.name)
+    assert found == errors
+
+
+def test_a_preview_of_a_vector_is_the_file_that_the_generator_made() -> None:
+    first, second = sinrfmt.load(ROOT / "conformance" / "vectors" / "valid-prev.sinr").previews
+    small, large = packed(replace(TEXT_HEAD, grid=(1, 1)), 1), packed(TEXT_HEAD, 90)
+    assert [first.data, second.data] == [build(small).data, build(large).data]
 
 
 def test_the_index_of_a_file_with_previews_is_right() -> None:
@@ -86,11 +125,10 @@ def test_the_index_of_a_file_with_previews_is_right() -> None:
 
 
 BROKEN = {
-    "no file": b"SINR",
     "cut": LARGE[:-1],
     "bytes behind": LARGE + b"\0",
     "without a pass": seal(split(LARGE)[:1]),
-    "with previews": edit.with_previews(LARGE, [SMALL]),
+    "two passes": field_of(4, n_passes=2),
     "another modality": field_of(4, modality=Modality.FIELD),
     "other coordinates": field_of(4, coords=Coords.CORNERS),
     "other channels": field_of(4, network=siren(1, 4, out_channels=1)),
@@ -100,24 +138,67 @@ BROKEN = {
     "raw values": field_of(4, values=Values.RAW),
     "a higher level": field_of(4, level=LEVELS[2]),
 }
+WITHOUT_HEAD = {
+    "no byte": b"",
+    "half of head_length": b"\0",
+    "no byte of head": payload_of(LARGE)[:2],
+    "a byte of head less": payload_of(LARGE)[: 1 + len(split(LARGE)[0][1])],
+    "a whole file": LARGE,
+    "an empty head": bytes(40),
+}
+OTHER_CHUNKS = {
+    "a key": edit.with_meta(LARGE, {"a": "1"}),
+    "an index": edit.reindex(LARGE),
+    "a preview": edit.with_previews(LARGE, [SMALL]),
+    "an unknown chunk": seal([*split(LARGE), (0xA6, b"")]),
+}
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_preview_that_breaks_a_rule_is_ignored_and_not_written(name: str) -> None:
-    field = sinrfmt.loads(with_chunks(BROKEN[name]))
+@pytest.mark.parametrize("name", [name for name in BROKEN if name not in ("cut", "bytes behind", "without a pass")])
+def test_a_preview_that_breaks_a_rule_is_ignored(name: str) -> None:
+    assert_ignored(payload_of(BROKEN[name]))
+
+
+@pytest.mark.parametrize("name", WITHOUT_HEAD)
+def test_a_payload_without_a_whole_head_is_ignored(name: str) -> None:
+    assert_ignored(WITHOUT_HEAD[name])
+
+
+def test_a_preview_larger_than_its_level_is_ignored() -> None:
+    whole = field_of(9, level=LEVELS[2])
+    head, *passes = split(whole)
+    room = LEVELS[1].file_bytes - len(SMALL)
+    for more, n_previews in ((room, 1), (room + 1, 0)):
+        data = seal([head, (PREV, payload_of(SMALL) + bytes(more)), *passes])
+        assert len(sinrfmt.loads(data).previews) == n_previews
+
+
+def assert_ignored(payload: bytes) -> None:
+    field = sinrfmt.loads(with_chunks(payload))
     assert len(field.previews) == 0
     assert ["PREV" in note for note in field.notes] == [True]
     assert field.weights_sha256 == sinrfmt.loads(WHOLE).weights_sha256
-    if name != "a higher level":
-        with pytest.raises(SinrError):
-            edit.with_previews(WHOLE, [BROKEN[name]])
+
+
+@pytest.mark.parametrize("name", [name for name in BROKEN if name != "a higher level"])
+def test_a_preview_that_breaks_a_rule_is_not_written(name: str) -> None:
+    with pytest.raises(SinrError):
+        edit.with_previews(WHOLE, [BROKEN[name]])
+
+
+@pytest.mark.parametrize("name", OTHER_CHUNKS)
+def test_a_file_of_which_a_preview_would_lose_chunks_is_not_written(name: str) -> None:
+    assert sinrfmt.loads(OTHER_CHUNKS[name]).weights_sha256 == sinrfmt.loads(LARGE).weights_sha256
+    with pytest.raises(sinrfmt.UsageError, match="preview 0: it has other chunks"):
+        edit.with_previews(WHOLE, [OTHER_CHUNKS[name]])
 
 
 def test_a_preview_of_a_higher_profile_is_ignored() -> None:
     core = field_of(9, profile=Profile.CORE)
     head, *passes = split(core)
-    assert len(sinrfmt.loads(seal([head, (PREV, SMALL), *passes])).previews) == 0
-    assert len(sinrfmt.loads(seal([head, (PREV, field_of(2, profile=Profile.CORE)), *passes])).previews) == 1
+    right = payload_of(field_of(2, profile=Profile.CORE))
+    assert len(sinrfmt.loads(seal([head, (PREV, payload_of(SMALL)), *passes])).previews) == 0
+    assert len(sinrfmt.loads(seal([head, (PREV, right), *passes])).previews) == 1
 
 
 def test_the_level_rises_with_that_of_a_preview() -> None:
@@ -126,14 +207,15 @@ def test_the_level_rises_with_that_of_a_preview() -> None:
 
 
 def test_the_values_of_a_preview_may_be_samples_of_another_range() -> None:
-    assert len(sinrfmt.loads(with_chunks(field_of(4, values=Values.SIGNED))).previews) == 1
+    assert len(sinrfmt.loads(with_chunks(payload_of(field_of(4, values=Values.SIGNED)))).previews) == 1
 
 
 def test_only_previews_in_order_and_before_the_passes_count() -> None:
-    assert len(sinrfmt.loads(with_chunks(SMALL, LARGE, LARGE)).previews) == 2
-    assert len(sinrfmt.loads(with_chunks(LARGE, SMALL)).previews) == 1
-    assert len(sinrfmt.loads(with_chunks(bytes(len(LARGE)), LARGE)).previews) == 0
-    assert len(sinrfmt.loads(with_chunks(SMALL, behind=LARGE)).previews) == 1
+    small, large = payload_of(SMALL), payload_of(LARGE)
+    assert len(sinrfmt.loads(with_chunks(small, large, large)).previews) == 2
+    assert len(sinrfmt.loads(with_chunks(large, small)).previews) == 1
+    assert len(sinrfmt.loads(with_chunks(bytes(len(large)), large)).previews) == 0
+    assert len(sinrfmt.loads(with_chunks(small, behind=large)).previews) == 1
     with pytest.raises(sinrfmt.UsageError, match="preview 1"):
         edit.with_previews(WHOLE, [LARGE, SMALL])
 
@@ -141,7 +223,7 @@ def test_only_previews_in_order_and_before_the_passes_count() -> None:
 def test_passes_of_a_preview_are_not_decoded_before_it_is_wanted() -> None:
     head, (kind, payload) = split(LARGE)
     wrong = seal([head, (kind, payload[:2] + bytes([payload[2] ^ 1]) + payload[3:])])
-    field = sinrfmt.loads(with_chunks(wrong))
+    field = sinrfmt.loads(with_chunks(payload_of(wrong)))
     assert len(field.previews) == 1
     with pytest.raises(sinrfmt.ChecksumError, match="ACC_CRC_MISMATCH"):
         field.previews[0]
@@ -161,12 +243,9 @@ def test_any_split_gives_the_same_events(n: int) -> None:
     found = list(events(FILE[at : at + n] for at in range(0, len(FILE), n)))
     previews = [event for event in found if isinstance(event, PreviewRead)]
     assert [(event.index, event.preview.data) for event in previews] == [(0, SMALL), (1, LARGE)]
-    assert [
-        FILE[event.end - 4 - len(p) : event.end - 4] for event, p in zip(previews, (SMALL, LARGE), strict=True)
-    ] == [
-        SMALL,
-        LARGE,
-    ]
+    for event in previews:
+        at = event.end - 4 - len(event.preview.payload)
+        assert FILE[at : event.end - 4] == event.preview.payload == payload_of(event.preview.data)
     assert not any(isinstance(event, Note) for event in found)
 
 
@@ -210,7 +289,7 @@ def test_a_preview_is_read_without_the_passes() -> None:
             assert opened.header == sinrfmt.loads(data).header and opened.field == sinrfmt.loads(data)
     assert_error("USAGE", None, sinrfmt.load, io.BytesIO(cut), preview=2)
     assert_error("USAGE", None, sinrfmt.load, io.BytesIO(SMALL), preview=0)
-    inside = FILE.index(LARGE) + 10
+    inside = FILE.index(payload_of(LARGE)) + 10
     assert_error("TRUNCATED", inside, sinrfmt.load, io.BytesIO(FILE[:inside]), preview=1)
 
 
@@ -250,7 +329,7 @@ def test_previews_stay_in_a_file_that_is_cut_or_indexed() -> None:
     assert kinds(cut) == [HEAD, INDX, META, PREV, PREV, PASS]
     assert cut == edit.with_previews(edit.reindex(edit.with_meta(edit.cut(WHOLE, 1), {"a": "1"})), [SMALL, LARGE])
     assert edit.reindex(FILE) == FILE
-    assert kinds(edit.reindex(with_chunks(SMALL))) == [HEAD, INDX, PREV, PASS, PASS]
+    assert kinds(edit.reindex(with_chunks(payload_of(SMALL)))) == [HEAD, INDX, PREV, PASS, PASS]
 
 
 def test_previews_of_parts_are_not_those_of_the_whole() -> None:
@@ -271,8 +350,8 @@ def test_another_quality_and_grid_keep_the_weights() -> None:
 def test_what_a_file_holds_names_its_previews() -> None:
     data = edit.with_previews(WHOLE, [edit.with_quality(SMALL, (12.5,)), LARGE])
     first, second = report.describe(sinrfmt.loads(data))["previews"]
-    assert (first["file_bytes"], first["grid"], first["quality"]) == (len(SMALL) + 3, [2, 3], [12.5])
-    assert (second["file_bytes"], second["n_passes"], second["quality"]) == (len(LARGE), 1, None)
+    assert (first["payload_bytes"], first["grid"], first["quality"]) == (len(SMALL) - 20 + 3, [2, 3], [12.5])
+    assert (second["payload_bytes"], second["quality"]) == (len(LARGE) - 20, None)
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
@@ -415,7 +494,7 @@ def test_a_preview_is_a_network_in_few_bytes_and_latents_in_more(sizes: tuple[in
     asked = PictureOptions(previews=3, preset="fast", field=FieldKind.MLP, seed=3)
     assert [asked.of_preview(n, sizes).field for n in (limit - 1, limit)] == [FieldKind.MLP, FieldKind.GRID]
     assert [asked.of_preview(n, sizes).preset for n in (limit - 1, limit)] == ["fast", None]
-    assert (asked.of_preview(500, sizes).max_bytes, asked.of_preview(500, sizes).seed) == (497, 3)
+    assert (asked.of_preview(500, sizes).max_bytes, asked.of_preview(500, sizes).seed) == (517, 3)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("3", 3), ("500B,2kB", (500, 2000)), ("900B", (900,))])

@@ -189,7 +189,7 @@ def _level_table(description: dict[str, Any]) -> Table:
 
 
 def _preview_table(description: dict[str, Any]) -> Table:
-    columns = ("preview", "file_bytes", "grid", "n_passes", "parameters", "quality")
+    columns = ("preview", "payload_bytes", "grid", "parameters", "quality")
     rows = [{"preview": number} | row for number, row in enumerate(description["previews"])]
     return _rows_table("previews", rows, columns)
 

@@ -79,7 +79,7 @@ def picture_options(request: EncodeRequest) -> PictureOptions:
 def picture_summary(picture: metrics.Samples, encoding: Any) -> dict[str, Any]:
     """What is said about the file of a picture."""
     result = encoding.field
-    previews = [{"file_bytes": len(one.data), "psnr": one.psnr} for one in result.previews.files]
+    previews = [{"payload_bytes": len(one.payload), "psnr": one.psnr} for one in result.previews.files]
     return report.summary(result) | {
         "psnr": round(metrics.psnr(picture, result.to_samples(picture.dtype)), 4),
         "fp32_psnr": round(encoding.float_psnr, 4),
@@ -93,5 +93,5 @@ def picture_line(summary: dict[str, Any]) -> str:
     return (
         f"{summary['file_bytes']} bytes, {summary['bpp']:.3f} bpp, {summary['psnr']:.2f} dB "
         f"(float32 network {summary['fp32_psnr']:.2f} dB), {summary['parameters']} parameters"
-        + "".join(f", preview {one['file_bytes']} bytes {one['psnr']:.2f} dB" for one in summary["previews"])
+        + "".join(f", preview {one['payload_bytes']} bytes {one['psnr']:.2f} dB" for one in summary["previews"])
     )

@@ -104,4 +104,4 @@ def test_a_reduced_picture_keeps_its_mean(shape: tuple[int, ...]) -> None:
 
 def test_sizes_that_cannot_be_reached_are_wrong_use() -> None:
     with pytest.raises(sinrfmt.UsageError):
-        sinrfmt.torch.encode_picture(picture(), PictureOptions(previews=(60,), max_bytes=700, device="cpu"))
+        sinrfmt.torch.encode_picture(picture(), PictureOptions(previews=(40,), max_bytes=700, device="cpu"))

@@ -16,11 +16,12 @@ from sinrfmt import layout
 from sinrfmt.ancillary import build_hash, build_meta, parse_hash
 from sinrfmt.container import FRAMING_BYTES, LAST, SAFE_TO_COPY, Chunk, ChunkReader, chunk_type, seal_file
 from sinrfmt.errors import SinrError
-from sinrfmt.faults import error
+from sinrfmt.faults import error, translate
 from sinrfmt.head import Header, build_head, fitting_level, lowest_level
 from sinrfmt.index import build_index
 from sinrfmt.previews import Preview, PreviewReader, standing_for
 from sinrfmt.registry import SIGNATURE, ChunkKind, Feature, Level, OptionalFeature
+from sinrfmt.wire import Fault
 
 QUALITY_BYTES = 2  # of a pass in the optional block (clause 6.6)
 Edit = Callable[[bytes], bytes]
@@ -195,7 +196,10 @@ def _ends_pass(chunk: Chunk, n_complete: int) -> bool:
     """Whether a chunk is the last of pass ``n_complete``, to which it belongs if it is a PASS chunk."""
     if chunk.kind is not ChunkKind.PASS:
         return False
-    raw = layout.PASS_HEADER.parse(chunk.payload)
+    try:
+        raw = layout.PASS_HEADER.parse(chunk.payload)
+    except Fault as fault:
+        raise translate(fault, chunk.payload_offset, "pass") from None
     if raw["pass"] != n_complete:
         message = f"found pass {raw['pass']}, expected {n_complete}"
         raise error("PASS_ORDER", message, offset=chunk.payload_offset + 1, path="pass")

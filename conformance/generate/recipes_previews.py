@@ -74,7 +74,7 @@ def others() -> list[File]:
         Head(grid=(3, 4)),
         Head(in_dims=1, grid=(3,)),
         Head(out_channels=2),
-        Head(features_required=PARTS, split=(1, 1), overlap=(0, 0)),
+        Head(features_required=PARTS, split=(2, 1), overlap=(0, 0)),
     ]
     return [*map(packed, heads), replace(packed(Head(features_required=SHARED_BASE)), base=WHOLE)]
 

@@ -2,7 +2,7 @@
 
 Run from the root of the repository:
 
-    python -m bench.tiles OUT PICTURE [--steps N] [--tile-steps N] [--rate-weight L] [--workers N]
+    python -m bench.tiles OUT PICTURE [--tile N] [--steps N] [--tile-steps N] [--rate-weight L] [--workers N]
 
     python -m bench.tiles --estimate FILE
 
@@ -46,7 +46,7 @@ from sinrfmt.remote import HttpSource
 from sinrfmt.torch.grid_files import PyramidPreset, encode_grid, grid_preset_of, unit_values
 from sinrfmt.torch.latent_fit import ZERO_LEVELS, LatentFitOptions, fit_latents, start_latents
 from sinrfmt.torch.pyramid import PyramidModule
-from sinrfmt.torch.tiles import TileWork, encode_tiles, mosaic_of, networks_path, read_networks
+from sinrfmt.torch.tiles import TILE, TileWork, encode_tiles, mosaic_of, networks_path, read_networks
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -349,7 +349,7 @@ def tile_seconds(folder: Path) -> float:
     )
 
 
-def encoded(samples: Samples, preset: PyramidPreset, folder: Path, n_workers: int) -> Field:
+def encoded(samples: Samples, tile: int, preset: PyramidPreset, folder: Path, n_workers: int) -> Field:
     """The picture in tiles; what is there of it is taken."""
     executor = ProcessWorkers(n_workers)
 
@@ -359,7 +359,7 @@ def encoded(samples: Samples, preset: PyramidPreset, folder: Path, n_workers: in
 
     try:
         work = TileWork(folder, executor, n_workers)
-        return encode_tiles(samples, preset=preset, work=work, on_progress=on_progress).field
+        return encode_tiles(samples, tile=tile, preset=preset, work=work, on_progress=on_progress).field
     finally:
         executor.shutdown()
 
@@ -377,9 +377,9 @@ class Large:
     shares: NDArray[np.float64]
 
 
-def measure_large(samples: Samples, preset: PyramidPreset, out: Path, n_workers: int) -> Large:
+def measure_large(samples: Samples, tile: int, preset: PyramidPreset, out: Path, n_workers: int) -> Large:
     """Encode the picture, and read regions of it."""
-    field = encoded(samples, preset, out / "tiles", n_workers)
+    field = encoded(samples, tile, preset, out / "tiles", n_workers)
     sinrfmt.save(field, out / "tiles.sinr")
     parts = field.header.parts
     assert parts is not None
@@ -457,7 +457,8 @@ def write_report(
     arguments: argparse.Namespace, large: Large, pictures: Sequence[Small], fits: Sequence[tuple[int, bool, Fit]]
 ) -> None:
     name = arguments.picture.name
-    options = f"--steps {arguments.steps} --tile-steps {arguments.tile_steps} --rate-weight {arguments.rate_weight:g}"
+    options = f"--tile {arguments.tile} --steps {arguments.steps} --tile-steps {arguments.tile_steps}"
+    options += f" --rate-weight {arguments.rate_weight:g}"
     text = [
         "<!-- made by bench/tiles.py -->\n# A large picture as tiles\n\n",
         f"Made by `python -m bench.tiles OUT {name} {options} --workers {arguments.workers}`\n",
@@ -483,6 +484,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("picture", type=Path, nargs="?")
     parser.add_argument("--estimate", type=Path, metavar="FILE", help="what tiles of other sizes would take")
+    parser.add_argument("--tile", type=int, default=TILE, help="samples on an axis that a part owns at most")
     parser.add_argument("--steps", type=int, default=pyramid_preset().n_steps)
     parser.add_argument("--tile-steps", type=int, default=pyramid_preset().tile_steps)
     parser.add_argument("--rate-weight", type=float, default=pyramid_preset().rate_weight)
@@ -504,7 +506,7 @@ def main() -> None:
         rate_weight=arguments.rate_weight,
     )
     samples = read_image(arguments.picture)
-    large = measure_large(samples, preset, arguments.out, arguments.workers)
+    large = measure_large(samples, arguments.tile, preset, arguments.out, arguments.workers)
     pictures = small_pictures(arguments.out)
     fits = [
         (steps, start, fit_some(samples, large.parts, arguments.out / "tiles", preset, steps, start))

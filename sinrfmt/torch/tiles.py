@@ -61,8 +61,8 @@ from sinrfmt.weights import TensorState
 TILE, OVERLAP = 136, 4
 """Samples on an axis that a part owns at most, and samples on the other side of its edges."""
 LEAST_TILE = 8
-MOSAIC_SIDE = 3
-"""Tiles of the mosaic along each axis."""
+MOSAIC_SIDE = 432
+"""Samples along each axis that the tiles of the mosaic have, about: networks of less are worse for all others."""
 NETWORKS = "networks"
 """Stem of the mosaic's file in the work folder."""
 PART_BYTES = FRAMING_BYTES + PASS_HEADER_BYTES + PASS_PART_BYTES + LENGTH_BYTES
@@ -230,7 +230,7 @@ def mosaic_of(samples: Samples, parts: Parts) -> Samples:
 
 def sample_of(parts: Parts) -> list[list[int]]:
     """Numbers of a few parts from all over a picture, row by row."""
-    rows, columns = (_spread(n) for n in parts.split)
+    rows, columns = (_spread(n, size) for n, size in zip(parts.split, _smallest(parts), strict=True))
     return [[parts.number((row, column)) for column in columns] for row in rows]
 
 
@@ -240,9 +240,9 @@ def _smallest(parts: Parts) -> tuple[int, int]:
     return rows, columns
 
 
-def _spread(n: int) -> list[int]:
-    """A few of n places, evenly."""
-    chosen = min(n, MOSAIC_SIDE)
+def _spread(n: int, size: int) -> list[int]:
+    """A few of n places of so many samples, evenly."""
+    chosen = min(n, max(1, round(MOSAIC_SIDE / size)))
     return [(2 * i + 1) * n // (2 * chosen) for i in range(chosen)]
 
 

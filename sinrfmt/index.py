@@ -106,17 +106,13 @@ class _Run:
     lengths: list[int]
 
     @property
-    def length_bytes(self) -> int:
-        """The fewest bytes that hold every length."""
-        return max(1, -(-max(self.lengths).bit_length() // 8))
-
-    @property
     def index_bytes(self) -> int:
-        return FRAMING_BYTES + LENGTHS_AT + self.length_bytes * len(self.lengths)
+        return FRAMING_BYTES + LENGTHS_AT + fewest_bytes(self.lengths) * len(self.lengths)
 
     def build(self, index_end: int) -> bytes:
-        raw = {"first": self.first, "offset": index_end + self.at, "length_bytes": self.length_bytes}
-        lengths = b"".join(length.to_bytes(self.length_bytes, "little") for length in self.lengths)
+        length_bytes = fewest_bytes(self.lengths)
+        raw = {"first": self.first, "offset": index_end + self.at, "length_bytes": length_bytes}
+        lengths = b"".join(length.to_bytes(length_bytes, "little") for length in self.lengths)
         return bytes(layout.INDX.build({"kind": KIND_PLACES}) + layout.INDX_PLACES.build(raw)) + lengths
 
     def pieces(self) -> Iterator["_Run"]:
@@ -125,6 +121,11 @@ class _Run:
         for i, at in zip(range(len(self.lengths)), starts, strict=False):
             if i % PLACES_OF_ONE == 0:
                 yield _Run(self.first + i, at, self.lengths[i : i + PLACES_OF_ONE])
+
+
+def fewest_bytes(lengths: Sequence[int]) -> int:
+    """``length_bytes`` of an INDX chunk that names PASS chunks of these lengths."""
+    return max(1, -(-max(lengths).bit_length() // 8))
 
 
 def build_index(offset: int, chunks: Sequence[tuple[bool, int]]) -> list[bytes]:

@@ -113,7 +113,9 @@ def test_an_index_names_every_pass_chunk(offset: int, chunks: list[tuple[bool, i
     assert len(payloads) == (1 if n_runs == 1 else 1 + n_runs)
 
 
-@pytest.mark.parametrize(("length", "length_bytes"), [(0, 1), (255, 1), (256, 2), (65535, 2), (65536, 3), (0xFFFFFF, 3)])
+@pytest.mark.parametrize(
+    ("length", "length_bytes"), [(0, 1), (255, 1), (256, 2), (65535, 2), (65536, 3), (0xFFFFFF, 3)]
+)
 def test_lengths_take_the_fewest_bytes_that_hold_them_all(length: int, length_bytes: int) -> None:
     offset = 40 + 9 + 10 + 2 * length_bytes
     assert build_index(40, [(True, 0), (True, length)]) == [places(0, offset, 0, length, length_bytes=length_bytes)]

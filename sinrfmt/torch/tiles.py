@@ -65,7 +65,7 @@ MOSAIC_SIDE = 432
 NETWORKS = "networks"
 """Stem of the mosaic's file in the work folder."""
 PART_BYTES = FRAMING_BYTES + PASS_HEADER_BYTES + PASS_PART_BYTES + 2
-"""Of a part beside its latents: its chunk, and its place in the index, 2 bytes for the length of a chunk below 64 KiB."""
+"""Of a part beside its latents: its chunk, and 2 bytes of the index, which hold the length of a chunk below 64 KiB."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from sinrfmt.batch import JOURNAL, ProcessWorkers
 from sinrfmt.container import FRAMING_BYTES
 from sinrfmt.field import Field
 from sinrfmt.head import over_lattice
-from sinrfmt.index import LENGTH_BYTES
+from sinrfmt.index import fewest_bytes
 from sinrfmt.media.image import read_image
 from sinrfmt.metrics import Samples, psnr
 from sinrfmt.parts import Axis, Parts, Range, grid_positions, stretches
@@ -186,17 +186,18 @@ def estimates(field: Field) -> Iterator[Estimate]:
     passes = [chunk for chunk in report.describe(field)["chunks"] if chunk["name"] == "PASS"]
     lengths = np.array([chunk["length"] + FRAMING_BYTES for chunk in passes[1:]], np.float64).reshape(parts.split)
     densities = (lengths - CHUNK_BYTES) / np.multiply.outer(*(_lattice_sides(axis) for axis in parts.axes))
-    front = passes[1]["offset"] - LENGTH_BYTES * len(passes)
+    front = passes[1]["offset"] - fewest_bytes([chunk["length"] for chunk in passes]) * len(passes)
     for side in SIDES:
         axes = [Axis(axis.n_samples, round(axis.n_samples / side), axis.overlap) for axis in parts.axes]
         rows, columns = (_mixing(axis, own) for axis, own in zip(axes, parts.axes, strict=True))
         tiles = CHUNK_BYTES + rows @ densities @ columns.T * np.multiply.outer(*(_lattice_sides(a) for a in axes))
-        index = LENGTH_BYTES * tiles.size
+        length_bytes = fewest_bytes([passes[0]["length"], int(tiles.max()) - FRAMING_BYTES])
+        index = length_bytes * tiles.size
         total = front + index + tiles.sum()
         needed = [[_along(axis, at) for at in range(0, axis.n_samples - SIDE + 1, STRIDE)] for axis in axes]
         taken = np.array([(tiles[np.ix_(*place)].sum(), len(place[0])) for place in product(*needed)])
         whole = (front + index + taken[:, 0]) / total
-        partial = (front + ENTRY_BYTES * len(tiles) + LENGTH_BYTES * taken[:, 1] * tiles.shape[1] + taken[:, 0]) / total
+        partial = (front + ENTRY_BYTES * len(tiles) + length_bytes * taken[:, 1] * tiles.shape[1] + taken[:, 0]) / total
         yield Estimate(side, total, whole.mean(), whole.max(), partial.mean(), partial.max())
 
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from sinrfmt import layout
 from sinrfmt.container import FRAMING_BYTES, PREFIX_BYTES
 from sinrfmt.faults import error
+from sinrfmt.wire import Fault
 
 KIND_PLACES, KIND_DIRECTORY = 0, 1
 KIND_BYTES: int = layout.INDX.sizeof()
 LENGTHS_AT: int = KIND_BYTES + layout.INDX_PLACES.sizeof()
-LENGTH_BYTES: int = layout.INDX_LENGTH.sizeof()
 ENTRY_BYTES: int = layout.INDX_ENTRY.sizeof()
 PLACES_OF_ONE = 4096
 """PASS chunks that one INDX chunk of a directory names: 12 KiB, about what a reader gets at once anyway."""
@@ -69,12 +69,15 @@ def parse_index(payload: bytes) -> Places | Directory | None:
 
 
 def _parse_places(payload: bytes) -> Places | None:
-    n, surplus = divmod(len(payload) - LENGTHS_AT, LENGTH_BYTES)
+    try:
+        raw = layout.INDX_PLACES.parse(payload[KIND_BYTES:LENGTHS_AT])
+    except Fault:
+        return None
+    n, surplus = divmod(len(payload) - LENGTHS_AT, raw.length_bytes)
     if n < 1 or surplus:
         return None
-    raw = layout.INDX_PLACES.parse(payload[KIND_BYTES:LENGTHS_AT])
-    digits = np.frombuffer(payload, np.uint8, offset=LENGTHS_AT).reshape(n, LENGTH_BYTES)
-    lengths = digits @ np.array([1, 1 << 8, 1 << 16], np.int32)  # u24 has no dtype
+    digits = np.frombuffer(payload, np.uint8, offset=LENGTHS_AT).reshape(n, raw.length_bytes)
+    lengths = digits @ (1 << 8 * np.arange(raw.length_bytes))  # 3 bytes have no dtype
     bounds = np.empty(n + 1, np.int64)
     bounds[0] = 0
     np.cumsum(lengths + FRAMING_BYTES, out=bounds[1:])
@@ -104,11 +107,12 @@ class _Run:
 
     @property
     def index_bytes(self) -> int:
-        return FRAMING_BYTES + LENGTHS_AT + LENGTH_BYTES * len(self.lengths)
+        return FRAMING_BYTES + LENGTHS_AT + fewest_bytes(self.lengths) * len(self.lengths)
 
     def build(self, index_end: int) -> bytes:
-        raw = {"first": self.first, "offset": index_end + self.at}
-        lengths = b"".join(length.to_bytes(LENGTH_BYTES, "little") for length in self.lengths)
+        length_bytes = fewest_bytes(self.lengths)
+        raw = {"first": self.first, "offset": index_end + self.at, "length_bytes": length_bytes}
+        lengths = b"".join(length.to_bytes(length_bytes, "little") for length in self.lengths)
         return bytes(layout.INDX.build({"kind": KIND_PLACES}) + layout.INDX_PLACES.build(raw)) + lengths
 
     def pieces(self) -> Iterator["_Run"]:
@@ -117,6 +121,11 @@ class _Run:
         for i, at in zip(range(len(self.lengths)), starts, strict=False):
             if i % PLACES_OF_ONE == 0:
                 yield _Run(self.first + i, at, self.lengths[i : i + PLACES_OF_ONE])
+
+
+def fewest_bytes(lengths: Sequence[int]) -> int:
+    """``length_bytes`` of an INDX chunk that names PASS chunks of these lengths."""
+    return max(1, -(-max(lengths).bit_length() // 8))
 
 
 def build_index(offset: int, chunks: Sequence[tuple[bool, int]]) -> list[bytes]:

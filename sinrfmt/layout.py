@@ -409,8 +409,8 @@ INDX = Struct("kind" / Field(Int8ul, "0: places; 1: directory"))
 INDX_PLACES = Struct(
     "first" / Field(Int32ul, "number of a PASS chunk"),
     "offset" / Field(Int32ul, "of its type byte in the file"),
+    "length_bytes" / Field(Int8ul, "bytes of a length", between("BAD_RECORD", 1, 4)),
 )
-INDX_LENGTH = Struct("length" / Field(Int24ul, "bytes of the chunk's payload"))
 INDX_ENTRY = Struct(
     "first" / Field(Int32ul, "the first PASS chunk that the INDX chunk names"),
     "offset" / Field(Int32ul, "of the INDX chunk in the file"),

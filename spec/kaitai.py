@@ -360,9 +360,8 @@ def _pass_type(types: Types) -> Node:
 
 def _ancillary_types(types: Types) -> Node:
     """Clause 12. Instances, for content that is not well formed is ignored."""
-    places, length, entry = (
-        types.of_struct(s, "") for s in (layout.INDX_PLACES, layout.INDX_LENGTH, layout.INDX_ENTRY)
-    )
+    places, entry = (types.of_struct(s, "") for s in (layout.INDX_PLACES, layout.INDX_ENTRY))
+    widths = {str(n): NUMBERS[n] for n in range(1, 5)}
     key, value, digest = (types.of_struct(s, "") for s in (layout.META_KEY, layout.META_VALUE, layout.HASH_ENTRY))
     (kind,) = types.found.pop(types.of_struct(layout.INDX, ""))["seq"]
     head_length, head = types.found.pop(types.of_struct(layout.PREV, ""))["seq"]
@@ -379,7 +378,13 @@ def _ancillary_types(types: Types) -> Node:
             "seq": [
                 kind | {"enum": "indx_kind"},
                 {"id": "places", "type": places, "if": "kind == indx_kind::places"},
-                {"id": "lengths", "type": length, "if": "kind == indx_kind::places"} | to_end,
+                {
+                    "id": "lengths",
+                    "type": {"switch-on": "places.length_bytes", "cases": widths},
+                    "if": "kind == indx_kind::places and places.length_bytes >= 1 and places.length_bytes <= 4",
+                    "doc": "bytes of each chunk's payload",
+                }
+                | to_end,
                 {"id": "entries", "type": entry, "if": "kind == indx_kind::directory"} | to_end,
             ]
         },

@@ -287,8 +287,15 @@ types:
         type: indx_places
         if: "kind == indx_kind::places"
       - id: lengths
-        type: indx_length
-        if: "kind == indx_kind::places"
+        type:
+          switch-on: "places.length_bytes"
+          cases:
+            "1": u1
+            "2": u2
+            "3": b24
+            "4": u4
+        if: "kind == indx_kind::places and places.length_bytes >= 1 and places.length_bytes <= 4"
+        doc: "bytes of each chunk's payload"
         repeat: eos
       - id: entries
         type: indx_entry
@@ -666,11 +673,9 @@ types:
       - id: offset
         type: u4
         doc: "of its type byte in the file"
-  indx_length:
-    seq:
-      - id: length
-        type: b24
-        doc: "bytes of the chunk's payload"
+      - id: length_bytes
+        type: u1
+        doc: "bytes of a length. 1 to 4: else BAD_RECORD"
   indx_entry:
     seq:
       - id: first

@@ -14,9 +14,10 @@ from sinrfmt.index import Directory, Places, build_index, parse_index
 from tests.strategies import fixed
 
 
-def places(first: int, offset: int, *lengths: int) -> bytes:
+def places(first: int, offset: int, *lengths: int, length_bytes: int = 3) -> bytes:
     """INDX of kind 0, by the text."""
-    return struct.pack("<BII", 0, first, offset) + b"".join(struct.pack("<I", n)[:3] for n in lengths)
+    rows = b"".join(n.to_bytes(length_bytes, "little") for n in lengths)
+    return struct.pack("<BIIB", 0, first, offset, length_bytes) + rows
 
 
 def directory(*entries: tuple[int, int, int]) -> bytes:
@@ -33,10 +34,19 @@ def test_places_stand_one_after_the_other() -> None:
     assert [found.place(n) for n in (2, 6)] == [None, None]
 
 
-def test_places_at_the_end_of_the_numbers_do_not_wrap() -> None:
-    found = parse_index(places(0xFFFFFFFF, 0xFFFFFFFF, *[0xFFFFFF] * 300))
+@pytest.mark.parametrize("length_bytes", [1, 2, 3, 4])
+def test_lengths_have_as_many_bytes_as_the_index_says(length_bytes: int) -> None:
+    longest = (1 << 8 * length_bytes) - 1
+    found = parse_index(places(0, 50, 1, longest, longest - 1, length_bytes=length_bytes))
     assert isinstance(found, Places)
-    assert found.place(0xFFFFFFFF + 299) == (0xFFFFFFFF + 299 * 0x1000008, 0xFFFFFFFF + 300 * 0x1000008)
+    assert found.bounds.tolist() == [50, 60, 69 + longest, 77 + 2 * longest]
+
+
+def test_places_at_the_end_of_the_numbers_do_not_wrap() -> None:
+    longest = 0xFFFFFFFF
+    found = parse_index(places(longest, longest, *[longest] * 300, length_bytes=4))
+    assert isinstance(found, Places)
+    assert found.place(longest + 299) == (longest + 299 * (longest + 9), longest + 300 * (longest + 9))
 
 
 def test_a_directory_names_the_chunk_in_which_a_number_is() -> None:
@@ -56,6 +66,9 @@ def test_a_directory_names_the_chunk_in_which_a_number_is() -> None:
         places(0, 0),
         places(0, 0, 5)[:-1],
         places(0, 0, 5) + b"\0",
+        places(0, 0, 5)[:9],
+        places(0, 0, 0, length_bytes=0) + b"\5",
+        places(0, 0, 5, length_bytes=5),
         directory(),
         directory((0, 50, 30))[:-1],
         directory((0, 50, 30)) + b"\0",
@@ -100,14 +113,27 @@ def test_an_index_names_every_pass_chunk(offset: int, chunks: list[tuple[bool, i
     assert len(payloads) == (1 if n_runs == 1 else 1 + n_runs)
 
 
-@pytest.mark.parametrize("n", [5442, 5443, 9000])
+@pytest.mark.parametrize(
+    ("length", "length_bytes"), [(0, 1), (255, 1), (256, 2), (65535, 2), (65536, 3), (0xFFFFFF, 3)]
+)
+def test_lengths_take_the_fewest_bytes_that_hold_them_all(length: int, length_bytes: int) -> None:
+    offset = 40 + 9 + 10 + 2 * length_bytes
+    assert build_index(40, [(True, 0), (True, length)]) == [places(0, offset, 0, length, length_bytes=length_bytes)]
+
+
+def test_each_index_of_a_directory_has_its_own_length_bytes() -> None:
+    payloads = build_index(40, [(True, 70000), (False, 1), (True, 7)])
+    assert [payload[9] for payload in payloads[1:]] == [3, 1]
+
+
+@pytest.mark.parametrize("n", [8162, 8163, 9000])
 def test_places_that_do_not_fit_the_first_16_kib_have_a_directory(n: int) -> None:
     payloads = build_index(40, [(True, i) for i in range(n)])
     found, _ = places_of(payloads, 40)
     assert len(found) == n
     assert [end - start - 9 for start, end in found] == list(range(n))
     assert 40 + len(payloads[0]) + 9 <= 16384
-    assert len(payloads) == (1 if n <= 5442 else 1 + -(-n // index.PLACES_OF_ONE))
+    assert len(payloads) == (1 if n <= 8162 else 1 + -(-n // index.PLACES_OF_ONE))
 
 
 def test_a_directory_that_does_not_fit_is_refused() -> None:

@@ -161,9 +161,10 @@ def is_same_index(found: Any, payload: bytes) -> bool:
     if payload[0]:
         entries = [layout.INDX_ENTRY.parse(payload[at:]) for at in range(1, len(payload), 12)]
         return bool(plain(found.indx.entries) == plain(entries))
-    lengths = [layout.INDX_LENGTH.parse(payload[at:]) for at in range(9, len(payload), 3)]
     places = layout.INDX_PLACES.parse(payload[1:])
-    return bool(plain(found.indx.places) == plain(places) and plain(found.indx.lengths) == plain(lengths))
+    rows = [payload[at : at + places.length_bytes] for at in range(10, len(payload), places.length_bytes)]
+    lengths = [int.from_bytes(row, "little") for row in rows]
+    return bool(plain(found.indx.places) == plain(places) and found.indx.lengths == lengths)
 
 
 def is_same_meta(found: Any, payload: bytes) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 import sinrfmt
 from sinrfmt import container, region
+from sinrfmt.ancillary import build_meta
 from sinrfmt.edit import reindex
 from sinrfmt.head import Header, build_head, lowest_level
 from sinrfmt.network import Network
@@ -25,8 +26,8 @@ def source_of(data: bytes) -> FileSource:
     return FileSource(io.BytesIO(data))
 
 
-def mosaic(n: int, width: int = 40) -> bytes:
-    """A picture of n x n parts with one MLP each."""
+def mosaic(n: int, width: int = 40, *, with_meta: bool = False) -> bytes:
+    """A picture of n x n parts with one MLP each; META may stand in their middle."""
     parts = Parts((n * 8, n * 8), (n, n), (2, 2))
     network = Network(2, 3, (replace(CHAIN[0], width=width), CHAIN[1]))
     header = Header(network, Modality.IMAGE, parts.grid, parts=parts, level=lowest_level(network, parts.grid, parts))
@@ -36,6 +37,8 @@ def mosaic(n: int, width: int = 40) -> bytes:
         own = header.of_chunk(part)
         codes = [TensorCode(t, rng.integers(-99, 99, t.size).astype(np.int32), 740) for t in own.tensors]
         chunks.append((ChunkKind.PASS, pack(codes, own)[0]))
+    if with_meta:
+        chunks.insert(parts.count // 2, (ChunkKind.META, build_meta({"title": "mosaic"})))
     return container.build_file(build_head(header), chunks)
 
 
@@ -55,21 +58,22 @@ def test_passes_of_a_region() -> None:
     assert np.array_equal(found.values, sinrfmt.loads(data, passes=2).region(RANGES))
 
 
-@pytest.mark.parametrize("n", [16, 70])
-def test_only_what_a_region_needs_is_fetched(n: int) -> None:
-    """With 70 x 70 parts the index takes a directory."""
-    data = reindex(mosaic(n, 10 if n == 70 else 40))
+@pytest.mark.parametrize("with_meta", [False, True])
+def test_only_what_a_region_needs_is_fetched(with_meta: bool) -> None:
+    """With META between the parts the index takes a directory."""
+    n = 16
+    data = reindex(mosaic(n, with_meta=with_meta))
     source = source_of(data)
     found = read_region(source, lambda _: [(64, 72), (64, 72)])
     assert len(found.parts) == 9
-    index_bytes = 3 * min(n**2, 4096) + 32
+    index_bytes = 2 * n**2 + 100
     part_bytes = (len(data) - index_bytes) // n**2 + 60
     assert source.n_fetched <= region.FIRST_BYTES + index_bytes + 9 * part_bytes + 6 * region.GAP_BYTES
     assert source.n_requests <= 5
 
 
 def test_an_index_longer_than_the_first_request_is_read_to_its_end() -> None:
-    data = reindex(mosaic(30, 10))
+    data = reindex(mosaic(34, 50))
     source = source_of(data)
     found = read_region(source, lambda _: [(203, 205), (203, 205)])
     assert np.array_equal(found.values, sinrfmt.loads(data).region([(203, 205), (203, 205)]))

@@ -3,6 +3,7 @@
 import http.server
 import json
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -229,6 +230,7 @@ def with_index(payload: bytes) -> bytes:
 LIES = {
     "too little": (0, 0, 100),
     "too much": (0, 0, 0xFFFFFF),
+    "more than a chunk can have": (0, 0, 0xFFFFFFFF),
     "beyond the end": (0, 0xFFFFFFF0, 50),
     "other chunks": (7, 200, 50),
     "a later pass": (0, BIG_ENDS[1], 1000),
@@ -238,7 +240,7 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES)
 def test_an_index_that_lies_costs_bytes_and_never_weights(site: Any, lie: str) -> None:
     first, offset, length = LIES[lie]
-    payload = b"\0" + first.to_bytes(4, "little") + offset.to_bytes(4, "little") + length.to_bytes(3, "little") * 4
+    payload = struct.pack("<BIIB4I", 0, first, offset, 4, *[length] * 4)
     site.data = with_index(payload)
     for n in (1, 2, 4):
         assert_right(sinrfmt.load(site.url, passes=n), site.data, n)

@@ -373,7 +373,7 @@ def test_other_tasks_run_while_a_pass_is_decoded(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_index_is_an_event() -> None:
-    data = seal([HEAD_CHUNK, (INDX, bytes(9) + b"\5\0\0"), *PASSES])
+    data = seal([HEAD_CHUNK, (INDX, bytes(9) + b"\1\5"), *PASSES])
     found = [event.index for event in stream.events([data]) if isinstance(event, IndexRead)]
     assert len(found) == 1 and found[0].place(0) == (0, 14)
 

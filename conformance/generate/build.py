@@ -773,12 +773,15 @@ def hash_payload(passes: tuple[int, ...], digests: list[str]) -> bytes:
     return b"".join(bytes([p]) + bytes.fromhex(digests[p]) for p in passes)
 
 
-def places_payload(labels: tuple[str, ...], places: Places) -> bytes:
-    """INDX of kind 0 (clause 12.1); places of chunks not known yet are zero."""
+def places_payload(item: Ancillary, places: Places) -> bytes:
+    """INDX of kind 0 (clause 12.1); offsets that are not known yet are zero."""
+    labels = item.places_of
     first = int(labels[0].removeprefix("PASS"))
-    lengths = [places.get(label, (0, FRAMING_BYTES))[1] - FRAMING_BYTES for label in labels]
-    rows = b"".join(struct.pack("<I", length)[:3] for length in lengths)
-    return struct.pack("<BII", 0, first, places.get(labels[0], (0, 0))[0]) + rows
+    lengths = [places[label][1] - FRAMING_BYTES for label in labels]
+    fewest = next(n for n in range(1, 4) if max(lengths) < 1 << 8 * n)
+    length_bytes = item.length_bytes or fewest
+    rows = b"".join(length.to_bytes(length_bytes, "little") for length in lengths)
+    return struct.pack("<BIIB", 0, first, places[labels[0]][0], length_bytes) + rows
 
 
 def directory_payload(items: list[Ancillary], places: Places) -> bytes:
@@ -793,7 +796,7 @@ def ancillary_payload(item: Ancillary, others: dict[str, Ancillary], digests: li
     if item.hash_passes is not None:
         data = hash_payload(item.hash_passes, digests)
     if item.places_of:
-        data = places_payload(item.places_of, places)
+        data = places_payload(item, places)
     if item.directory_of:
         data = directory_payload([others[label] for label in item.directory_of], places)
     out = Section()
@@ -825,7 +828,8 @@ def build(file: File, *, weights_from: int = 0) -> Built:
             states = [state for group in groups.values() for state in group if state.tensor.begins <= number]
             built.weights.append([state.weights() for state in states] if number >= weights_from else [])
             built.weights_sha256.append(weights_sha256(built.weights[-1]))
-    out = _assemble(file, payloads, built.weights_sha256, {})
+    sizes = {label: (0, FRAMING_BYTES + len(payload.data)) for label, payload in payloads.items()}
+    out = _assemble(file, payloads, built.weights_sha256, sizes)
     places = {label: (out.marks[f"{label}.type"].offset, _size_of(out, label)) for label in file.chunk_order()}
     if any(item.places_of for item in file.ancillary):
         out = _assemble(file, payloads, built.weights_sha256, places)

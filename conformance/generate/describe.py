@@ -590,6 +590,7 @@ class Ancillary:
     """Any chunk that is neither HEAD nor PASS; HASH and INDX can be filled in by the builder.
 
     `places_of`: PASS chunks by label, one after the other in the file; `directory_of`: further INDX chunks, by label.
+    `length_bytes` of the places, None for the fewest.
     """
 
     label: str
@@ -598,6 +599,7 @@ class Ancillary:
     hash_passes: tuple[int, ...] | None = None
     places_of: tuple[str, ...] = ()
     directory_of: tuple[str, ...] = ()
+    length_bytes: int | None = None
 
 
 @dataclass(frozen=True)

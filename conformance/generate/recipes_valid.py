@@ -857,13 +857,31 @@ def ancillary() -> list[Valid]:
             "valid-indx-ends-inside-length",
             "an INDX that ends inside a length is ignored",
             ("12",),
-            before("INDX", INDX_TYPE, b"\x00" * 10),
+            before("INDX", INDX_TYPE, b"\x00" * 9 + b"\x02\x00"),
         ),
         Valid(
             "valid-indx-lies",
             "an INDX whose place is not that of the PASS chunk is ignored",
             ("12.1",),
-            before("INDX", INDX_TYPE, b"\x00\x00\x00\x00\x00\x04\x00\x00\x00\x1f\x00\x00"),
+            before("INDX", INDX_TYPE, b"\x00\x00\x00\x00\x00\x04\x00\x00\x00\x01\x1f"),
+        ),
+        *(
+            Valid(
+                f"valid-indx-length-bytes-{n}",
+                f"the place of one pass, whose length has {n} bytes",
+                ("12.1",),
+                before("INDX", INDX_TYPE, places_of=("PASS0",), length_bytes=n),
+            )
+            for n in (2, 3, 4)
+        ),
+        *(
+            Valid(
+                f"valid-indx-length-bytes-{n}",
+                f"an INDX whose lengths have {n} bytes is ignored",
+                ("12.1",),
+                before("INDX", INDX_TYPE, b"\x00" * 9 + bytes([n]) + b"\x0c\x00\x00\x00\x00"),
+            )
+            for n in (0, 5)
         ),
         Valid(
             "valid-indx-two-passes",

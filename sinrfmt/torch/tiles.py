@@ -27,7 +27,6 @@ from sinrfmt.container import FRAMING_BYTES, PASS_HEADER_BYTES, PASS_PART_BYTES
 from sinrfmt.faults import error
 from sinrfmt.field import Field
 from sinrfmt.head import lowest_level, over_lattice
-from sinrfmt.index import LENGTH_BYTES
 from sinrfmt.metrics import Samples
 from sinrfmt.network import LEVEL_ORDINAL, Network, PyramidEncoding, TensorRole
 from sinrfmt.parts import Parts, Range
@@ -65,8 +64,8 @@ MOSAIC_SIDE = 432
 """Samples along each axis that the tiles of the mosaic have, about: networks of less are worse for all others."""
 NETWORKS = "networks"
 """Stem of the mosaic's file in the work folder."""
-PART_BYTES = FRAMING_BYTES + PASS_HEADER_BYTES + PASS_PART_BYTES + LENGTH_BYTES
-"""Of a part beside its latents: its chunk and its place in the index."""
+PART_BYTES = FRAMING_BYTES + PASS_HEADER_BYTES + PASS_PART_BYTES + 2
+"""Of a part beside its latents: its chunk, and 2 bytes of the index, which hold the length of a chunk below 64 KiB."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-# Compiled from spec/sinr.ksy of SHA-256 59c59c1efed38b5eec67c18c3b458be65a82ada02865377f2570dd5ad5df6f21
+# Compiled from spec/sinr.ksy of SHA-256 8d8d51787414479bb9139314ccac57b1d3e87bdd4fd232e861f4cb89fb87838c
 # This is a generated file! Please edit source .ksy file and use kaitai-struct-compiler to rebuild
 # type: ignore
 
@@ -677,12 +677,24 @@ class Sinr(KaitaiStruct):
                 pass
                 self.places = Sinr.IndxPlaces(self._io, self, self._root)
 
-            if self.kind == Sinr.IndxKind.places:
+            if  ((self.kind == Sinr.IndxKind.places) and (self.places.length_bytes >= 1) and (self.places.length_bytes <= 4)) :
                 pass
                 self.lengths = []
                 i = 0
                 while not self._io.is_eof():
-                    self.lengths.append(Sinr.IndxLength(self._io, self, self._root))
+                    _on = self.places.length_bytes
+                    if _on == 1:
+                        pass
+                        self.lengths.append(self._io.read_u1())
+                    elif _on == 2:
+                        pass
+                        self.lengths.append(self._io.read_u2le())
+                    elif _on == 3:
+                        pass
+                        self.lengths.append(self._io.read_bits_int_le(24))
+                    elif _on == 4:
+                        pass
+                        self.lengths.append(self._io.read_u4le())
                     i += 1
 
 
@@ -703,11 +715,19 @@ class Sinr(KaitaiStruct):
                 pass
                 self.places._fetch_instances()
 
-            if self.kind == Sinr.IndxKind.places:
+            if  ((self.kind == Sinr.IndxKind.places) and (self.places.length_bytes >= 1) and (self.places.length_bytes <= 4)) :
                 pass
                 for i in range(len(self.lengths)):
                     pass
-                    self.lengths[i]._fetch_instances()
+                    _on = self.places.length_bytes
+                    if _on == 1:
+                        pass
+                    elif _on == 2:
+                        pass
+                    elif _on == 3:
+                        pass
+                    elif _on == 4:
+                        pass
 
 
             if self.kind == Sinr.IndxKind.directory:
@@ -736,21 +756,6 @@ class Sinr(KaitaiStruct):
             pass
 
 
-    class IndxLength(KaitaiStruct):
-        def __init__(self, _io, _parent=None, _root=None):
-            super(Sinr.IndxLength, self).__init__(_io)
-            self._parent = _parent
-            self._root = _root
-            self._read()
-
-        def _read(self):
-            self.length = self._io.read_bits_int_le(24)
-
-
-        def _fetch_instances(self):
-            pass
-
-
     class IndxPlaces(KaitaiStruct):
         def __init__(self, _io, _parent=None, _root=None):
             super(Sinr.IndxPlaces, self).__init__(_io)
@@ -761,6 +766,7 @@ class Sinr(KaitaiStruct):
         def _read(self):
             self.first = self._io.read_u4le()
             self.offset = self._io.read_u4le()
+            self.length_bytes = self._io.read_u1()
 
 
         def _fetch_instances(self):

@@ -35,7 +35,7 @@ from sinrfmt.remote import Source
 from sinrfmt.wire import Fault
 
 FIRST_BYTES = 2048
-"""Of the first request: HEAD and an index of about 600 chunks. What is longer is asked for when its length is known."""
+"""Of the first request: HEAD and an index of some 900 chunks. What is longer is asked for when its length is known."""
 KIND_AND_PROPERTIES = 0xEF
 """Of a chunk's type: all but whether it is the last."""
 GAP_BYTES = 1024

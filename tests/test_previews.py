@@ -492,7 +492,7 @@ def test_previews_larger_than_the_file_are_wrong_use() -> None:
         PictureOptions(previews=(300, 700), max_bytes=1000).for_passes((100, 100))
 
 
-@pytest.mark.parametrize(("sizes", "limit"), [((128, 192), 4000), ((512, 768), 2300)])
+@pytest.mark.parametrize(("sizes", "limit"), [((128, 192), 4000), ((512, 768), 2500)])
 def test_a_preview_is_a_network_in_few_bytes_and_latents_in_more(sizes: tuple[int, int], limit: int) -> None:
     asked = PictureOptions(previews=3, preset="fast", field=FieldKind.MLP, seed=3)
     assert [asked.of_preview(n, sizes).field for n in (limit - 1, limit)] == [FieldKind.MLP, FieldKind.GRID]

@@ -30,8 +30,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, features
 
+import sinrfmt
 from bench.images import machine_name
 from bench.modalities.tables import Row, draw, stopwatch, write
+from sinrfmt.evaluate import to_depth
 from sinrfmt.media.image import read_image
 from sinrfmt.metrics import Samples, psnr
 from sinrfmt.torch import GridModule, PointPreset
@@ -162,7 +164,8 @@ def reference_quality(samples: Samples, path: Path, folder: Path) -> dict[str, f
             )
             values: NDArray[np.float32] = np.load(out)
             elapsed = seconds()
-        decoded = np.rint(np.clip(values.astype(np.float64), 0.0, 1.0) * 255.0).astype(np.uint8)
+        with sinrfmt.open(path) as opened:
+            decoded = to_depth(samples.dtype, opened.header.values, values)
         quality = psnr(samples, decoded.reshape(samples.shape))
         journal.write_text(json.dumps({"seconds": elapsed, QUALITY: quality}), encoding="utf-8")
     found: dict[str, float] = json.loads(journal.read_text(encoding="utf-8"))

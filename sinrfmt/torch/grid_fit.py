@@ -232,10 +232,7 @@ class _Run:
 
     def latent_bits(self, latents: Values, arrays: Mapping[str, Values], *, is_warm: bool) -> Values:
         """Bits of every latent."""
-        if is_warm or self.module.sites is None:
-            return laplace_bits(latents, 0.0, level_scales(self.module, latents))
-        mean, log_scale = self.module.laws(latents, arrays)
-        return laplace_bits(latents.index_select(0, self.module.get_buffer("order")), mean, log_scale)
+        return level_bits(self.module, latents) if is_warm else latent_bits(self.module, latents, arrays)
 
     @torch.no_grad()
     def psnr(self) -> float:
@@ -260,3 +257,16 @@ def level_scales(module: PyramidModule, latents: Values) -> Values:
     """Log scale of each level's best Laplace law, at every latent."""
     parts = [latents[start:stop] for start, stop in pairwise(module.level_starts)]
     return torch.cat([part.abs().mean().clamp_min(LEAST_SCALE).log().expand(part.numel()) for part in parts])
+
+
+def level_bits(module: PyramidModule, latents: Values) -> Values:
+    """Bits of every latent by one law for each level."""
+    return laplace_bits(latents, 0.0, level_scales(module, latents))
+
+
+def latent_bits(module: PyramidModule, latents: Values, arrays: Mapping[str, Values]) -> Values:
+    """Bits of every latent, in the order of its context: by its laws, or those of the levels where there is none."""
+    if module.sites is None:
+        return level_bits(module, latents)
+    mean, log_scale = module.laws(latents, arrays)
+    return laplace_bits(latents.index_select(0, module.get_buffer("order")), mean, log_scale)

@@ -15,8 +15,8 @@ from torch import nn
 
 from sinrfmt.network import PyramidEncoding
 from sinrfmt.torch.fit import cosine_share
-from sinrfmt.torch.grid_fit import LATENT_BETAS, level_scales
-from sinrfmt.torch.latents import laplace_bits, relaxed
+from sinrfmt.torch.grid_fit import LATENT_BETAS, latent_bits
+from sinrfmt.torch.latents import relaxed
 from sinrfmt.torch.pyramid import PyramidModule
 
 DAMPING = 20.0
@@ -79,31 +79,20 @@ def fit_latents(
     latents = module.latents
     price = options.rate_weight / values.shape[1]
     optimiser = torch.optim.Adam([latents], betas=LATENT_BETAS, eps=DAMPING * price)
-    for step in range(options.n_steps):
-        soft = _relaxed(latents, step / options.n_steps, options, generator)
-        loss = (module(soft, arrays) - values).square().mean() + price * _bits(module, soft, arrays)
+    o = options
+    for step in range(o.n_steps):
+        share = step / o.n_steps
+        soft = relaxed(latents, share, o.hard_share, o.temperatures, o.noises, generator, twice=True)
+        loss = (module(soft, arrays) - values).square().mean() + price * latent_bits(module, soft, arrays).sum()
         latents.grad = None
         loss.backward()
-        optimiser.param_groups[0]["lr"] = options.latent_rate * cosine_share(step, options.n_steps)
+        optimiser.param_groups[0]["lr"] = o.latent_rate * cosine_share(step, o.n_steps)
         optimiser.step()
     with torch.no_grad():
         integers = latents.round()
         error = (module(integers, arrays) - values).square().mean()
-        bits = _bits(module, integers, arrays)
+        bits = latent_bits(module, integers, arrays).sum()
     return LatentFit(integers, float(error), float(bits))
-
-
-def _relaxed(latents: Values, share: float, options: LatentFitOptions, generator: torch.Generator) -> Values:
-    o = options
-    return relaxed(latents, share, o.hard_share, o.temperatures, o.noises, generator, twice=True)
-
-
-def _bits(module: PyramidModule, latents: Values, arrays: Mapping[str, Values]) -> Values:
-    """Estimate of all latents: by the laws of the context network, or of their levels where there is none."""
-    if module.sites is None:
-        return laplace_bits(latents, 0.0, level_scales(module, latents)).sum()
-    mean, log_scale = module.laws(latents, arrays)
-    return laplace_bits(latents.index_select(0, module.get_buffer("order")), mean, log_scale).sum()
 
 
 # --- where to start ---------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ PREPARED_CORNERS = 1 << 25
 """Most corners of all samples that are kept, 8 bytes each."""
 VALIDATION_POINTS = 1 << 15
 EPOCH_LIMIT = 1 << 32
-FINENESSES = tuple(2.0**k for k in range(7))
+UNITS = tuple(2.0**k for k in range(7))
 """Integers that a latent may have in its unit of the training. Not fewer than one: a coarser step looks cheap before
 the training meets it, and costs a radiance field a quarter of a decibel at its end."""
 DECODER = "grid.decoder.weight"
@@ -294,6 +294,8 @@ class _Run:
         self.arrays: dict[str, Values] = dict(module.arrays())
         self.price = options.rate_weight / objective.n_positions
         self.is_coded = options.rate_weight > 0.0
+        self.unit = 1.0
+        """Integers to a latent: the file's latents are multiplied by it, its decoder is divided."""
 
     def step(self, index: int) -> None:
         raise NotImplementedError
@@ -313,7 +315,7 @@ class _Run:
 
     def final_latents(self) -> Values:
         latents = self.module.latents.detach()
-        return latents.round() if self.is_coded else latents.clone()
+        return (latents * self.unit).round() / self.unit if self.is_coded else latents.clone()
 
     @torch.no_grad()
     def quality(self) -> float:
@@ -391,7 +393,7 @@ class _Soft(_Run):
         self.networks = Soap(list(self.arrays.values()))
         self.latents = torch.optim.Adam([module.latents], betas=LATENT_BETAS, eps=TINY)
         self.steps: Steps | None = None
-        self.fineness: float | None = None
+        self.is_unit_chosen = False
         self.level_sizes = np.diff(module.level_starts).tolist()
         self.repeats = torch.tensor(self.level_sizes, device=module.latents.device)
 
@@ -399,7 +401,7 @@ class _Soft(_Run):
         options = self.options
         share = index / options.n_steps
         if self.is_coded:
-            self._update_fineness(share)
+            self._choose_unit(share)
             self._update_steps(index)
         is_rounded = self.steps is not None and share >= 1.0 - options.coded_share
         arrays = rounded(self.arrays, self.steps) if is_rounded and self.steps is not None else None
@@ -416,25 +418,20 @@ class _Soft(_Run):
         loss.backward()  # type: ignore[no-untyped-call]
         self._update(cosine_share(index, options.n_steps), is_rounded=is_rounded)
 
-    @property
-    def unit(self) -> float:
-        """Integers to a latent: the file's latents are multiplied by it, its decoder is divided."""
-        return 1.0 if self.fineness is None else self.fineness
-
-    def _update_fineness(self, share: float) -> None:
+    def _choose_unit(self, share: float) -> None:
         """Where latents that nothing rounds meet the rate: the power of two that costs least if they were rounded.
 
         How large they have become has to do with rates and steps, and nothing with lambda.
         """
         first = self.options.warm_share
-        if self.fineness is None and share >= first > 0.0 and self.options.free_share >= first:
-            self.fineness = min(FINENESSES, key=self._cost_of)
+        if not self.is_unit_chosen and share >= first > 0.0 and self.options.free_share >= first:
+            self.unit, self.is_unit_chosen = min(UNITS, key=self._cost_of), True
 
     @torch.no_grad()
-    def _cost_of(self, fineness: float) -> float:
-        integers = (self.module.latents * fineness).round()
+    def _cost_of(self, unit: float) -> float:
+        integers = (self.module.latents * unit).round()
         bits = float(centred_bits(integers, self._log_scales(integers)).sum())
-        return self.validation(integers / fineness, self.arrays) + self.price * bits
+        return self.validation(integers / unit, self.arrays) + self.price * bits
 
     def _relaxed(self, share: float) -> Values:
         options = self.options
@@ -448,10 +445,6 @@ class _Soft(_Run):
             self.generator,
         )
         return soft / self.unit
-
-    def final_latents(self) -> Values:
-        latents = self.module.latents.detach()
-        return (latents * self.unit).round() / self.unit if self.is_coded else latents.clone()
 
     def _update(self, share: float, *, is_rounded: bool) -> None:
         torch.nn.utils.clip_grad_norm_(list(self.arrays.values()), CLIP)
@@ -485,7 +478,7 @@ class _Soft(_Run):
             self.arrays[DECODER].div_(self.unit)
         if steps is not None:
             steps = {**steps, DECODER: steps[DECODER] / self.unit}
-        self.fineness = 1.0
+        self.unit = 1.0
         return super().result(steps)
 
 

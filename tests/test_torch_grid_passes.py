@@ -99,6 +99,8 @@ def test_a_number_of_passes_ends_at_the_finest_levels() -> None:
     assert len(levels) > 2
     assert trained_prefixes(2, len(levels)) == (len(levels) - 1,)
     assert trained_prefixes(4, len(levels)) == tuple(range(len(levels) - 3, len(levels)))
+    assert trained_prefixes((900, None), 6) == (3, 4, 5)
+    assert trained_prefixes((900, None), 3) == (1, 2)
     assert not any(np.any(state.acc) for state in first.states if state.tensor == levels[-1])
     assert any(np.any(state.acc) for state in first.states if state.tensor == levels[-2])
 

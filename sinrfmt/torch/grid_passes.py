@@ -22,6 +22,9 @@ Passes = int | tuple[int | None, ...]
 Quality = Callable[[Field], float]
 """PSNR of a decoded field in dB."""
 
+LEAST_TRAINED = 3
+"""Prefixes that are trained, at least, where passes have sizes: which levels end them is not known before."""
+
 
 @dataclass(frozen=True)
 class Prefix:
@@ -73,7 +76,10 @@ def count_of(passes: Passes) -> int:
 
 def trained_prefixes(passes: Passes, n_levels: int) -> tuple[int, ...]:
     """The numbers of levels that the training is to make a good picture of, beside all of them."""
-    return tuple(_finest(count_of(passes), n_levels)[:-1])
+    n_passes = count_of(passes)
+    if not isinstance(passes, int) and n_passes > 1:
+        n_passes = min(n_levels, max(n_passes, 1 + LEAST_TRAINED))
+    return tuple(_finest(n_passes, n_levels)[:-1])
 
 
 def build_levels(header: Header, codes: Sequence[TensorCode], passes: Passes, quality: Quality) -> bytes:

@@ -7,7 +7,8 @@ part. Nothing here is normative.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -35,6 +36,12 @@ LATE_SHARE = 0.05
 """Least share of the networks' learning rate while they are rounded."""
 STEP_UPDATES = 4
 """Times that steps are chosen again before networks are rounded."""
+USUAL_RATE_WEIGHT = 1e-3
+"""Lambda for which first weights and rates are what they are."""
+LEAST_AMPLITUDE = 0.5
+"""With less, lambda 0.02 costs more (docs/images.md)."""
+NETWORK_EXPONENT, LATENT_EXPONENT = -0.5, -0.25
+"""Of learning rates over the amplitude: what is to be exact must move little."""
 AGAIN_RATES, AGAIN_SHARES = (2 / 3, 1 / 2), 1.5
 """Of a training that starts from trained networks: learning rates of latents and networks, and the last shares of its
 fewer steps, in those of one that starts from nothing."""
@@ -47,8 +54,8 @@ class GridFitOptions:
     Attributes:
         n_steps: optimiser steps.
         rate_weight: lambda, what a bit per sample position adds to the mean squared error of values in [0, 1].
-        latent_rate: learning rate of the latents, in steps; falls to zero along half a cosine.
-        network_rate: of everything else.
+        latent_rate: learning rate of the finest latents, in steps; falls to zero along half a cosine.
+        network_rate: of everything else; both at the usual lambda.
         warm_share: share of the training with a factorised rate. It costs steps; prefixes of levels are better for it,
             for it keeps smooth fields out of the finest level, which a context codes cheaply there.
         hard_share: last share, with latents rounded.
@@ -72,6 +79,12 @@ class GridFitOptions:
     noises: tuple[float, float] = (0.22, 0.15)
     prefixes: tuple[int, ...] = ()
     prefix_share: float = 0.3
+
+    @property
+    def amplitude(self) -> float:
+        """What values are multiplied by in the training, a power of two: with that a step of latents is worth what it
+        is at the usual lambda."""
+        return max(2.0 ** round(0.5 * math.log2(USUAL_RATE_WEIGHT / self.rate_weight)), LEAST_AMPLITUDE)
 
     def for_trained(self, n_steps: int) -> "GridFitOptions":
         """For a pyramid whose networks are trained already: few and smaller steps, none with the factorised rate."""
@@ -122,19 +135,38 @@ def fit_pyramid(
         seed: of noise and dropout.
         on_progress: called with (steps done, steps in all, PSNR of the rounded latents in dB).
     """
-    run = _Run(module, values, options, seed)
-    for step in range(options.n_steps):
-        run.step(step)
-        if on_progress and ((step + 1) % PROGRESS_INTERVAL == 0 or step + 1 == options.n_steps):
-            on_progress(step + 1, options.n_steps, run.psnr())
-    return run.result()
+    with _amplified(module, options.amplitude):
+        run = _Run(module, values, options, seed)
+        for step in range(options.n_steps):
+            run.step(step)
+            if on_progress and ((step + 1) % PROGRESS_INTERVAL == 0 or step + 1 == options.n_steps):
+                on_progress(step + 1, options.n_steps, run.psnr())
+        return run.result()
+
+
+@contextmanager
+def _amplified(module: PyramidModule, amplitude: float) -> Iterator[None]:
+    """Multiplies the values of a module while it is trained."""
+    outputs = [array.data for name, array in module.arrays().items() if name in module.output_names]
+    for array in outputs:
+        array.mul_(amplitude)
+    try:
+        yield
+    finally:
+        for array in outputs:
+            array.div_(amplitude)
 
 
 class _Run:
-    """One training: the module, its optimisers and the steps of its networks so far."""
+    """One training: the module, its optimisers and the steps of its networks so far.
+
+    Values are ``amplitude`` times as large as those of the file.
+    """
 
     def __init__(self, module: PyramidModule, values: Values, options: GridFitOptions, seed: int) -> None:
-        self.module, self.values, self.options = module, values, options
+        self.module, self.options, self.amplitude = module, options, options.amplitude
+        self.values = self.amplitude * values
+        self.latent_rates = module.latent_rates()
         self.generator = torch.Generator(device=values.device).manual_seed(seed & (2**63 - 1))
         self.arrays = module.arrays()
         self.networks = Soap(list(self.arrays.values()))
@@ -146,7 +178,7 @@ class _Run:
 
     @property
     def bit_price(self) -> float:
-        return self.options.rate_weight / self.n_samples
+        return self.amplitude**2 * self.options.rate_weight / self.n_samples
 
     @property
     def n_levels(self) -> int:
@@ -171,9 +203,10 @@ class _Run:
 
     def _update(self, share: float, *, is_coded: bool) -> None:
         nn.utils.clip_grad_norm_(list(self.arrays.values()), CLIP)
-        self.networks.step(self.options.network_rate * (max(share, LATE_SHARE) if is_coded else share))
-        self.latents.param_groups[0]["lr"] = self.options.latent_rate * share
-        self.latents.step()
+        network_rate = self.options.network_rate * self.amplitude**NETWORK_EXPONENT
+        self.networks.step(network_rate * (max(share, LATE_SHARE) if is_coded else share))
+        latent_rate = self.options.latent_rate * self.amplitude**LATENT_EXPONENT
+        move_latents(self.latents, latent_rate * share, self.latent_rates)
 
     def _update_steps(self, index: int) -> None:
         options = self.options
@@ -237,8 +270,12 @@ class _Run:
     @torch.no_grad()
     def psnr(self) -> float:
         """Of the values with rounded latents, in dB."""
-        error = (self.module(self.module.latents.round()).clamp(0.0, 1.0) - self.values).square().mean()
-        return -10.0 * math.log10(float(error))
+        values = self.module(self.module.latents.round()).clamp(0.0, self.amplitude)
+        return -10.0 * math.log10(self._unit_error(values))
+
+    def _unit_error(self, values: Values) -> float:
+        """Mean squared error, of values in [0, 1]."""
+        return float((values - self.values).square().mean()) / self.amplitude**2
 
     def result(self) -> GridFit:
         """Choose the steps once more and round everything."""
@@ -247,9 +284,23 @@ class _Run:
         with torch.no_grad():
             arrays = rounded(self.arrays, steps)
             latents = self.module.latents.round()
-            error = (self.module(latents, arrays) - self.values).square().mean()
+            error = self._unit_error(self.module(latents, arrays))
             bits = self.latent_bits(latents, arrays, is_warm=False).sum()
-        return GridFit(steps, arrays, latents, float(error), float(bits))
+        for name in self.module.output_names:
+            steps[name] /= self.amplitude
+            arrays[name] = arrays[name] / self.amplitude
+        return GridFit(steps, arrays, latents, error, float(bits))
+
+
+@torch.no_grad()
+def move_latents(optimiser: torch.optim.Adam, rate: float, factors: Values) -> None:
+    """A step of the latents, each at ``rate`` times its factor."""
+    (group,) = optimiser.param_groups
+    (latents,) = group["params"]
+    before = latents.clone()
+    group["lr"] = rate
+    optimiser.step()
+    latents.copy_(before.lerp(latents, factors))
 
 
 @torch.no_grad()

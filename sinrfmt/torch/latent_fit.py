@@ -15,7 +15,7 @@ from torch import nn
 
 from sinrfmt.network import PyramidEncoding
 from sinrfmt.torch.fit import cosine_share
-from sinrfmt.torch.grid_fit import LATENT_BETAS, latent_bits
+from sinrfmt.torch.grid_fit import LATENT_BETAS, latent_bits, move_latents
 from sinrfmt.torch.latents import relaxed
 from sinrfmt.torch.pyramid import PyramidModule
 
@@ -34,7 +34,7 @@ class LatentFitOptions:
     Attributes:
         n_steps: optimiser steps.
         rate_weight: lambda.
-        latent_rate: learning rate, in steps of a latent.
+        latent_rate: learning rate of the finest, in steps of a latent.
         hard_share: last share, with latents rounded.
         temperatures: of soft rounding, first and last.
         noises: deviations of the noise, first and last.
@@ -79,15 +79,14 @@ def fit_latents(
     latents = module.latents
     price = options.rate_weight / values.shape[1]
     optimiser = torch.optim.Adam([latents], betas=LATENT_BETAS, eps=DAMPING * price)
-    o = options
+    o, rates = options, module.latent_rates()
     for step in range(o.n_steps):
         share = step / o.n_steps
         soft = relaxed(latents, share, o.hard_share, o.temperatures, o.noises, generator, twice=True)
         loss = (module(soft, arrays) - values).square().mean() + price * latent_bits(module, soft, arrays).sum()
         latents.grad = None
         loss.backward()
-        optimiser.param_groups[0]["lr"] = o.latent_rate * cosine_share(step, o.n_steps)
-        optimiser.step()
+        move_latents(optimiser, o.latent_rate * cosine_share(step, o.n_steps), rates)
     with torch.no_grad():
         integers = latents.round()
         error = (module(integers, arrays) - values).square().mean()

@@ -38,6 +38,9 @@ FIRST_GAIN, LAST_GAIN = 0.3, 0.06
 """Deviations of the first weights of the synthesis: a latent of 1 changes a value by about a hundredth of its range."""
 LINEAR_GAIN, OTHER_GAIN = 0.04, 0.02
 """Largest weight of a feature in a value, and deviation of all others, where the synthesis is linear at first."""
+LEVEL_GAIN = 2.0**-0.5
+"""First weights of a level's feature in those of the next finer level: a latent that more samples share is worth finer
+steps."""
 
 
 class PyramidModule(nn.Module):
@@ -67,10 +70,25 @@ class PyramidModule(nn.Module):
         generator = torch.Generator().manual_seed(seed & (2**63 - 1))
         self.weights = nn.ParameterDict({_key(n): _initial(tensors[n], network, generator) for n in self.names})
         self._start_linear(generator)
+        self.weights["layers_0_weight"].data.mul_(self.level_gains)
         last = sum(layer.kind not in LATTICE_KINDS for layer in network.layers) - 1
+        biases = [f"layers.{index}.bias" for index in range(last, len(network.layers))]
+        self.output_names = [f"layers.{last}.weight", *(name for name in biases if name in tensors)]
+        """Tensors that, all multiplied by a positive number, multiply the values: filters have no other activation than
+        ReLU."""
         if mean is not None:
             self.weights[_key(f"layers.{last}.bias")].data.copy_(torch.from_numpy(mean))
         self._make_buffers()
+
+    @property
+    def level_gains(self) -> Values:
+        """What a latent of every level is worth at first, beside one of the finest level: (levels,)."""
+        return LEVEL_GAIN ** torch.arange(self.encoding.n_levels - 1.0, -1.0, -1.0)
+
+    def latent_rates(self) -> Values:
+        """How far every latent should move for a finest one that moves by 1, in steps: (latents,)."""
+        sizes = torch.tensor(self.level_starts).diff()
+        return (1.0 / self.level_gains).repeat_interleave(sizes).to(self.latents.device)
 
     def _start_linear(self, generator: torch.Generator) -> None:
         """Let hidden values in pairs, a feature and its negative, make the synthesis linear at first, if there is room.

@@ -38,8 +38,9 @@ STEP_UPDATES = 4
 """Times that steps are chosen again before networks are rounded."""
 USUAL_RATE_WEIGHT = 1e-3
 """Lambda for which first weights and rates are what they are."""
-LEAST_AMPLITUDE = 0.5
-"""With less, lambda 0.02 costs more (docs/images.md)."""
+LEVEL_EXPONENT = -0.25
+"""Of what a latent is worth beside one of the next finer level, over the amplitude: more samples share it, and with
+small steps that counts."""
 NETWORK_EXPONENT, LATENT_EXPONENT = -0.5, -0.25
 """Of learning rates over the amplitude: what is to be exact must move little."""
 AGAIN_RATES, AGAIN_SHARES = (2 / 3, 1 / 2), 1.5
@@ -80,12 +81,6 @@ class GridFitOptions:
     prefixes: tuple[int, ...] = ()
     prefix_share: float = 0.3
 
-    @property
-    def amplitude(self) -> float:
-        """What values are multiplied by in the training, a power of two: with that a step of latents is worth what it
-        is at the usual lambda."""
-        return max(2.0 ** round(0.5 * math.log2(USUAL_RATE_WEIGHT / self.rate_weight)), LEAST_AMPLITUDE)
-
     def for_trained(self, n_steps: int) -> "GridFitOptions":
         """For a pyramid whose networks are trained already: few and smaller steps, none with the factorised rate."""
         return replace(
@@ -97,6 +92,19 @@ class GridFitOptions:
             hard_share=AGAIN_SHARES * self.hard_share,
             coded_share=AGAIN_SHARES * self.coded_share,
         )
+
+
+def amplitude_of(rate_weight: float) -> float:
+    """What values are multiplied by in a training: a power of two.
+
+    A step of latents is worth then what it is at the usual lambda. 1 from that on, as larger ones gain nothing by it.
+    """
+    return math.ldexp(1.0, max(round(0.5 * math.log2(USUAL_RATE_WEIGHT / rate_weight)), 0))
+
+
+def level_gain_of(rate_weight: float) -> float:
+    """What a latent is worth at first, beside one of the next finer level."""
+    return math.pow(amplitude_of(rate_weight), LEVEL_EXPONENT)
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ def fit_pyramid(
         seed: of noise and dropout.
         on_progress: called with (steps done, steps in all, PSNR of the rounded latents in dB).
     """
-    with _amplified(module, options.amplitude):
+    with _amplified(module, amplitude_of(options.rate_weight)):
         run = _Run(module, values, options, seed)
         for step in range(options.n_steps):
             run.step(step)
@@ -164,7 +172,7 @@ class _Run:
     """
 
     def __init__(self, module: PyramidModule, values: Values, options: GridFitOptions, seed: int) -> None:
-        self.module, self.options, self.amplitude = module, options, options.amplitude
+        self.module, self.options, self.amplitude = module, options, amplitude_of(options.rate_weight)
         self.values = self.amplitude * values
         self.latent_rates = module.latent_rates()
         self.generator = torch.Generator(device=values.device).manual_seed(seed & (2**63 - 1))

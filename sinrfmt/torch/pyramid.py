@@ -38,21 +38,26 @@ FIRST_GAIN, LAST_GAIN = 0.3, 0.06
 """Deviations of the first weights of the synthesis: a latent of 1 changes a value by about a hundredth of its range."""
 LINEAR_GAIN, OTHER_GAIN = 0.04, 0.02
 """Largest weight of a feature in a value, and deviation of all others, where the synthesis is linear at first."""
-LEVEL_GAIN = 2.0**-0.5
-"""First weights of a level's feature in those of the next finer level: a latent that more samples share is worth finer
-steps."""
 
 
 class PyramidModule(nn.Module):
     """Latents, filters, synthesis and context network of a ``Network`` with the pyramid of a picture."""
 
-    def __init__(self, network: Network, *, seed: int = 0, mean: NDArray[np.float32] | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        seed: int = 0,
+        mean: NDArray[np.float32] | None = None,
+        level_gain: float = 1.0,
+    ) -> None:
         """Build the module with initial values: latents and filters of zeros, a synthesis that gives ``mean``.
 
         Args:
             network: the description; pointwise layers first, then lattice filters.
             seed: of the synthesis weights.
             mean: float32 (channels,), bias of the last pointwise layer.
+            level_gain: what a latent is worth at first, beside one of the next finer level.
 
         Raises:
             ValueError: the network has no pyramid, or one over other axes than the last two.
@@ -62,6 +67,7 @@ class PyramidModule(nn.Module):
         if not isinstance(encoding, PyramidEncoding) or len(encoding.grid) != 2 or encoding.axes != (0, 1):
             raise ValueError("expected the pyramid of a picture")
         self.network, self.encoding = network, encoding
+        self.level_gains = level_gain ** torch.arange(encoding.n_levels - 1.0, -1.0, -1.0)
         sizes = [tensor.size for tensor in network.tensors if tensor.role is TensorRole.LATENT]
         self.level_starts = [0, *np.cumsum(sizes).tolist()]
         self.latents = nn.Parameter(torch.zeros(self.level_starts[-1]))
@@ -79,11 +85,6 @@ class PyramidModule(nn.Module):
         if mean is not None:
             self.weights[_key(f"layers.{last}.bias")].data.copy_(torch.from_numpy(mean))
         self._make_buffers()
-
-    @property
-    def level_gains(self) -> Values:
-        """What a latent of every level is worth at first, beside one of the finest level: (levels,)."""
-        return LEVEL_GAIN ** torch.arange(self.encoding.n_levels - 1.0, -1.0, -1.0)
 
     def latent_rates(self) -> Values:
         """How far every latent should move for a finest one that moves by 1, in steps: (latents,)."""

@@ -15,7 +15,7 @@ from sinrfmt.faults import error
 from sinrfmt.previews import IMPLIED_BYTES
 from sinrfmt.registry import Coding, ContextId
 
-GRID_PRESETS = ("pyramid", "pyramid-large", "pyramid-best", "shacira")
+GRID_PRESETS = ("pyramid", "pyramid-fast", "pyramid-large", "pyramid-best", "shacira")
 SHIFT_CODINGS = ("scalar", "sparse")
 
 

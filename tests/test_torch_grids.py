@@ -20,7 +20,7 @@ from sinrfmt.torch.grid_files import (
     pyramid_network,
     sample_psnr,
 )
-from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid
+from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, amplitude_of, fit_pyramid, level_gain_of
 from sinrfmt.torch.latents import (
     MonotoneCdf,
     centred_bits,
@@ -30,7 +30,7 @@ from sinrfmt.torch.latents import (
     round_through,
     soft_round,
 )
-from sinrfmt.torch.mosaic import PIECE, mosaic_of
+from sinrfmt.torch.mosaic import LARGE_PICTURE, LARGE_PIECE, PIECE, mosaic_of
 from sinrfmt.torch.point_recipes import PointPreset
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.soap import Soap
@@ -149,12 +149,42 @@ def test_networks_of_a_mosaic_are_where_the_whole_starts() -> None:
     assert encoding.psnr == sample_psnr(picture, encoding.field.grid().reshape(-1, 3))
 
 
-@pytest.mark.parametrize("shape", [(512, 768), (96, 2000), (40, 3000), (130, 131)])
+@pytest.mark.parametrize("rate_weight", [1e-5, 4e-4, 1e-2])
+def test_a_small_lambda_leaves_no_factor_in_what_was_trained(rate_weight: float) -> None:
+    values = torch.tensor((_picture(16, 16, 3).reshape(-1, 3).T / 255.0).astype(np.float32))
+    network = pyramid_network((16, 16), 3, TINY_PYRAMID, ContextId.INTERLACED)
+    module = PyramidModule(network, mean=values.mean(dim=1).numpy(), level_gain=level_gain_of(rate_weight))
+    fitted = fit_pyramid(module, values, GridFitOptions(60, rate_weight), seed=0)
+    with torch.no_grad():
+        rounded_error = float((module(fitted.latents, fitted.arrays) - values).square().mean())
+        error = float((module(fitted.latents) - values).square().mean())
+    assert rounded_error == pytest.approx(fitted.mse, rel=1e-5)
+    assert error < 0.3 * float(values.var())
+    steps = {name: array / fitted.steps[name] for name, array in fitted.arrays.items()}
+    assert all(torch.allclose(array, array.round(), rtol=1e-5) for array in steps.values())
+
+
+def test_small_lambdas_have_finer_steps_where_many_samples_share_a_latent() -> None:
+    assert amplitude_of(1e-3) == amplitude_of(2e-2) == level_gain_of(1e-3) == 1.0
+    assert amplitude_of(1e-5) == 8.0
+    network = pyramid_network((16, 24), 3, TINY_PYRAMID, ContextId.INTERLACED)
+    fine, usual = PyramidModule(network, seed=1, level_gain=0.5), PyramidModule(network, seed=1)
+    assert torch.equal(fine.arrays()["layers.0.weight"], usual.arrays()["layers.0.weight"] * fine.level_gains)
+    assert [float(rates.unique()) for rates in fine.latent_rates().split(np.diff(fine.level_starts).tolist())] == [
+        4,
+        2,
+        1,
+    ]
+    assert set(usual.latent_rates().tolist()) == {1.0}
+
+
+@pytest.mark.parametrize("shape", [(512, 768), (96, 2000), (40, 3000), (130, 131), (1100, 2000)])
 def test_a_mosaic_has_four_pieces_of_the_picture(shape: tuple[int, int]) -> None:
+    piece = LARGE_PIECE if shape[0] * shape[1] >= LARGE_PICTURE else PIECE
     rows, columns = (np.arange(n)[:, None] if axis == 0 else np.arange(n)[None] for axis, n in enumerate(shape))
     picture = np.stack(np.broadcast_arrays(rows, columns), axis=-1).astype(np.uint16)
     mosaic = mosaic_of(picture)
-    height, width = min(shape[0], PIECE[0]), min(shape[1], PIECE[1])
+    height, width = min(shape[0], piece[0]), min(shape[1], piece[1])
     assert mosaic.shape == (2 * height, 2 * width, 2)
     assert len({tuple(mosaic[y, x]) for y in (0, height) for x in (0, width)}) >= 2
     inside = mosaic[:height, :width].astype(int)

@@ -1,14 +1,15 @@
 """A large picture: our files beside hash grids that are kept as they are, in binary16.
 
-    python -m bench.modalities.hires ../shared/data [--ours TILES.sinr] [--rate-weights L ...] [--tables T ...]
+    python -m bench.modalities.hires ../shared/data [--ours FILE.sinr ...] [--rate-weights L ...] [--tables T ...]
         [--our-tables T ...] [--steps N] [--batch-size N] [--out DIR] [--device cuda]
 
 The hash grids have the shape of the published comparison (Müller et al., "Instant neural graphics primitives with a
 multiresolution hash encoding", 2022; Girish et al., "SHACIRA", 2023): 16 levels from 16 vertices on, two features an
 entry, at most 2^T entries a level, two hidden layers of 64. Each is trained here in mini-batches, for every T,
 resolution of the finest level and learning rate that was asked for, written to DIR as binary16, and measured as read
-back from there; those in DIR are not trained again. TILES.sinr is ``OUT/tiles.sinr`` of ``python -m bench.tiles OUT
-PICTURE``; the reference decoder decodes it. AVIF, by Pillow, stands beside them. Seconds are those of the clock.
+back from there; those in DIR are not trained again. FILE.sinr is ``OUT/tiles.sinr`` of ``python -m bench.tiles OUT
+PICTURE``, or of ``sinrfmt encode PICTURE -o FILE.sinr --field grid --preset pyramid-fast --rate-weight 1e-5``; the
+reference decoder decodes it. AVIF and JPEG 2000, by Pillow, stand beside them. Seconds are those of the clock.
 """
 
 import argparse
@@ -42,7 +43,8 @@ from sinrfmt.torch.point_files import encode_signal_grid, frame_of, signal_heade
 from sinrfmt.torch.signals import Signal, grid_coords, image_signal
 
 PICTURE = "hires/smacs0723_2799x2856.jpg"
-GRIDS, OURS, TILES, AVIF = "hash grid, binary16", ".sinr, hash grid", ".sinr, tiles", "AVIF"
+GRIDS, OURS, TILES, PYRAMID = "hash grid, binary16", ".sinr, hash grid", ".sinr, tiles", ".sinr, pyramid"
+AVIF, JPEG_2000 = "AVIF", "JPEG 2000"
 FREE_SHARE = 0.5
 """Of the steps of our grids: without a rate, and with latents as they are."""
 TABLES, OUR_TABLES = (13, 15, 16), (16,)
@@ -50,6 +52,8 @@ RATE_WEIGHTS = (8e-6,)
 OUR_LATENT_RATE = 0.2
 """Of our grids, whose steps get finer by it."""
 AVIF_QUALITIES = (20, 40, 60)
+JPEG_2000_BITS = (0.07, 0.15, 0.3)
+"""Bits per position."""
 QUALITY = "psnr"
 SEED = 0
 
@@ -146,11 +150,13 @@ def our_grid_row(signal: Signal, folder: Path, device: str, grid: HashGrid, rate
     return Row(Path(PICTURE).stem, OURS, setting, path.stat().st_size, elapsed, {QUALITY: quality})
 
 
-def tiles_row(samples: Samples, path: Path, folder: Path) -> Row:
-    """Our tiled file; seconds are those of the reference decoder."""
+def file_row(samples: Samples, path: Path, folder: Path) -> Row:
+    """A file of ours, in tiles or not; seconds are those of the reference decoder."""
     found = reference_quality(samples, path, folder)
     figures = {QUALITY: found[QUALITY]}
-    return Row(Path(PICTURE).stem, TILES, "reference decoder", path.stat().st_size, found["seconds"], figures)
+    with sinrfmt.open(path) as opened:
+        codec = PYRAMID if opened.header.parts is None else TILES
+    return Row(Path(PICTURE).stem, codec, "reference decoder", path.stat().st_size, found["seconds"], figures)
 
 
 def reference_quality(samples: Samples, path: Path, folder: Path) -> dict[str, float]:
@@ -173,14 +179,23 @@ def reference_quality(samples: Samples, path: Path, folder: Path) -> dict[str, f
 
 
 def avif_row(samples: Samples, quality: int) -> Row:
+    return pillow_row(samples, AVIF, f"quality {quality}", {"quality": quality, "subsampling": "4:4:4"})
+
+
+def jpeg_2000_row(samples: Samples, bits: float) -> Row:
+    ratio = 8.0 * samples.shape[2] / bits
+    options = {"irreversible": True, "mct": 1, "no_jp2": True, "quality_mode": "rates", "quality_layers": [ratio]}
+    return pillow_row(samples, JPEG_2000, f"{bits:g} bits per position", options)
+
+
+def pillow_row(samples: Samples, codec: str, setting: str, options: dict[str, object]) -> Row:
+    """A file of Pillow's."""
     buffer = io.BytesIO()
     with stopwatch() as seconds:
-        Image.fromarray(samples).save(buffer, "AVIF", quality=quality, subsampling="4:4:4")
+        Image.fromarray(samples).save(buffer, codec.replace(" ", ""), **options)
         elapsed = seconds()
     found = np.asarray(Image.open(buffer).convert("RGB"))
-    return Row(
-        Path(PICTURE).stem, AVIF, f"quality {quality}", len(buffer.getvalue()), elapsed, {QUALITY: psnr(samples, found)}
-    )
+    return Row(Path(PICTURE).stem, codec, setting, len(buffer.getvalue()), elapsed, {QUALITY: psnr(samples, found)})
 
 
 def say(stage: str, done: int, total: int, quality: float) -> None:
@@ -222,8 +237,10 @@ def comparison(rows: Sequence[Row]) -> Iterator[str]:
 
 def rows_of(given: argparse.Namespace, samples: Samples) -> Iterator[Row]:
     """Files, one after the other."""
-    if given.ours is not None:
-        yield tiles_row(samples, given.ours, given.out)
+    for path in given.ours:
+        yield file_row(samples, path, given.out)
+    for bits in JPEG_2000_BITS if features.check("jpg_2000") else ():
+        yield jpeg_2000_row(samples, bits)
     for quality in AVIF_QUALITIES if features.check("avif") else ():
         yield avif_row(samples, quality)
     signal = image_signal(samples)
@@ -238,7 +255,7 @@ def rows_of(given: argparse.Namespace, samples: Samples) -> Iterator[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help=f"folder with {PICTURE}")
-    parser.add_argument("--ours", type=Path, help="our file, by bench.tiles")
+    parser.add_argument("--ours", type=Path, nargs="*", default=(), help="our files")
     parser.add_argument("--out", type=Path, default=Path("out") / "hires", help="where hash grids stay")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--tables", type=int, nargs="*", default=TABLES, metavar="T")
@@ -258,7 +275,7 @@ def main() -> None:
     if given.crop is not None:
         top, left = ((n - given.crop) // 2 for n in samples.shape[:2])
         samples = np.ascontiguousarray(samples[top : top + given.crop, left : left + given.crop])
-    command = f"python -m bench.modalities.hires ../shared/data --ours TILES.sinr --steps {given.steps}"
+    command = f"python -m bench.modalities.hires ../shared/data --ours FILE.sinr ... --steps {given.steps}"
     rows: list[Row] = []
     for row in rows_of(given, samples):
         print(f"{row.codec}, {row.setting}: {row.n_bytes} bytes, {row.figures[QUALITY]:.2f} dB, {row.seconds:.0f} s")
@@ -275,8 +292,8 @@ def report(rows: Sequence[Row], samples: Samples, command: str, given: argparse.
         "16 levels from 16 vertices on, two features, two hidden layers of 64; T is the logarithm of the most entries",
         "of a level, `finest` the vertices of the finest level for a sample, `rate` the learning rate of entries.",
         f"Their bytes are those of a file of binary16 and nothing else. Batches have {given.batch_size} points.",
-        f"Seconds are of trainings on {machine_name(given.device)}; of the tiled file, of decoding.",
-        "AVIF is 4:4:4, by Pillow.",
+        f"Seconds are of trainings on {machine_name(given.device)}; of `--ours`, of decoding.",
+        "By Pillow: AVIF, 4:4:4, whose colours are rounded once more; JPEG 2000, 9/7 wavelet, bare codestream.",
         "",
         "Bytes of hash grids at the quality of our files are on a line between the two sizes around it:",
         "",

@@ -64,6 +64,7 @@ class PicturePreset(StrEnum):
     BALANCED = "balanced"
     BEST = "best"
     PYRAMID = "pyramid"
+    PYRAMID_FAST = "pyramid-fast"
     PYRAMID_LARGE = "pyramid-large"
     PYRAMID_BEST = "pyramid-best"
     SHACIRA = "shacira"

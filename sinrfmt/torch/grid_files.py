@@ -139,7 +139,8 @@ def encode_grid(
 
     Args:
         picture: uint8 or uint16 [rows, columns] or [rows, columns, channels], 1 to 4 channels.
-        preset: ``pyramid``, ``pyramid-large``, ``pyramid-best``, ``shacira``, or a recipe in figures, with its lambda.
+        preset: ``pyramid``, or that with ``-fast``, ``-large`` or ``-best``, ``shacira``, or a recipe in figures, with
+            its lambda.
         context: what predicts the latents of a pyramid.
         max_bytes: size of the file at most; lambda is searched.
         min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.

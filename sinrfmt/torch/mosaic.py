@@ -19,15 +19,18 @@ from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid, level_gain_of
 from sinrfmt.torch.latent_fit import learn_start, start_latents
 from sinrfmt.torch.pyramid import PyramidModule
 
-PIECE = (96, 128)
-"""Rows and columns of a piece, at most."""
+PIECE, LARGE_PIECE = (96, 128), (216, 216)
+"""Rows and columns of a piece, at most; of a large picture, which may be smooth."""
+LARGE_PICTURE = 1 << 21
+"""Positions from which on a picture is large."""
 SIDE = 2
 """Pieces along each axis."""
 
 
 def mosaic_of(samples: Samples) -> Samples:
     """Pieces of samples [rows, columns, channels] as one picture."""
-    sizes = [min(n, most) for n, most in zip(samples.shape, PIECE, strict=False)]
+    piece = LARGE_PIECE if samples.shape[0] * samples.shape[1] >= LARGE_PICTURE else PIECE
+    sizes = [min(n, most) for n, most in zip(samples.shape, piece, strict=False)]
     rows, columns = ([_start(i, n, size) for i in range(SIDE)] for n, size in zip(samples.shape, sizes, strict=False))
     return np.block([[[samples[y : y + sizes[0], x : x + sizes[1]]] for x in columns] for y in rows])
 

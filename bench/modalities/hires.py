@@ -225,7 +225,7 @@ def bytes_at(rows: Sequence[Row], quality: float) -> float | None:
 def comparison(rows: Sequence[Row]) -> Iterator[str]:
     """How many bytes hash grids take at the quality of each of our files."""
     grids = best(rows)
-    for row in (row for row in rows if row.codec in (OURS, TILES)):
+    for row in (row for row in rows if row.codec in (OURS, TILES, PYRAMID)):
         quality = row.figures[QUALITY]
         needed = bytes_at(grids, quality)
         what = f"- {row.codec} of {row.n_bytes:,} bytes, {quality:.2f} dB: "

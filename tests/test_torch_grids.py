@@ -167,6 +167,7 @@ def test_a_small_lambda_leaves_no_factor_in_what_was_trained(rate_weight: float)
 def test_small_lambdas_have_finer_steps_where_many_samples_share_a_latent() -> None:
     assert amplitude_of(1e-3) == amplitude_of(2e-2) == level_gain_of(1e-3) == 1.0
     assert amplitude_of(1e-5) == 8.0
+    assert amplitude_of(0.0) == amplitude_of(1e-6) == 32.0
     network = pyramid_network((16, 24), 3, TINY_PYRAMID, ContextId.INTERLACED)
     fine, usual = PyramidModule(network, seed=1, level_gain=0.5), PyramidModule(network, seed=1)
     assert torch.equal(fine.arrays()["layers.0.weight"], usual.arrays()["layers.0.weight"] * fine.level_gains)

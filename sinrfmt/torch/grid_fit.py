@@ -36,8 +36,8 @@ LATE_SHARE = 0.05
 """Least share of the networks' learning rate while they are rounded."""
 STEP_UPDATES = 4
 """Times that steps are chosen again before networks are rounded."""
-USUAL_RATE_WEIGHT = 1e-3
-"""Lambda for which first weights and rates are what they are."""
+USUAL_RATE_WEIGHT, LEAST_RATE_WEIGHT = 1e-3, 1e-6
+"""Lambda for which first weights and rates are what they are, and that below which they change no more."""
 LEVEL_EXPONENT = -0.25
 """Of what a latent is worth beside one of the next finer level, over the amplitude: more samples share it, and with
 small steps that counts."""
@@ -99,7 +99,8 @@ def amplitude_of(rate_weight: float) -> float:
 
     A step of latents is worth then what it is at the usual lambda. 1 from that on, as larger ones gain nothing by it.
     """
-    return math.ldexp(1.0, max(round(0.5 * math.log2(USUAL_RATE_WEIGHT / rate_weight)), 0))
+    ratio = USUAL_RATE_WEIGHT / max(rate_weight, LEAST_RATE_WEIGHT)
+    return math.ldexp(1.0, max(round(0.5 * math.log2(ratio)), 0))
 
 
 def level_gain_of(rate_weight: float) -> float:

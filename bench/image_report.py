@@ -101,9 +101,7 @@ def classic_settings() -> Iterator[tuple[str, str, str, Options]]:
     for quality in (0, 1, 3, 6, 10, 15, 22, 30, 40, 50, 60, 70, 80, 88, 94):
         yield WEBP, f"{quality}", "WEBP", {"quality": quality, "method": 6}
     for ratio in (8, 12, 18, 27, 40, 60, 80, 110, 150, 200, 270, 400):
-        # Pillow leaves the colour transform out unless it is told.
-        jpeg_2000 = {"quality_mode": "rates", "quality_layers": [ratio], "irreversible": True, "mct": 1, "no_jp2": True}
-        yield JPEG_2000, f"{ratio}:1", "JPEG2000", jpeg_2000
+        yield JPEG_2000, f"{ratio}:1", "JPEG2000", jpeg_2000_options(ratio)
     if features.check("avif"):
         # Tuned for PSNR, since that is what is measured; the default is tuned for the eye.
         tune = {"speed": 4, "advanced": {"tune": "psnr"}, "max_threads": 1}
@@ -111,6 +109,11 @@ def classic_settings() -> Iterator[tuple[str, str, str, Options]]:
             for quality in (3, 8, 15, 23, 32, 42, 53, 65, 78):
                 avif = {"quality": quality, "subsampling": subsampling, **tune}
                 yield AVIF, f"{subsampling} {quality}", "AVIF", avif
+
+
+def jpeg_2000_options(ratio: float) -> Options:
+    """Of Pillow, which leaves the colour transform out unless it is told: 9/7 wavelet, one layer, bare codestream."""
+    return {"quality_mode": "rates", "quality_layers": [ratio], "irreversible": True, "mct": 1, "no_jp2": True}
 
 
 def classic_points(picture: NDArray[np.uint8], place: str, image: str) -> Iterator[Point]:

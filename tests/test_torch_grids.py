@@ -171,11 +171,8 @@ def test_small_lambdas_have_finer_steps_where_many_samples_share_a_latent() -> N
     network = pyramid_network((16, 24), 3, TINY_PYRAMID, ContextId.INTERLACED)
     fine, usual = PyramidModule(network, seed=1, level_gain=0.5), PyramidModule(network, seed=1)
     assert torch.equal(fine.arrays()["layers.0.weight"], usual.arrays()["layers.0.weight"] * fine.level_gains)
-    assert [float(rates.unique()) for rates in fine.latent_rates().split(np.diff(fine.level_starts).tolist())] == [
-        4,
-        2,
-        1,
-    ]
+    rates = fine.latent_rates().split(np.diff(fine.level_starts).tolist())
+    assert [float(level.unique()) for level in rates] == [4, 2, 1]
     assert set(usual.latent_rates().tolist()) == {1.0}
 
 

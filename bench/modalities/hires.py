@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 import sinrfmt
+from bench.image_report import AVIF, JPEG_2000, jpeg_2000_options
 from bench.images import machine_name
 from bench.modalities.tables import Row, draw, stopwatch, write
 from sinrfmt.evaluate import to_depth
@@ -44,7 +45,6 @@ from sinrfmt.torch.signals import Signal, grid_coords, image_signal
 
 PICTURE = "hires/smacs0723_2799x2856.jpg"
 GRIDS, OURS, TILES, PYRAMID = "hash grid, binary16", ".sinr, hash grid", ".sinr, tiles", ".sinr, pyramid"
-AVIF, JPEG_2000 = "AVIF", "JPEG 2000"
 FREE_SHARE = 0.5
 """Of the steps of our grids: without a rate, and with latents as they are."""
 TABLES, OUR_TABLES = (13, 15, 16), (16,)
@@ -184,8 +184,7 @@ def avif_row(samples: Samples, quality: int) -> Row:
 
 def jpeg_2000_row(samples: Samples, bits: float) -> Row:
     ratio = 8.0 * samples.shape[2] / bits
-    options = {"irreversible": True, "mct": 1, "no_jp2": True, "quality_mode": "rates", "quality_layers": [ratio]}
-    return pillow_row(samples, JPEG_2000, f"{bits:g} bits per position", options)
+    return pillow_row(samples, JPEG_2000, f"{bits:g} bits per position", jpeg_2000_options(ratio))
 
 
 def pillow_row(samples: Samples, codec: str, setting: str, options: dict[str, object]) -> Row:

@@ -185,6 +185,20 @@ def our_point(record: Record, encoded: Path, data: Path, decoder: str) -> Point:
     )  # fmt: skip
 
 
+def kept_points(table: Path) -> list[Point]:
+    """Our files of an earlier report, from its table: neither decoded nor measured again."""
+    kinds = {field.name: str(field.type) for field in fields(Point)}
+    empty = {field.name: field.default for field in fields(Point)}
+
+    def value(name: str, text: str) -> object:
+        read = next((kind for kind in (int, float) if kind.__name__ in kinds[name]), str)
+        return read(text) if text else empty[name]
+
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = [{name: value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
+    return [Point(**row) for row in rows if row["weights_sha256"]]  # type: ignore[arg-type]
+
+
 def _run_decoder(path: Path, decoder: str) -> tuple[NDArray[np.uint8], str]:
     """Picture and digest from a command."""
     with tempfile.TemporaryDirectory() as folder:
@@ -496,17 +510,24 @@ CLASSIC_STYLES: dict[str, Options] = {
 
 
 def write_report(encoded: Sequence[Path], data: Path, anchors: Path, decoder: str, name: str) -> None:
-    """Decode, measure, write ``bench/results/NAME.csv``, ``.md`` and one plot a place; the first folder keeps what the
-    classic codecs gave.
+    """Decode, measure, write ``bench/results/NAME.csv``, ``.md`` and one plot a place.
+
+    Args:
+        encoded: folders, the first of which keeps what the classic codecs gave, and tables of earlier reports.
+        data, anchors: folders of pictures and of other codecs' figures.
+        decoder: command that decodes a file.
+        name: of the results.
     """
-    records = {record["name"]: (folder, record) for folder in encoded for record in read_jobs(folder)}
+    folders = [path for path in encoded if path.suffix != ".csv"]
+    kept = [point for path in encoded if path.suffix == ".csv" for point in kept_points(path)]
+    records = {record["name"]: (folder, record) for folder in folders for record in read_jobs(folder)}
     errors = [record for _, record in records.values() if "error" in record]
     good = [(folder, record) for folder, record in records.values() if "error" not in record]
-    ours = [our_point(record, folder, data, decoder) for folder, record in good]
+    ours = kept + [our_point(record, folder, data, decoder) for folder, record in good]
     ours.sort(key=lambda point: (point.codec, point.image, -point.bpp))
     pictures = sorted({(point.place, point.image) for point in ours})
     images = [image for place, image in pictures if place == "full"]
-    points = [*all_classic(encoded[0], data, pictures), *cool_chic_points(anchors, images), *ours]
+    points = [*all_classic(folders[0], data, pictures), *cool_chic_points(anchors, images), *ours]
     write_csv(points, RESULTS / f"{name}.csv")
     (RESULTS / f"{name}.md").write_text(markdown(points, anchors, name, errors), encoding="utf-8")
     for place in PLACES:

@@ -4,13 +4,14 @@ Run from the root of the repository:
 
     python -m bench.images encode --out DIR [--data KODAK] [--images kodim23 ...] [--presets pyramid/serial ...]
         [--rate-weights 1e-3 ...] [--bpp 0.2 ...] [--steps N] [--chain] [--device cuda] [--jobs N] [--crop] [--quick]
-    python -m bench.images report DIR [DIR ...] [--data KODAK] [--anchors FOLDER] [--decoder COMMAND] [--name NAME]
+    python -m bench.images report DIR [DIR ...] [TABLE.csv ...] [--data KODAK] [--anchors FOLDER] [--decoder COMMAND]
+        [--name NAME]
 
 ``encode`` gives every job a process of its own with one torch thread, writes its files to DIR and appends a line for
 each to ``DIR/jobs.jsonl``; files that are there without an error are not made again. A job makes one file; with
 ``--chain`` those of all lambdas of a picture, where each training but the first starts from the one before. It needs
 torch, NumPy, Pillow and construct, so that it can run on another machine than ``report``, which is in
-``bench/image_report.py``.
+``bench/image_report.py``. Files of a TABLE.csv that an earlier report wrote are taken as it has them.
 """
 
 import argparse
@@ -267,7 +268,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--crop", action="store_true", help="the centre, 192 x 128")
     make.add_argument("--quick", action="store_true", help="a crop of one picture, 500 steps, two lambdas")
     show = commands.add_parser("report", help="tables and plots of what was encoded")
-    show.add_argument("encoded", type=Path, nargs="+", help="folders of earlier `encode`s")
+    show.add_argument("encoded", type=Path, nargs="+", help="folders of earlier `encode`s; tables of earlier reports")
     show.add_argument("--data", type=Path, default=DATA, help="folder of the PNG files")
     show.add_argument("--anchors", type=Path, default=Path("../shared/anchors"), help="folder of other codecs' figures")
     show.add_argument(

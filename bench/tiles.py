@@ -44,9 +44,8 @@ from sinrfmt.parts import Axis, Parts, Range, grid_positions, stretches
 from sinrfmt.region import FIRST_BYTES, read_region
 from sinrfmt.remote import HttpSource
 from sinrfmt.torch.grid_files import PyramidPreset, encode_grid, grid_preset_of, unit_values
-from sinrfmt.torch.grid_fit import level_gain_of
+from sinrfmt.torch.grid_fit import new_pyramid
 from sinrfmt.torch.latent_fit import ZERO_LEVELS, LatentFitOptions, fit_latents, start_latents
-from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.tiles import TILE, TileWork, encode_tiles, mosaic_of, networks_path, read_networks
 
 mpl.use("Agg")
@@ -318,7 +317,7 @@ def fit_some(samples: Samples, parts: Parts, folder: Path, preset: PyramidPreset
         tile = samples[top:bottom, left:right]
         values = torch.from_numpy(unit_values(tile))
         network = over_lattice(networks.network, (tile.shape[0], tile.shape[1]))
-        module = PyramidModule(network, level_gain=level_gain_of(preset.rate_weight))
+        module = new_pyramid(network, values, preset.rate_weight)
         if start:
             with torch.no_grad():
                 module.latents.copy_(start_latents(module.encoding, values, coefficients, n_zero=ZERO_LEVELS))

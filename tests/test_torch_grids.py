@@ -20,7 +20,7 @@ from sinrfmt.torch.grid_files import (
     pyramid_network,
     sample_psnr,
 )
-from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, amplitude_of, fit_pyramid, level_gain_of
+from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, amplitude_of, fit_pyramid, level_gain_of, new_pyramid
 from sinrfmt.torch.latents import (
     MonotoneCdf,
     centred_bits,
@@ -153,7 +153,7 @@ def test_networks_of_a_mosaic_are_where_the_whole_starts() -> None:
 def test_a_small_lambda_leaves_no_factor_in_what_was_trained(rate_weight: float) -> None:
     values = torch.tensor((_picture(16, 16, 3).reshape(-1, 3).T / 255.0).astype(np.float32))
     network = pyramid_network((16, 16), 3, TINY_PYRAMID, ContextId.INTERLACED)
-    module = PyramidModule(network, mean=values.mean(dim=1).numpy(), level_gain=level_gain_of(rate_weight))
+    module = new_pyramid(network, values, rate_weight)
     fitted = fit_pyramid(module, values, GridFitOptions(60, rate_weight), seed=0)
     with torch.no_grad():
         rounded_error = float((module(fitted.latents, fitted.arrays) - values).square().mean())

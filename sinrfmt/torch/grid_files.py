@@ -31,7 +31,7 @@ from sinrfmt.torch.clip_grid import ClipGrid
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, device_of, one_thread_if_small
 from sinrfmt.torch.fit import Progress
-from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid, level_gain_of
+from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, fit_pyramid, new_pyramid
 from sinrfmt.torch.grid_module import GridModule
 from sinrfmt.torch.grid_passes import Passes, budget_of, build_levels, check_passes, check_sizes, trained_prefixes
 from sinrfmt.torch.mosaic import mosaic_of, trained_on_mosaic
@@ -386,8 +386,7 @@ def _first_module(job: _Job, preset: PyramidPreset, values: torch.Tensor, option
     """A pyramid with initial values, or with networks that know a mosaic."""
     network = pyramid_network(job.grid, values.shape[0], preset, job.context)
     if not preset.mosaic_steps:
-        mean, level_gain = values.mean(dim=1).cpu().numpy(), level_gain_of(options.rate_weight)
-        return PyramidModule(network, seed=job.seed, mean=mean, level_gain=level_gain).to(job.device)
+        return new_pyramid(network, values, options.rate_weight, seed=job.seed)
     mosaic = mosaic_of(job.samples)
     pieces = torch.tensor(unit_values(mosaic), device=job.device)
     progress = partial(job.on_progress, "mosaic") if job.on_progress else None

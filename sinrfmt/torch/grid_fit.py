@@ -16,7 +16,7 @@ import torch
 from torch import Tensor as Values
 from torch import nn
 
-from sinrfmt.network import Tensor, TensorRole
+from sinrfmt.network import Network, Tensor, TensorRole
 from sinrfmt.torch.fit import Progress, cosine_share
 from sinrfmt.torch.latents import laplace_bits, relaxed
 from sinrfmt.torch.pyramid import PyramidModule
@@ -106,6 +106,19 @@ def amplitude_of(rate_weight: float) -> float:
 def level_gain_of(rate_weight: float) -> float:
     """What a latent is worth at first, beside one of the next finer level."""
     return math.pow(amplitude_of(rate_weight), LEVEL_EXPONENT)
+
+
+def new_pyramid(network: Network, values: Values, rate_weight: float, *, seed: int = 0) -> PyramidModule:
+    """A pyramid as a training begins with it, on the device of the values, whose mean it gives.
+
+    Args:
+        network: the description.
+        values: float32 (channels, rows * columns).
+        rate_weight: lambda of the training.
+        seed: of the synthesis weights.
+    """
+    mean = values.mean(dim=1).cpu().numpy()
+    return PyramidModule(network, seed=seed, mean=mean, level_gain=level_gain_of(rate_weight)).to(values.device)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sinrfmt.head import over_lattice
 from sinrfmt.metrics import Samples
 from sinrfmt.network import Network
 from sinrfmt.torch.fit import Progress
-from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid, level_gain_of
+from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid, new_pyramid
 from sinrfmt.torch.latent_fit import learn_start, start_latents
 from sinrfmt.torch.pyramid import PyramidModule
 
@@ -62,13 +62,11 @@ def trained_on_mosaic(
         seed: of everything random.
         on_progress: called with (steps done, steps in all, PSNR in dB) of the mosaic.
     """
-    mean, level_gain = values.mean(dim=1).cpu().numpy(), level_gain_of(options.rate_weight)
-    over_mosaic = over_lattice(network, shape)
-    small = PyramidModule(over_mosaic, seed=seed, mean=mean, level_gain=level_gain).to(values.device)
+    small = new_pyramid(over_lattice(network, shape), values, options.rate_weight, seed=seed)
     fitted = fit_pyramid(small, mosaic, replace(options, prefixes=()), seed=seed, on_progress=on_progress)
     sizes = np.diff(small.level_starts).tolist()
     start = learn_start(small.encoding, mosaic, torch.split(fitted.latents, sizes))
-    module = PyramidModule(network, seed=seed, mean=mean, level_gain=level_gain).to(values.device)
+    module = new_pyramid(network, values, options.rate_weight, seed=seed)
     module.weights.load_state_dict(small.weights.state_dict())
     with torch.no_grad():
         module.latents.copy_(start_latents(module.encoding, values, start))

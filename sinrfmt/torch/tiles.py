@@ -51,9 +51,8 @@ from sinrfmt.torch.grid_files import (
     search,
     unit_values,
 )
-from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid, level_gain_of
+from sinrfmt.torch.grid_fit import GridFitOptions, fit_pyramid, new_pyramid
 from sinrfmt.torch.latent_fit import ZERO_LEVELS, LatentFitOptions, fit_latents, learn_start, start_latents
-from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.search import one_thread
 from sinrfmt.weights import TensorState
 
@@ -423,8 +422,7 @@ def fit_networks(
     rows, columns = mosaic.shape[:2]
     network = over_lattice(network, (rows, columns))
     values = _values(mosaic, device_of(device))
-    mean, level_gain = values.mean(dim=1).cpu().numpy(), level_gain_of(preset.rate_weight)
-    module = PyramidModule(network, seed=seed, mean=mean, level_gain=level_gain).to(values.device)
+    module = new_pyramid(network, values, preset.rate_weight, seed=seed)
     options = GridFitOptions(preset.n_steps, preset.rate_weight)
     with one_thread_if_small(rows * columns):
         fitted = fit_pyramid(module, values, options, seed=seed, on_progress=on_progress)
@@ -438,7 +436,7 @@ def fit_tile(tile: Samples, networks: Networks, *, preset: PyramidPreset, seed: 
     network = over_lattice(networks.network, (rows, columns))
     values = _values(tile, device_of(device))
     arrays = {name: torch.tensor(array, device=values.device) for name, array in networks.arrays().items()}
-    module = PyramidModule(network, level_gain=level_gain_of(preset.rate_weight)).to(values.device)
+    module = new_pyramid(network, values, preset.rate_weight)
     start = [torch.tensor(weights, device=values.device) for weights in networks.start]
     options = LatentFitOptions(preset.tile_steps, preset.rate_weight)
     with one_thread(True):

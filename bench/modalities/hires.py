@@ -1,13 +1,13 @@
 """A large picture: our files beside hash grids that are kept as they are, in binary16.
 
     python -m bench.modalities.hires ../shared/data [--ours FILE.sinr ...] [--rate-weights L ...] [--tables T ...]
-        [--our-tables T ...] [--steps N] [--batch-size N] [--out DIR] [--device cuda]
+        [--our-tables T ...] [--steps N ...] [--batch-size N] [--out DIR] [--device cuda]
 
 The hash grids have the shape of the published comparison (Müller et al., "Instant neural graphics primitives with a
 multiresolution hash encoding", 2022; Girish et al., "SHACIRA", 2023): 16 levels from 16 vertices on, two features an
 entry, at most 2^T entries a level, two hidden layers of 64. Each is trained here in mini-batches, for every T,
-resolution of the finest level and learning rate that was asked for, written to DIR as binary16, and measured as read
-back from there; those in DIR are not trained again. FILE.sinr is ``OUT/tiles.sinr`` of ``python -m bench.tiles OUT
+resolution of the finest level, learning rate and number of steps that was asked for, written to DIR as binary16, and
+measured as read back from there; those in DIR are not trained again. Ours has the first number of steps. FILE.sinr is ``OUT/tiles.sinr`` of ``python -m bench.tiles OUT
 PICTURE``, or of ``sinrfmt encode PICTURE -o FILE.sinr --field grid --preset pyramid-fast --rate-weight 1e-5``; the
 reference decoder decodes it. AVIF and JPEG 2000, by Pillow, stand beside them. Seconds are those of the clock.
 """
@@ -243,11 +243,11 @@ def rows_of(given: argparse.Namespace, samples: Samples) -> Iterator[Row]:
     for quality in AVIF_QUALITIES if features.check("avif") else ():
         yield avif_row(samples, quality)
     signal = image_signal(samples)
-    for table, share, rate in product(given.tables, given.shares, given.latent_rates):
-        grid = HashGrid(table, share, rate, given.steps, given.batch_size)
+    for table, share, rate, n_steps in product(given.tables, given.shares, given.latent_rates, given.steps):
+        grid = HashGrid(table, share, rate, n_steps, given.batch_size)
         yield grid_row(signal, given.out, given.device, grid)
     for table, rate_weight in product(given.our_tables, given.rate_weights):
-        grid = HashGrid(table, given.shares[0], OUR_LATENT_RATE, given.steps, given.batch_size)
+        grid = HashGrid(table, given.shares[0], OUR_LATENT_RATE, given.steps[0], given.batch_size)
         yield our_grid_row(signal, given.out, given.device, grid, rate_weight)
 
 
@@ -262,7 +262,7 @@ def main() -> None:
     parser.add_argument("--rate-weights", type=float, nargs="*", default=RATE_WEIGHTS, metavar="L")
     parser.add_argument("--shares", type=float, nargs="+", default=(0.5,), help="finest vertices for a sample")
     parser.add_argument("--latent-rates", type=float, nargs="+", default=(0.1,))
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, nargs="+", default=(1200,))
     parser.add_argument("--batch-size", type=int, default=1 << 16, help="points of a step")
     parser.add_argument(
         "--crop", type=int, help="so many rows and columns of the middle: a quick look, without a report"
@@ -274,7 +274,8 @@ def main() -> None:
     if given.crop is not None:
         top, left = ((n - given.crop) // 2 for n in samples.shape[:2])
         samples = np.ascontiguousarray(samples[top : top + given.crop, left : left + given.crop])
-    command = f"python -m bench.modalities.hires ../shared/data --ours FILE.sinr ... --steps {given.steps}"
+    steps = " ".join(map(str, given.steps))
+    command = f"python -m bench.modalities.hires ../shared/data --ours FILE.sinr ... --steps {steps}"
     rows: list[Row] = []
     for row in rows_of(given, samples):
         print(f"{row.codec}, {row.setting}: {row.n_bytes} bytes, {row.figures[QUALITY]:.2f} dB, {row.seconds:.0f} s")

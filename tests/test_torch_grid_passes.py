@@ -19,7 +19,7 @@ from sinrfmt.torch.point_recipes import PointPreset
 from sinrfmt.torch.pyramid import PyramidModule
 from tests.strategies import assert_passes_are_announced, assert_passes_decode_in_both
 
-PRESET = PyramidPreset("pyramid", 250, 2e-4, 8, 0, 8, 1, 0.3)
+PRESET = PyramidPreset("pyramid", 250, 2e-4, 8, 0, 8, 1)
 HASHED = PointPreset(
     name="shacira",
     n_steps=20,
@@ -118,7 +118,7 @@ def test_training_of_prefixes_makes_them_better() -> None:
 
     def errors(prefixes: tuple[int, ...]) -> list[float]:
         module = PyramidModule(pyramid_network((24, 32), 3, PRESET, ContextId.INTERLACED))
-        options = GridFitOptions(PRESET.n_steps, PRESET.rate_weight, prefixes=prefixes, prefix_share=0.4)
+        options = GridFitOptions(PRESET.n_steps, PRESET.rate_weight, prefixes=prefixes)
         latents = fit_pyramid(module, values, options, seed=0).latents
         ends = module.level_starts[1:]
         kept = [torch.cat([latents[:end], torch.zeros(latents.numel() - end)]) for end in ends]

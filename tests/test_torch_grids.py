@@ -35,7 +35,7 @@ from sinrfmt.torch.point_recipes import PointPreset
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.soap import Soap
 
-TINY_PYRAMID = PyramidPreset("pyramid", 30, 1e-3, 6, 2, 8, 1, 0.25)
+TINY_PYRAMID = PyramidPreset("pyramid", 30, 1e-3, 6, 2, 8, 1)
 TINY_SHACIRA = PointPreset(
     name="shacira",
     n_steps=20,

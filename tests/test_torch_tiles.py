@@ -32,7 +32,7 @@ from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.tiles import parts_of
 from tests.strategies import assert_error
 
-TINY = PyramidPreset("pyramid", 60, 1e-3, 6, 1, 8, 1, 0.3, 60)
+TINY = PyramidPreset("pyramid", 60, 1e-3, 6, 1, 8, 1, 60)
 PARTS = Parts((48, 64), (2, 3), (4, 4), shared=True)
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -78,7 +78,6 @@ class PyramidPreset:
         synthesis_width: of the hidden layer.
         n_lattice_filters: residual 3x3 filters behind it.
         context_width, context_hidden: of the context network.
-        prefix_share: see ``GridFitOptions``; for files of several passes.
         tile_steps: optimiser steps for the latents of a tile, where tiles share networks that have had ``n_steps``.
         mosaic_steps: optimiser steps of the networks on pieces of a picture, before those of the whole.
     """
@@ -90,7 +89,6 @@ class PyramidPreset:
     n_lattice_filters: int
     context_width: int
     context_hidden: int
-    prefix_share: float
     tile_steps: int = 200
     mosaic_steps: int = 0
 
@@ -369,7 +367,7 @@ def _train_pyramid(job: _Job, values: torch.Tensor, rate_weight: float) -> tuple
     options = GridFitOptions(preset.n_steps, rate_weight)
     prefixes = trained_prefixes(job.passes, job.n_levels)
     if prefixes:
-        options = replace(options, prefixes=prefixes, prefix_share=preset.prefix_share, warm_share=PREFIX_WARM_SHARE)
+        options = replace(options, prefixes=prefixes, warm_share=PREFIX_WARM_SHARE)
     known = job.near(rate_weight)
     if known is not None:
         module = copy.deepcopy(known)

@@ -66,6 +66,7 @@ class GridFitOptions:
         noises: deviations of the noise, first and last.
         prefixes: numbers of coarsest levels that are to make a good picture without the finer ones.
         prefix_share: of the steps, that train one of them in place of the whole.
+        prefix_gain: what their error counts, beside that of the whole, both in proportion to what they are.
     """
 
     n_steps: int
@@ -79,7 +80,8 @@ class GridFitOptions:
     temperatures: tuple[float, float] = (0.35, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     prefixes: tuple[int, ...] = ()
-    prefix_share: float = 0.3
+    prefix_share: float = 0.4
+    prefix_gain: float = 3.0
 
     def for_trained(self, n_steps: int) -> "GridFitOptions":
         """For a pyramid whose networks are trained already: few and smaller steps, none with the factorised rate."""
@@ -261,8 +263,8 @@ class _Run:
     def _loss(self, latents: Values, arrays: Mapping[str, Values], *, is_warm: bool, n_levels: int) -> Values:
         """Distortion + lambda * rate of the picture that the coarsest ``n_levels`` levels make.
 
-        The error of a prefix counts in proportion to that of the whole: what is weighed is PSNR against bits. With
-        equal weights the prefixes, whose errors are ten times as large, would take the coarse levels for themselves.
+        The error of a prefix counts in proportion to that of the whole: what is weighed is PSNR against bits. As it is
+        the error of a coarse prefix is ten times as large, and would take the coarse levels for itself.
         """
         end = self.module.level_starts[n_levels]
         seen = nn.functional.pad(latents[:end], (0, latents.numel() - end))
@@ -277,7 +279,8 @@ class _Run:
     def _prefix_weight(self, error: Values, n_levels: int) -> Values:
         before = self.errors.get(n_levels, error)
         self.errors[n_levels] = ERROR_MEMORY * before + (1.0 - ERROR_MEMORY) * error
-        return self.errors.get(self.n_levels, error) / self.errors[n_levels]
+        gain = 1.0 if n_levels == self.n_levels else self.options.prefix_gain
+        return gain * self.errors.get(self.n_levels, error) / self.errors[n_levels]
 
     def _sites(self, *, is_warm: bool) -> Values:
         """The latents that ``latent_bits`` counts, in its order."""

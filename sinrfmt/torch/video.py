@@ -77,7 +77,7 @@ class VideoPreset:
     @property
     def pictures(self) -> PyramidPreset:
         """The recipe for frames as pictures."""
-        return PyramidPreset(self.name, self.network_steps, self.rate_weight, 16, 0, 12, 1, 0.0, self.frame_steps)
+        return PyramidPreset(self.name, self.network_steps, self.rate_weight, 16, 0, 12, 1, self.frame_steps)
 
 
 VIDEO_PRESETS = {

@@ -7,7 +7,7 @@ part. Nothing here is normative.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,6 +22,8 @@ from sinrfmt.torch.latents import laplace_bits, relaxed
 from sinrfmt.torch.pyramid import PyramidModule
 from sinrfmt.torch.soap import Soap
 from sinrfmt.torch.weight_steps import Steps, first_steps, rounded, search_steps, weight_bits
+
+OfArrays = Callable[[Mapping[str, Values]], Values]
 
 PROGRESS_INTERVAL = 50
 LATENT_BETAS = (0.9, 0.999)
@@ -66,7 +68,7 @@ class GridFitOptions:
         noises: deviations of the noise, first and last.
         prefixes: numbers of coarsest levels that are to make a good picture without the finer ones.
         prefix_share: of the steps, that train one of them in place of the whole.
-        prefix_gain: what their error counts, beside that of the whole, both in proportion to what they are.
+        prefix_gain: what the errors of all of them count, beside that of the whole, each in proportion to what it is.
     """
 
     n_steps: int
@@ -80,7 +82,7 @@ class GridFitOptions:
     temperatures: tuple[float, float] = (0.35, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     prefixes: tuple[int, ...] = ()
-    prefix_share: float = 0.4
+    prefix_share: float = 0.3
     prefix_gain: float = 3.0
 
     def for_trained(self, n_steps: int) -> "GridFitOptions":
@@ -242,9 +244,13 @@ class _Run:
 
     def _search(self, steps: Steps, *, n_rounds: int) -> Steps:
         latents = self.module.latents.detach().round()
+        contexts = [tensor.name for tensor in self.tensors if tensor.role is TensorRole.CONTEXT]
+        others = [tensor.name for tensor in self.tensors if tensor.role is not TensorRole.CONTEXT]
+        error = remembered(lambda arrays: (self.module(latents, arrays) - self.values).square().mean(), others)
+        bits = remembered(lambda arrays: self.latent_bits(latents, arrays, is_warm=False).sum(), contexts)
 
         def loss(arrays: Mapping[str, Values]) -> float:
-            return float(self._loss(latents, arrays, is_warm=False, n_levels=self.n_levels))
+            return float(error(arrays) + self.bit_price * bits(arrays))
 
         return search_steps(self.tensors, self.arrays, steps, loss, self.bit_price, n_rounds=n_rounds)
 
@@ -279,7 +285,7 @@ class _Run:
     def _prefix_weight(self, error: Values, n_levels: int) -> Values:
         before = self.errors.get(n_levels, error)
         self.errors[n_levels] = ERROR_MEMORY * before + (1.0 - ERROR_MEMORY) * error
-        gain = 1.0 if n_levels == self.n_levels else self.options.prefix_gain
+        gain = 1.0 if n_levels == self.n_levels else self.options.prefix_gain / len(self.options.prefixes)
         return gain * self.errors.get(self.n_levels, error) / self.errors[n_levels]
 
     def _sites(self, *, is_warm: bool) -> Values:
@@ -315,6 +321,19 @@ class _Run:
             steps[name] /= self.amplitude
             arrays[name] = arrays[name] / self.amplitude
         return GridFit(steps, arrays, latents, error, float(bits))
+
+
+def remembered(function: OfArrays, names: Sequence[str]) -> OfArrays:
+    """A function of the tensors of these names, called only where one is another than the last time."""
+    last: list[tuple[list[Values], Values]] = []
+
+    def call(arrays: Mapping[str, Values]) -> Values:
+        used = [arrays[name] for name in names]
+        if not last or any(new is not old for new, old in zip(used, last[0][0], strict=True)):
+            last[:] = [(used, function(arrays))]
+        return last[0][1]
+
+    return call
 
 
 @torch.no_grad()

@@ -32,12 +32,12 @@ ENERGY_SHARE = 0.6
 FIRST_SHARES = (1.0, 0.5)
 """Of that frequency, that are tried; ``fast`` tries the first alone."""
 LEAST_OMEGA = 10.0
-GRID_BYTES = 20_000
-"""Size of a file from which on ``auto`` takes a grid. A bound of time: networks were better at every size measured, up
-to 4 kB, but every weight of theirs takes part in every sample."""
+GRID_BYTES = 40_000
+"""Size of a file of a field from which on ``auto`` takes a grid: networks were 0.5 dB better at 46 kB, in twice the time,
+3 dB and more in a quarter of that size, and 1.3 dB worse in twice (docs/audio-and-fields.md)."""
 GRID_SAMPLES = 50_000
-"""Samples of a sound from which on ``auto`` takes a grid: networks were 3 dB better for 22,050, 3 and 5 dB worse for
-88,200 (docs/audio-and-fields.md)."""
+"""Samples of a sound from which on ``auto`` takes a grid: networks were 3 dB better for 22,050, 2 to 4 dB worse for 308,207
+(docs/audio-and-fields.md)."""
 FEW_WEIGHTS = 16
 
 
@@ -140,7 +140,7 @@ def choose_field(signal: Signal, max_bytes: int | None) -> Choice:
         return Choice(field, f"{signal.n_samples} samples; for sound grids are better from {GRID_SAMPLES} on")
     expected = int(DEFAULT_BITS_PER_SAMPLE * signal.n_samples / 8) if max_bytes is None else max_bytes
     field = FieldKind.GRID if expected >= GRID_BYTES else FieldKind.MLP
-    return Choice(field, f"about {expected} bytes; a grid from {GRID_BYTES} bytes on, where networks take long")
+    return Choice(field, f"about {expected} bytes; a grid from {GRID_BYTES} bytes on")
 
 
 def _with_waves(preset: Preset, signal: Signal) -> Preset:

@@ -33,11 +33,11 @@ FIRST_SHARES = (1.0, 0.5)
 """Of that frequency, that are tried; ``fast`` tries the first alone."""
 LEAST_OMEGA = 10.0
 GRID_BYTES = 40_000
-"""Size of a file of a field from which on ``auto`` takes a grid: networks were 0.5 dB better at 46 kB, in twice the time,
-3 dB and more in a quarter of that size, and 1.3 dB worse in twice (docs/audio-and-fields.md)."""
+"""Size of a file of a field from which on ``auto`` takes a grid: networks were 3 dB better at 12 and 23 kB, 0.5 dB at
+47 kB, in twice the time, and 1.3 dB worse at 95 kB (docs/audio-and-fields.md)."""
 GRID_SAMPLES = 50_000
-"""Samples of a sound from which on ``auto`` takes a grid: networks were 3 dB better for 22,050, 2 to 4 dB worse for 308,207
-(docs/audio-and-fields.md)."""
+"""Samples of a sound from which on ``auto`` takes a grid: networks were 3 dB better for 22,050, 2 to 4 dB worse for
+308,207 (docs/audio-and-fields.md)."""
 FEW_WEIGHTS = 16
 
 

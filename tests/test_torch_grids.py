@@ -1,6 +1,7 @@
 """Training of latent grids: what it trains is what the format evaluates, and what it writes decodes to the same."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,15 @@ from sinrfmt.torch.grid_files import (
     pyramid_network,
     sample_psnr,
 )
-from sinrfmt.torch.grid_fit import GridFit, GridFitOptions, amplitude_of, fit_pyramid, level_gain_of, new_pyramid
+from sinrfmt.torch.grid_fit import (
+    GridFit,
+    GridFitOptions,
+    amplitude_of,
+    fit_pyramid,
+    level_gain_of,
+    new_pyramid,
+    remembered,
+)
 from sinrfmt.torch.latents import (
     MonotoneCdf,
     centred_bits,
@@ -147,6 +156,22 @@ def test_networks_of_a_mosaic_are_where_the_whole_starts() -> None:
     )
     assert stages == [("mosaic", 10), ("fit", TINY_PYRAMID.n_steps)]
     assert encoding.psnr == sample_psnr(picture, encoding.field.grid().reshape(-1, 3))
+
+
+def test_what_is_remembered_is_evaluated_again_where_one_of_its_tensors_is_another() -> None:
+    calls: list[float] = []
+
+    def total(arrays: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        calls.append(float(arrays["a"]))
+        return arrays["a"] + arrays["b"]
+
+    known = remembered(total, ["a", "b"])
+    first = {"a": torch.tensor(1.0), "b": torch.tensor(2.0), "c": torch.tensor(4.0)}
+    assert float(known(first)) == float(known({**first, "c": torch.tensor(5.0)})) == 3.0
+    assert calls == [1.0]
+    assert float(known({**first, "b": torch.tensor(3.0)})) == 4.0
+    assert float(known(first)) == 3.0
+    assert calls == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("rate_weight", [1e-5, 4e-4, 1e-2])

@@ -275,7 +275,7 @@ class _Run:
         end = self.module.level_starts[n_levels]
         seen = nn.functional.pad(latents[:end], (0, latents.numel() - end))
         error: Values = (self.module(seen, arrays) - self.values).square().mean()
-        if latents.requires_grad and self.options.prefixes:
+        if self.options.prefixes:
             error = error * self._prefix_weight(error.detach(), n_levels)
         bits = self.latent_bits(latents, arrays, is_warm=is_warm)
         if end < latents.numel():

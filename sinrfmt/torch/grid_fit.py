@@ -68,7 +68,6 @@ class GridFitOptions:
         noises: deviations of the noise, first and last.
         prefixes: numbers of coarsest levels that are to make a good picture without the finer ones.
         prefix_share: of the steps, that train one of them in place of the whole.
-        prefix_gain: what the errors of all of them count, beside that of the whole, each in proportion to what it is.
     """
 
     n_steps: int
@@ -83,7 +82,6 @@ class GridFitOptions:
     noises: tuple[float, float] = (0.22, 0.15)
     prefixes: tuple[int, ...] = ()
     prefix_share: float = 0.3
-    prefix_gain: float = 3.0
 
     def for_trained(self, n_steps: int) -> "GridFitOptions":
         """For a pyramid whose networks are trained already: few and smaller steps, none with the factorised rate."""
@@ -269,8 +267,8 @@ class _Run:
     def _loss(self, latents: Values, arrays: Mapping[str, Values], *, is_warm: bool, n_levels: int) -> Values:
         """Distortion + lambda * rate of the picture that the coarsest ``n_levels`` levels make.
 
-        The error of a prefix counts in proportion to that of the whole: what is weighed is PSNR against bits. As it is
-        the error of a coarse prefix is ten times as large, and would take the coarse levels for itself.
+        The error of a prefix counts in proportion to that of the whole: what is weighed is PSNR against bits. With
+        equal weights the prefixes, whose errors are ten times as large, would take the coarse levels for themselves.
         """
         end = self.module.level_starts[n_levels]
         seen = nn.functional.pad(latents[:end], (0, latents.numel() - end))
@@ -285,8 +283,7 @@ class _Run:
     def _prefix_weight(self, error: Values, n_levels: int) -> Values:
         before = self.errors.get(n_levels, error)
         self.errors[n_levels] = ERROR_MEMORY * before + (1.0 - ERROR_MEMORY) * error
-        gain = 1.0 if n_levels == self.n_levels else self.options.prefix_gain / len(self.options.prefixes)
-        return gain * self.errors.get(self.n_levels, error) / self.errors[n_levels]
+        return self.errors.get(self.n_levels, error) / self.errors[n_levels]
 
     def _sites(self, *, is_warm: bool) -> Values:
         """The latents that ``latent_bits`` counts, in its order."""

@@ -38,6 +38,8 @@ CLASSIC_FILE = "classic.jsonl"
 DECODER_SECONDS = 300
 JPEG, JPEG_2000, WEBP, AVIF = "JPEG", "JPEG 2000", "WebP", "AVIF"
 COOL_CHIC = "Cool-chic 5.0"
+PUBLISHED = "published figures"
+"""What stands for the decoder of points that were not measured here."""
 CLAIM_BPP = 0.26
 """Rate at which SHACIRA's authors state their distance from JPEG."""
 REFERENCES = (JPEG, JPEG_2000, AVIF, COOL_CHIC, "pyramid/serial", "pyramid/factorised", "shacira")
@@ -186,7 +188,7 @@ def our_point(record: Record, encoded: Path, data: Path, decoder: str) -> Point:
 
 
 def kept_points(table: Path) -> list[Point]:
-    """Our files of an earlier report, from its table: neither decoded nor measured again."""
+    """Files of an earlier report, from its table: neither decoded nor measured again. Without published figures."""
     kinds = {field.name: str(field.type) for field in fields(Point)}
     empty = {field.name: field.default for field in fields(Point)}
 
@@ -196,7 +198,7 @@ def kept_points(table: Path) -> list[Point]:
 
     with table.open(encoding="utf-8", newline="") as file:
         rows = [{name: value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
-    return [Point(**row) for row in rows if row["weights_sha256"]]  # type: ignore[arg-type]
+    return [Point(**row) for row in rows if row["decoder"] != PUBLISHED]  # type: ignore[arg-type]
 
 
 def _run_decoder(path: Path, decoder: str) -> tuple[NDArray[np.uint8], str]:
@@ -232,7 +234,7 @@ def cool_chic_points(anchors: Path, images: Sequence[str]) -> list[Point]:
             float(row["bpp"]),
             float(row["psnr_db"]),
             decode_seconds=float(row["dec_time_all_sec"]) if row["dec_time_all_sec"] else None,
-            decoder="published figures",
+            decoder=PUBLISHED,
         )
         for row in rows
     ]
@@ -523,11 +525,15 @@ def write_report(encoded: Sequence[Path], data: Path, anchors: Path, decoder: st
     records = {record["name"]: (folder, record) for folder in folders for record in read_jobs(folder)}
     errors = [record for _, record in records.values() if "error" in record]
     good = [(folder, record) for folder, record in records.values() if "error" not in record]
-    ours = kept + [our_point(record, folder, data, decoder) for folder, record in good]
+    ours = [point for point in kept if point.weights_sha256]
+    ours += [our_point(record, folder, data, decoder) for folder, record in good]
     ours.sort(key=lambda point: (point.codec, point.image, -point.bpp))
     pictures = sorted({(point.place, point.image) for point in ours})
     images = [image for place, image in pictures if place == "full"]
-    points = [*all_classic(folders[0], data, pictures), *cool_chic_points(anchors, images), *ours]
+    classic = [point for point in kept if not point.weights_sha256]
+    known = {(point.place, point.image) for point in classic}
+    classic += all_classic(folders[0], data, [place for place in pictures if place not in known]) if folders else []
+    points = [*classic, *cool_chic_points(anchors, images), *ours]
     write_csv(points, RESULTS / f"{name}.csv")
     (RESULTS / f"{name}.md").write_text(markdown(points, anchors, name, errors), encoding="utf-8")
     for place in PLACES:

@@ -284,8 +284,6 @@ def main() -> None:
     if options.command == "encode":
         run_all(list(jobs_of(options)), options.data, options.out, options.jobs)
         return
-    if all(path.suffix == ".csv" for path in options.encoded):
-        parser().error("a report needs a folder, which keeps what the classic codecs gave")
     from bench.image_report import write_report
 
     write_report(options.encoded, options.data, options.anchors, options.decoder, options.name)

@@ -26,6 +26,7 @@ from sinrfmt.torch.point_recipes import PointPreset
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 RESULTS = Path(__file__).parent / "results"
 RATE_WEIGHTS = (1e-3, 4e-3, 1.6e-2)
@@ -111,7 +112,8 @@ def plot(found: Sequence[Point], path: Path) -> None:
         for setting in dict.fromkeys(p.setting for p in found if p.study == study):
             line = sorted((p.n_bytes, p.psnr) for p in found if (p.study, p.setting) == (study, setting))
             axis.plot(*zip(*line, strict=True), marker="o", markersize=3, label=setting)
-        axis.set(title=study, xlabel="bytes", xscale="log")
+        axis.set(title=study, xlabel="bytes")
+        axis.xaxis.set_major_locator(MaxNLocator(4))
         axis.legend(fontsize=8)
     axes[0].set_ylabel("PSNR, dB")
     figure.savefig(path, dpi=110)

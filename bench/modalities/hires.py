@@ -9,7 +9,7 @@ entry, at most 2^T entries a level, two hidden layers of 64. Each is trained her
 resolution of the finest level, learning rate and number of steps that was asked for, written to DIR as binary16, and
 measured as read back from there; those in DIR are not trained again. Ours has the first number of steps. FILE.sinr is
 ``OUT/tiles.sinr`` of ``python -m bench.tiles OUT PICTURE``, or of ``sinrfmt encode PICTURE -o FILE.sinr --field grid
---preset pyramid-fast --rate-weight 1e-5``; the reference decoder decodes it. AVIF and JPEG 2000, by Pillow, stand
+--preset pyramid-fast --rate-weight 5e-6``; the reference decoder decodes it. AVIF and JPEG 2000, by Pillow, stand
 beside them. Seconds are those of the clock.
 """
 

@@ -451,8 +451,8 @@ def test_a_large_picture_gets_larger_networks_unless_asked_otherwise(
         (audio_signal(np.zeros((49_999, 1), dtype=np.int16), RATE), 20_000, FieldKind.MLP),
         (audio_signal(np.zeros((50_000, 1), dtype=np.int16), RATE), 1000, FieldKind.GRID),
         (array_signal(MAP), None, FieldKind.MLP),
-        (array_signal(MAP), 19_999, FieldKind.MLP),
-        (array_signal(MAP), 20_000, FieldKind.GRID),
+        (array_signal(MAP), 39_999, FieldKind.MLP),
+        (array_signal(MAP), 40_000, FieldKind.GRID),
     ],
 )
 def test_the_field_of_a_sound_follows_from_its_length_that_of_others_from_their_size(

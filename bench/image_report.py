@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ COOL_CHIC_CROPS = {"kodim05": (1666, 26.21), "kodim23": (1221, 35.57)}
 """Bytes and PSNR of Cool-chic 5.0.1 on the crops after 2000 iterations: measured once, for this project."""
 PEERS = ("JPEG2000 [c3repo]", "COIN [c3repo]", "RECOMBINER [c3repo]", "C3 [c3repo]", "Cool-chic v5.0", "VTM [c3repo]")
 """Rows of ``kodak_bdrate_computed.csv`` that the report repeats."""
+SECONDS = ("encode_seconds", "encode_cpu_seconds", "decode_seconds", "here_decode_seconds")
+"""Fields of a point that may not have been measured."""
 FEW_POINTS = 2
 SAME_PSNR = 1e-6
 
@@ -189,16 +191,19 @@ def our_point(record: Record, encoded: Path, data: Path, decoder: str) -> Point:
 
 def kept_points(table: Path) -> list[Point]:
     """Files of an earlier report, from its table: neither decoded nor measured again. Without published figures."""
-    kinds = {field.name: str(field.type) for field in fields(Point)}
-    empty = {field.name: field.default for field in fields(Point)}
-
-    def value(name: str, text: str) -> object:
-        read = next((kind for kind in (int, float) if kind.__name__ in kinds[name]), str)
-        return read(text) if text else empty[name]
-
     with table.open(encoding="utf-8", newline="") as file:
-        rows = [{name: value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
-    return [Point(**row) for row in rows if row["decoder"] != PUBLISHED]  # type: ignore[arg-type]
+        return [_point_of(row) for row in csv.DictReader(file) if row["decoder"] != PUBLISHED]
+
+
+def _point_of(row: Mapping[str, str]) -> Point:
+    """A line that ``write_csv`` wrote."""
+    seconds = {name: float(row[name]) if row[name] else None for name in SECONDS}
+    return Point(
+        place=row["place"], image=row["image"], codec=row["codec"], setting=row["setting"], bytes=int(row["bytes"]),
+        bpp=float(row["bpp"]), psnr=float(row["psnr"]), n_steps=int(row["n_steps"]) if row["n_steps"] else None,
+        machine=row["machine"], n_processes=int(row["n_processes"]), decoder=row["decoder"],
+        weights_sha256=row["weights_sha256"], **seconds,
+    )  # fmt: skip
 
 
 def _run_decoder(path: Path, decoder: str) -> tuple[NDArray[np.uint8], str]:
@@ -420,8 +425,7 @@ def time_table(points: Sequence[Point]) -> list[str]:
         values = [value for p in group if (value := getattr(p, name)) is not None]
         return f"{min(values):.3g} to {max(values):.3g}" if values else ""
 
-    names = ("encode_seconds", "encode_cpu_seconds", "decode_seconds", "here_decode_seconds")
-    rows = [[*key, *(span(group, name) for name in names)] for key, group in groups.items()]
+    rows = [[*key, *(span(group, name) for name in SECONDS)] for key, group in groups.items()]
     return _table(["codec", "steps", "encoded on", "encode s", "CPU s", "decode s there", "decode s here"], rows)
 
 

@@ -118,7 +118,7 @@ def test_training_of_prefixes_makes_them_better() -> None:
 
     def errors(prefixes: tuple[int, ...]) -> list[float]:
         module = PyramidModule(pyramid_network((24, 32), 3, PRESET, ContextId.INTERLACED))
-        options = GridFitOptions(PRESET.n_steps, PRESET.rate_weight, prefixes=prefixes)
+        options = GridFitOptions(PRESET.n_steps, PRESET.rate_weight, prefixes=prefixes, prefix_share=0.4)
         latents = fit_pyramid(module, values, options, seed=0).latents
         ends = module.level_starts[1:]
         kept = [torch.cat([latents[:end], torch.zeros(latents.numel() - end)]) for end in ends]

@@ -1,6 +1,7 @@
 """Radiance fields by torch: the same picture as NumPy's, a training that learns a scene, and the verbs on it."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +19,15 @@ from sinrfmt.cli.app import _command
 from sinrfmt.media.scene import Scene, Views, read_scene
 from sinrfmt.media.video import read_clip
 from sinrfmt.metrics import psnr
-from sinrfmt.network import LayerRecord
+from sinrfmt.network import InputRecord, LayerRecord
 from sinrfmt.registry import Modality, RecordKind
 from sinrfmt.render import box_of, render, scenery, sight_of, turntable
-from sinrfmt.torch import SceneEncoding, encode_scene, field_renderer, scene_psnr, uncompressed_scene
+from sinrfmt.torch import Preset, SceneEncoding, compress, encode_scene, field_renderer, scene_psnr, uncompressed_scene
 from sinrfmt.torch.marching import Pixels, Samples, Space, light, march, space_of
 from sinrfmt.torch.marching import render as torch_render
 from sinrfmt.torch.point_files import point_preset_of
 from sinrfmt.torch.point_recipes import PointPreset
+from sinrfmt.torch.radiance import ray_network
 from sinrfmt.torch.space import carve, first_box, tight_box
 from tests.scenes import RADIUS, SIZE, ball, ball_scenery, cameras, write_scene
 
@@ -42,6 +44,10 @@ TINY = replace(
     width=16,
     batch_size=1500,
 )
+
+
+NETWORK = Preset("tiny", 1, (1.0,), 0.0, 150, 0.0, 3000, 1000, 4, 0, 0)
+BUDGET = 2500
 
 
 def torch_ball(coords: torch.Tensor) -> torch.Tensor:
@@ -66,6 +72,14 @@ def scene(folder: Path) -> Scene:
 @pytest.fixture(scope="module")
 def encoded(scene: Scene) -> SceneEncoding:
     return encode_scene(scene, preset=TINY, seed=1, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def network(scene: Scene) -> Iterator[SceneEncoding]:
+    """A network without latents."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compress, "N_RAYS", 1000)
+        yield encode_scene(scene, preset=NETWORK, max_bytes=BUDGET, seed=1, device="cpu")
 
 
 # --- rendering -------------------------------------------------------------------------------------------------------
@@ -162,7 +176,9 @@ def test_the_file_says_all_that_a_viewer_needs(encoded: SceneEncoding, scene: Sc
     assert 0.05 < seen[..., 3].mean() < 0.6
 
 
-def test_density_is_never_negative_and_the_same_from_all_sides(encoded: SceneEncoding) -> None:
+@pytest.mark.parametrize("made", ["encoded", "network"])
+def test_density_is_never_negative_and_the_same_from_all_sides(made: str, request: pytest.FixtureRequest) -> None:
+    encoded: SceneEncoding = request.getfixturevalue(made)
     rng = np.random.default_rng(0)
     places = rng.uniform(-1, 1, (500, 3))
     directions = rng.normal(size=(2, 500, 3))
@@ -174,14 +190,45 @@ def test_density_is_never_negative_and_the_same_from_all_sides(encoded: SceneEnc
     assert np.abs(one[:, :3] - other[:, :3]).max() > 0
 
 
-def test_the_reference_decoder_and_numpy_render_the_same_pixels(encoded: SceneEncoding, scene: Scene) -> None:
-    field = encoded.field
+@pytest.mark.parametrize("made", ["encoded", "network"])
+def test_the_reference_decoder_and_numpy_render_the_same_pixels(made: str, request: pytest.FixtureRequest) -> None:
+    field = request.getfixturevalue(made).field
     own = reference_decoder.decode(field.data)
     box, n_samples = box_of(field.header), sight_of(field.meta).n_samples
     camera = cameras(1, first=0.4)[0]
     by_reference = render(scenery(lambda coords: np.asarray(own.sample(coords)), box, n_samples), camera)
     np.testing.assert_allclose(by_reference, render(scenery(field.sample, box, n_samples), camera), atol=1e-4)
     np.testing.assert_allclose(field_renderer(field, device="cpu")(camera), by_reference, atol=2e-3)
+
+
+def test_a_network_alone_learns_a_scene_within_its_budget(network: SceneEncoding) -> None:
+    header = network.field.header
+    assert header.network.latents is None
+    assert BUDGET / 2 < len(network.field.data) <= BUDGET
+    assert network.psnr > 18
+    assert sum(array.size for array in network.encoding.float_arrays.values()) == header.n_parameters
+
+
+def test_a_network_gets_features_as_fine_as_its_box_asks_for() -> None:
+    unit = np.array([(-1.0, 1.0)] * 3)
+    octaves = [
+        record.encoding.octaves
+        for scale in (0.01, 1.0, 100.0, 1e6)
+        for record in ray_network(8, scale * unit).records[:1]
+        if isinstance(record, InputRecord) and record.encoding is not None
+    ]
+    assert octaves == [15, 8, 2, 1]  # up to 1, 0.75 or 1.5 times 150 radians at the ends, as far as powers of two go
+
+
+def test_a_network_takes_no_lambda(scene: Scene) -> None:
+    with pytest.raises(UsageError, match="rate weight"):
+        encode_scene(scene, preset=NETWORK, rate_weight=1e-3)
+
+
+def test_a_budget_without_room_for_a_network_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compress, "N_RAYS", 100)
+    with pytest.raises(UsageError, match="too few"):
+        encode_scene(scene, preset=replace(NETWORK, n_steps=2), max_bytes=300, device="cpu")
 
 
 def test_the_psnr_reported_is_that_of_the_rendered_test_views(encoded: SceneEncoding, scene: Scene) -> None:
@@ -223,6 +270,37 @@ def test_encode_takes_a_folder_of_views(folder: Path, tmp_path: Path, capsys: py
     assert (summary["modality"], summary["train_views"], summary["test_views"]) == ("RADIANCE", 6, 2)
     assert summary["file_bytes"] == output.stat().st_size
     assert summary["psnr"] > 20
+    assert (summary["field"], summary["reason"]) == ("grid", "a grid where no size is asked for")
+
+
+def test_auto_takes_a_network_for_few_bytes(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compress, "N_RAYS", 1000)
+    monkeypatch.setattr(sinrfmt.torch, "preset_of", {"fast": NETWORK}.__getitem__)
+    output = tmp_path / "ball.sinr"
+    run("encode", folder, "-o", output, "--preset", "fast", "--bytes", BUDGET, "--device", "cpu", "--json")
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["file_bytes"] == output.stat().st_size <= BUDGET
+    assert summary["field"] == "mlp"
+    assert summary["reason"].startswith(f"{BUDGET} bytes")
+    assert summary["levels"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--field", "mlp", "--rate-weight", 0.01), "--rate-weight goes with --field grid"),
+        (("--preset", "pyramid"), "expected fast, balanced or best"),
+        (("--bytes", 900, "--psnr", 20), "exclude each other"),
+    ],
+)
+def test_options_that_do_not_suit_views_are_refused(
+    folder: Path, tmp_path: Path, options: tuple[object, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run("encode", folder, "-o", tmp_path / "ball.sinr", *options)
+    assert not list(tmp_path.iterdir())
 
 
 def _pixels(path: Path) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ import sinrfmt
 from sinrfmt.cli.commands import app
 from sinrfmt.grids import Frame
 from sinrfmt.media.video import Clip, read_clip, write_clip, write_frames
+from sinrfmt.metrics import psnr
 from sinrfmt.parts import Parts
 from sinrfmt.region import FIRST_BYTES, FileSource, read_region
 from sinrfmt.registry import Coords, Modality
-from sinrfmt.torch import VideoPreset, encode_video, video
+from sinrfmt.torch import VideoPreset, encode_video, preset_of, video
 from sinrfmt.torch.clip_grid import ClipFitOptions, ClipGrid, clip_network, fit_clip
 from sinrfmt.torch.files import Encoding
 from tests.test_media_video import RATE, moving_square
@@ -63,6 +65,42 @@ def test_frames_alone_are_those_of_the_whole(encoding: Encoding) -> None:
         assert np.array_equal(found.values, encoding.field.grid()[first:end])
         assert all(parts.lattice(part)[0][0] < end and parts.lattice(part)[0][1] > first for part in found.parts)
         assert found.meta == {"frame_rate": "25"}
+
+
+@pytest.fixture(scope="module")
+def network() -> Encoding:
+    """A network alone for a clip."""
+    preset = replace(preset_of("fast"), n_seeds=1, n_steps=200, n_trials=6, n_refits=0)
+    return encode_video(Clip(moving_square(5), Fraction(25)), preset=preset, max_bytes=500)
+
+
+def test_a_network_alone_holds_a_clip(network: Encoding) -> None:
+    field = network.field
+    assert field.header.network.latents is None
+    assert (field.header.modality, field.shape) == (Modality.VIDEO, (5, 24, 32, 3))
+    assert field.meta == {"frame_rate": "25"}
+    assert len(field.data) <= 500
+    assert network.psnr == pytest.approx(psnr(moving_square(5), field.to_uint8()))
+    assert network.psnr > 18.0
+    assert sum(array.size for array in network.float_arrays.values()) == field.header.n_parameters
+
+
+def test_a_network_for_a_clip_has_no_groups() -> None:
+    with pytest.raises(sinrfmt.UsageError, match="a network, which holds the whole clip"):
+        encode_video(Clip(moving_square(5)), preset=preset_of("fast"), group=2)
+
+
+def test_the_verb_makes_networks_of_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = replace(preset_of("fast"), n_seeds=1, n_steps=20, n_trials=4, n_refits=0)
+    monkeypatch.setattr(sinrfmt.torch, "preset_of", {"fast": tiny}.__getitem__)
+    write_frames(tmp_path / "frames", moving_square(4))
+    options = ("--field", "mlp", "--preset", "fast", "--bytes", 400, "--keep-network", tmp_path / "n.npz", "--json")
+    made = last_json(run("encode", tmp_path / "frames", "-o", tmp_path / "c.sinr", *options))
+    assert (made["field"], made["n_groups"], made["levels"]) == ("mlp", 1, [])
+    assert made["file_bytes"] == (tmp_path / "c.sinr").stat().st_size <= 400
+    with np.load(tmp_path / "n.npz") as arrays:
+        assert sum(arrays[name].size for name in arrays) == made["parameters"]
+    assert last_json(run("decode", tmp_path / "c.sinr", tmp_path / "out", "--frames", "1:3", "--json"))["n_frames"] == 2
 
 
 def test_pictures_share_their_networks_and_grids_do_not() -> None:
@@ -226,7 +264,10 @@ def test_a_video_file_keeps_its_rate_through_the_verbs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--field", "mlp"), "clips are latents"),
+        (("--field", "mlp", "--group", 2), "a network holds the whole clip"),
+        (("--field", "mlp", "--rate-weight", 0.1), "--rate-weight goes with --field grid"),
+        (("--field", "mlp", "--preset", "pyramid"), "is for pictures"),
+        (("--keep-network", "n.npz"), "--keep-network goes with --field mlp"),
         (("--workers", 2), "--workers goes with --group"),
         (("--tiles", 16), "--tiles does not go with"),
         (("--preset", "shacira", "--group", 2), "groups of frames do not go with a hashed grid"),

@@ -3,14 +3,15 @@
 Run from the root of the repository:
 
     python -m bench.modalities.radiance DATA [--out DIR] [--nnc-python PYTHON] [--steps N] [--views N] [--device D]
-        [--rate-weights L ...] [--set NAME=VALUE ...] [--only ours|floats]
+        [--rate-weights L ...] [--network-bytes N ...] [--set NAME=VALUE ...] [--only ours|floats|networks]
 
 DATA has ``nerf/lego_200``. In one run: the grid of preset ``radiance`` trained without a rate, kept as binary16; that
-grid by Brotli and by NNC (docs/weights.md says how to make a PYTHON that has it) at several steps; our files, each
-trained anew with its lambda. What was trained stays in DIR and is not trained again, so that a run that was cut short
-goes on; DIR is for one recipe. ``--set`` changes figures of the recipe (``sinrfmt/torch/grid_presets.toml``);
-``--only`` prints some of the files and writes no report. Writes ``bench/results/modalities-radiance.csv``, ``.md`` and
-``.png``, and ``modalities-radiance-views.png``. Seconds are those of the processor.
+grid by Brotli and by NNC (docs/weights.md says how to make a PYTHON that has it) at several steps; our grids, each
+trained anew with its lambda; networks without latents of some sizes, preset ``balanced``. What was trained stays in DIR
+and is not trained again, so that a run that was cut short goes on; DIR is for one recipe. ``--set`` changes figures of
+the grid's recipe (``sinrfmt/torch/grid_presets.toml``); ``--only`` prints some of the files and writes no report.
+Writes ``bench/results/modalities-radiance.csv``, ``.md`` and ``.png``, and ``modalities-radiance-views.png``. Seconds
+are those of the processor.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from sinrfmt.evaluate import to_uint8
 from sinrfmt.media.scene import Scene, Views, read_scene
 from sinrfmt.registry import Values
 from sinrfmt.render import box_of, on_background
-from sinrfmt.torch import GridModule, PointPreset
+from sinrfmt.torch import GridModule, PointPreset, Preset, preset_of
 from sinrfmt.torch.files import device_of
 from sinrfmt.torch.point_files import frame_of, point_preset_of, uncompressed_grid
 from sinrfmt.torch.radiance import (
@@ -57,10 +58,12 @@ WORKER = Path(__file__).parents[1] / "nnc_worker.py"
 SCENE = Path("nerf") / "lego_200"
 SEED = 0
 RATE_WEIGHTS = (2e-2, 3.5e-3)
+NETWORK_BYTES = (8000, 15_000, 30_000)
+NETWORK_PRESET = "balanced"
 NNC_STEPS = (-30, -24, -18)
 """qp of NNC, for all tensors."""
 LATENTS = "latents"
-FLOATS, OURS = "binary16", "sinrfmt"
+FLOATS, OURS, NETWORKS = "binary16", "sinrfmt, grid", "sinrfmt, network"
 QUALITY = "PSNR dB"
 SHOWN = 2
 """Views of the picture."""
@@ -104,10 +107,10 @@ class Bench:
             values: torch.Tensor = module(module.latents, coords)
             return values
 
-        return renderer_of(evaluate, box_of(self.prepared.header), self.prepared.sight, device)
+        return renderer_of(evaluate, box_of(self.prepared.header), self.prepared.stage.sight, device)
 
     def psnr(self, see: See) -> float:
-        return views_psnr(see, self.prepared.sight, self.views)
+        return views_psnr(see, self.prepared.stage.sight, self.views)
 
 
 def bench_of(data: Path, folder: Path, recipe: PointPreset, n_views: int, device: str) -> Bench:
@@ -167,15 +170,13 @@ def by_nnc(python: Path, arrays: Arrays, qp: int) -> tuple[int, Arrays]:
             return (folder / "file.nnc").stat().st_size, {name: file[name] for name in file.files}
 
 
-def ours(bench: Bench, rate_weight: float) -> tuple[bytes, float]:
+def ours(bench: Bench, name: str, preset: PointPreset | Preset, **target: float) -> tuple[bytes, float]:
     """A file, and the seconds that it took."""
-    path = bench.folder / f"scene-{bench.recipe.n_steps}-{rate_weight:g}.sinr"
+    path = bench.folder / f"{name}.sinr"
     seconds = path.with_suffix(".seconds")
     if not seconds.exists():
         started = time.process_time()
-        encoded = encode_scene(
-            bench.scene, preset=bench.recipe, rate_weight=rate_weight, seed=SEED, device=bench.device, on_progress=say
-        )
+        encoded = encode_scene(bench.scene, preset=preset, seed=SEED, device=bench.device, on_progress=say, **target)  # type: ignore[arg-type]
         path.write_bytes(encoded.field.data)
         seconds.write_text(f"{time.process_time() - started:.1f}", encoding="utf-8")
     return path.read_bytes(), float(seconds.read_text(encoding="utf-8"))
@@ -193,20 +194,37 @@ def float_row(bench: Bench) -> tuple[Row, See]:
 
 
 def our_rows(bench: Bench, rate_weights: Sequence[float]) -> Iterator[tuple[Row, See]]:
-    """Our files, each with what renders it."""
+    """Our grids, each with what renders it."""
     for rate_weight in rate_weights:
-        data, seconds = ours(bench, rate_weight)
-        see = field_renderer(sinrfmt.loads(data), device=bench.device)
-        yield row_of(OURS, f"lambda {rate_weight:g}", len(data), bench.psnr(see), seconds), see
+        name = f"scene-{bench.recipe.n_steps}-{rate_weight:g}"
+        found = ours(bench, name, bench.recipe, rate_weight=rate_weight)
+        yield decoded(bench, OURS, f"lambda {rate_weight:g}", *found)
 
 
-def measured(bench: Bench, rate_weights: Sequence[float], python: Path | None) -> Iterator[tuple[Row, See]]:
+def network_rows(bench: Bench, sizes: Sequence[int]) -> Iterator[tuple[Row, See]]:
+    """Our networks, each with what renders it."""
+    for n_bytes in sizes:
+        name = f"network-{NETWORK_PRESET}-{n_bytes}"
+        found = ours(bench, name, preset_of(NETWORK_PRESET), max_bytes=n_bytes)
+        yield decoded(bench, NETWORKS, f"{n_bytes} bytes asked for", *found)
+
+
+def decoded(bench: Bench, codec: str, setting: str, data: bytes, seconds: float) -> tuple[Row, See]:
+    """The row of a file, and what renders it."""
+    see = field_renderer(sinrfmt.loads(data), device=bench.device)
+    return row_of(codec, setting, len(data), bench.psnr(see), seconds), see
+
+
+def measured(
+    bench: Bench, rate_weights: Sequence[float], network_bytes: Sequence[int], python: Path | None
+) -> Iterator[tuple[Row, See]]:
     """All rows, each with what renders it."""
     arrays, _ = uncompressed(bench)
     floats = float_row(bench)
     quality = floats[0].figures[QUALITY]
     yield floats
     yield from our_rows(bench, rate_weights)
+    yield from network_rows(bench, network_bytes)
     yield row_of("binary16 + Brotli", "", brotli_bytes(arrays), quality, 0.0), floats[1]
     for qp in () if python is None else NNC_STEPS:
         started = time.monotonic()
@@ -235,7 +253,7 @@ def write_results(bench: Bench, rows: Sequence[Row], options: str) -> None:
     notes = [
         f"{len(bench.scene.train)} train views; mean PSNR of {len(bench.views)} test views in front of white. Preset "
         f"radiance with {bench.recipe.n_steps} steps, seed {SEED}; seconds of the processor. NNC's and Brotli's are of "
-        "the grid in the first line.",
+        f"the grid in the first line. Networks have preset {NETWORK_PRESET}.",
     ]
     command = f"python -m bench.modalities.radiance DATA --nnc-python PYTHON{options}"
     write("radiance", "Radiance fields", rows, notes, command)
@@ -246,13 +264,14 @@ def options_of(arguments: argparse.Namespace) -> str:
     """The options that change figures."""
     weights = " ".join(f"{weight:g}" for weight in arguments.rate_weights)
     options = f" --views {arguments.views} --rate-weights {weights}"
+    options += f" --network-bytes {' '.join(map(str, arguments.network_bytes))}"
     options += "" if arguments.steps is None else f" --steps {arguments.steps}"
     return options + (f" --set {' '.join(arguments.set)}" if arguments.set else "")
 
 
 def picture(bench: Bench, shown: Sequence[tuple[Row, See]], path: Path) -> None:
     """Test views beside what was rendered of them."""
-    background = bench.prepared.sight.background
+    background = bench.prepared.stage.sight.background
     figure, grid = plt.subplots(SHOWN, 1 + len(shown), figsize=(3 * (1 + len(shown)), 3.2 * SHOWN), squeeze=False)
     for line, view in zip(grid, np.linspace(0, len(bench.views) - 1, SHOWN).astype(int), strict=True):
         rgba = bench.views.pictures[view] / 255
@@ -280,8 +299,9 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=20, help="test views that are measured")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--rate-weights", type=float, nargs="+", default=RATE_WEIGHTS, metavar="L")
+    parser.add_argument("--network-bytes", type=int, nargs="*", default=NETWORK_BYTES, metavar="N")
     parser.add_argument("--set", nargs="+", default=(), metavar="NAME=VALUE", help="figures of the recipe")
-    parser.add_argument("--only", choices=("floats", "ours"), help="print these files and write no report")
+    parser.add_argument("--only", choices=("floats", "ours", "networks"), help="print these files and write no report")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = arguments.out or Path(tempfile.mkdtemp())
@@ -289,13 +309,17 @@ def main() -> None:
     recipe = recipe_of(arguments.steps, arguments.set)
     bench = bench_of(arguments.data, folder, recipe, arguments.views, arguments.device)
     if arguments.only is not None:
-        found = [float_row(bench)] if arguments.only == "floats" else our_rows(bench, arguments.rate_weights)
-        for row, _ in found:
+        ways = {
+            "floats": lambda: iter([float_row(bench)]),
+            "ours": lambda: our_rows(bench, arguments.rate_weights),
+            "networks": lambda: network_rows(bench, arguments.network_bytes),
+        }
+        for row, _ in ways[arguments.only]():
             print(row, flush=True)
         return
     rows: list[Row] = []
     shown: list[tuple[Row, See]] = []
-    for row, see in measured(bench, arguments.rate_weights, arguments.nnc_python):
+    for row, see in measured(bench, arguments.rate_weights, arguments.network_bytes, arguments.nnc_python):
         print(row, flush=True)
         rows.append(row)
         if len(shown) < 2:

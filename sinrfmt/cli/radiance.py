@@ -29,6 +29,8 @@ PRESETS = {
     PicturePreset.BALANCED: "radiance",
     PicturePreset.BEST: "radiance-best",
 }
+GRID_BYTES = 20_000
+"""Size of a file from which on ``auto`` takes a grid (docs/radiance.md)."""
 N_VIEWS = 36
 """Views of a turntable."""
 TURNTABLE_RATE = 12
@@ -40,16 +42,19 @@ See = Callable[[Camera], NDArray[np.float32]]
 
 def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None) -> Encoded:
     """Fit a radiance field to a set of views."""
-    if request.field is FieldKind.MLP:
-        raise error("USAGE", "--field mlp: radiance fields are fitted as grids; import takes networks of others")
     if request.preset not in PRESETS:
         raise error("USAGE", f"--preset {request.preset}: expected fast, balanced or best")
     if request.n_bytes is not None and request.psnr is not None:
         raise error("USAGE", "--bytes and --psnr exclude each other")
+    if request.rate_weight is not None and request.field is FieldKind.MLP:
+        raise error("USAGE", "--rate-weight goes with --field grid")
+    field, reason = _field_of(request)
+    library = torch_api()
+    name = (request.preset or PicturePreset.BALANCED).value
     scene = read_scene(source)
-    encoded = torch_api().encode_scene(
+    encoded = library.encode_scene(
         scene,
-        preset=PRESETS[request.preset],
+        preset=library.preset_of(name) if field is FieldKind.MLP else PRESETS[request.preset],
         rate_weight=request.rate_weight,
         max_bytes=request.n_bytes,
         min_psnr=request.psnr,
@@ -63,14 +68,26 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
         "fp32_psnr": round(encoded.encoding.float_psnr, 4),
         "test_views": 0 if scene.test is None else len(scene.test),
         "train_views": len(scene.train),
-        "preset": (request.preset or PicturePreset.BALANCED).value,
+        "field": field.value,
+        "reason": reason,
+        "preset": name,
     }
     kind = "train" if scene.test is None else "test"
     line = (
         f"{summary['file_bytes']} bytes, {encoded.psnr:.2f} dB on {len(measured)} {kind} views, "
-        f"{summary['parameters']} parameters"
+        f"{summary['parameters']} parameters, {field.value}" + (f" ({reason})" if reason else "")
     )
     return Encoded(encoded.field.data, summary, line, encoded.encoding.float_arrays)
+
+
+def _field_of(request: EncodeRequest) -> tuple[FieldKind, str | None]:
+    """What holds the scene, and where it was not asked for, why."""
+    if request.field is not FieldKind.AUTO:
+        return request.field, None
+    if request.n_bytes is None or request.rate_weight is not None:
+        return FieldKind.GRID, "a grid where no size is asked for"
+    field = FieldKind.GRID if request.n_bytes >= GRID_BYTES else FieldKind.MLP
+    return field, f"{request.n_bytes} bytes; a grid from {GRID_BYTES} bytes on"
 
 
 def _check(header: Header, request: DecodeRequest) -> None:

@@ -13,6 +13,7 @@ from sinrfmt.cli.handlers import Decoding, Encoded, Handler, Writer
 from sinrfmt.cli.options import torch_api
 from sinrfmt.cli.progress import OnProgress
 from sinrfmt.cli.requests import DecodeRequest, EncodeRequest
+from sinrfmt.cli.sampled import check_request
 from sinrfmt.faults import error
 from sinrfmt.head import Header
 from sinrfmt.media import video
@@ -21,19 +22,16 @@ from sinrfmt.registry import Modality, Values
 
 SUFFIXES = frozenset(video.VIDEO_SUFFIXES) - {".gif"}
 """A GIF is a picture unless --modality says video."""
+REASON = "clips are better as grids at every size measured"
 
 
 def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None) -> Encoded:
     """Fit a clip."""
-    if request.field is FieldKind.MLP:
-        raise error("USAGE", "clips are latents: --field mlp does not go with them")
     if request.workers is not None and request.group is None:
         raise error("USAGE", "--workers goes with --group")
     library = torch_api()
     name = "balanced" if request.preset is None else request.preset.value
-    preset = library.video_preset_of(name)
-    if request.rate_weight is not None:
-        preset = replace(preset, rate_weight=request.rate_weight)
+    preset = _network_preset(name, request) if request.field is FieldKind.MLP else _grid_preset(name, request)
     clip = video.read_clip(source)
     with _executor(request) as executor:
         encoding = library.encode_video(
@@ -47,6 +45,9 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
             device=request.device.value,
             on_progress=on_progress,
         )
+    field, reason = request.field, None
+    if field is FieldKind.AUTO:
+        field, reason = FieldKind.GRID, REASON
     parts = encoding.field.header.parts
     summary = report.summary(encoding.field) | {
         "psnr": round(encoding.psnr, 4),
@@ -55,9 +56,25 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
         "n_frames": len(clip.frames),
         "n_groups": 1 if parts is None else parts.count,
         "frame_rate": None if clip.rate is None else str(clip.rate),
+        "field": field.value,
+        "reason": reason,
         "preset": name,
     }
-    return Encoded(encoding.field.data, summary, _line(summary))
+    return Encoded(encoding.field.data, summary, _line(summary), encoding.float_arrays)
+
+
+def _grid_preset(name: str, request: EncodeRequest) -> Any:
+    if request.keep_network is not None:
+        raise error("USAGE", "--keep-network goes with --field mlp")
+    preset = torch_api().video_preset_of(name)
+    return preset if request.rate_weight is None else replace(preset, rate_weight=request.rate_weight)
+
+
+def _network_preset(name: str, request: EncodeRequest) -> Any:
+    if request.group is not None:
+        raise error("USAGE", "--group does not go with --field mlp: a network holds the whole clip")
+    check_request(request)
+    return torch_api().preset_of(name)
 
 
 @contextlib.contextmanager
@@ -71,9 +88,11 @@ def _executor(request: EncodeRequest) -> Iterator[Executor | None]:
 
 
 def _line(summary: Mapping[str, Any]) -> str:
+    reason = f" ({summary['reason']})" if summary["reason"] else ""
     return (
         f"{summary['file_bytes']} bytes, {summary['bpp']:.3f} bpp, {summary['psnr']:.2f} dB, "
-        f"{summary['n_frames']} frames in {summary['n_groups']} part{'s'[: summary['n_groups'] > 1]}"
+        f"{summary['n_frames']} frames in {summary['n_groups']} part{'s'[: summary['n_groups'] > 1]}, "
+        f"{summary['field']}{reason}"
     )
 
 
@@ -103,7 +122,7 @@ HANDLER = Handler(
     frozenset({Modality.VIDEO}),
     SUFFIXES,
     encode,
-    options=frozenset({"group", "workers"}),
+    options=frozenset({"group", "workers", "keep_network"}),
     writers={".mp4": Writer(_write_video, _check_frames), "": Writer(_write_folder, _check_frames)},
     takes=video.is_folder_of_frames,
     fixed_axes=1,

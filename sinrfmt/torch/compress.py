@@ -146,6 +146,35 @@ def compress_weights(
     Raises:
         UsageError: the target cannot be reached, or does not fit the header.
     """
+    found = compressed_for(
+        module,
+        header,
+        target,
+        signal=signal,
+        preset=preset,
+        memory=memory,
+        seed=seed,
+        device=device,
+        on_progress=on_progress,
+    )
+    if found is None:
+        raise error("USAGE", "the target is not reached with any step")
+    return found
+
+
+def compressed_for(
+    module: FieldModule,
+    header: Header,
+    target: WeightTarget,
+    *,
+    signal: Signal | Floats | None = None,
+    preset: str | Preset = "balanced",
+    memory: int = 4 << 30,
+    seed: int = 0,
+    device: str = "auto",
+    on_progress: StageProgress | None = None,
+) -> Compressed | None:
+    """``compress_weights``, but None where the target is not reached with any step."""
     if sum(value is not None for value in vars(target).values()) != 1:
         raise error("USAGE", "exactly one target is given")
     work = preset_of(preset) if isinstance(preset, str) else preset
@@ -183,7 +212,7 @@ def compress_weights(
     goal = _goal(target, header, reference, float_quality)
     trial = search_codes(problem, goal, _start(goal, reference, float_quality, network.n_parameters))
     if trial is None:
-        raise error("USAGE", "the target is not reached with any step")
+        return None
     tool = tool_of(trial.codes)
     written, codes = without_unused_prior(with_tool(network, tool, whole), trial.codes)
     data = build(replace(header, network=written), codes, Coding.RANS)

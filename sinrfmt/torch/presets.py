@@ -6,7 +6,7 @@ larger one at fewer bits, or a smaller one at more, gives a worse picture.
 
 import math
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -132,5 +132,10 @@ def network_for_bytes(
     bits = bits_of_rate(max(8.0 * max_bytes, 1.0) / n_samples)
     sizes = [*product([SMALL_DEPTH], SMALL_WIDTHS), *product([DEPTH], range(MIN_WIDTH, MAX_WIDTH + 1))]
     networks = [sine_network(in_dims, out_channels, depth, width, omega, first_omega) for depth, width in sizes]
+    return largest_network(networks, bits, max_bytes)
+
+
+def largest_network(networks: Sequence[Network], bits: float, max_bytes: int) -> Network:
+    """The last of some networks, the smallest first, that is expected to fit; the first one when none does."""
     n_fitting = sum(expected_bytes(network, bits) <= max_bytes for network in networks)
     return networks[max(0, n_fitting - 1)]

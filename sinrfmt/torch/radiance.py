@@ -1,8 +1,8 @@
-"""Views of a scene to a file: a latent grid over positions, trained on rays with lambda * rate.
+"""Views of a scene to a file: a latent grid over positions, trained on rays with lambda * rate, or a network alone.
 
-Density is that of the position alone: the weights that would bring the direction to it are kept zero. Empty space is
-skipped by an estimate of the density in cells that is renewed while the training runs (Müller et al., "Instant neural
-graphics primitives with a multiresolution hash encoding", 2022). Specification: clauses 6.1 (RADIANCE), 9.6.1, 12.2.
+Density is that of the position alone: of a grid, the weights that would bring the direction to it are kept zero; a
+network is that of NeRF (Mildenhall et al., "NeRF: representing scenes as neural radiance fields for view synthesis",
+2020), smaller. Specification: clauses 6.1 (RADIANCE), 9.6.1, 12.2, 16.2.
 """
 
 import math
@@ -13,30 +13,36 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor as Values
 
 import sinrfmt
 from sinrfmt.container import ChunkReader, build_file
 from sinrfmt.edit import meta_bytes, with_meta
 from sinrfmt.evaluate import to_uint8
+from sinrfmt.faults import error
 from sinrfmt.field import Field
 from sinrfmt.head import Header, build_head
 from sinrfmt.media.scene import Camera, Doubles, Scene, Views, straight_rgba
 from sinrfmt.metrics import psnr
 from sinrfmt.network import FourierEncoding, GridEncoding, InputRecord, LayerRecord, Network
-from sinrfmt.registry import ChunkKind, Coords, Modality, RecordKind
+from sinrfmt.registry import ChunkKind, RecordKind
 from sinrfmt.registry import Values as ValueRange
-from sinrfmt.render import CHANNELS, DENSITY, DOWN, RAY_AXES, Cells, Sight, box_of, on_background, scenery, sight_of
+from sinrfmt.render import CHANNELS, DENSITY, RAY_AXES, Sight, box_of, on_background, scenery, sight_of
+from sinrfmt.torch.compress import WeightTarget, compressed_for
 from sinrfmt.torch.convert import to_module
 from sinrfmt.torch.encoder import StageProgress
 from sinrfmt.torch.files import Encoding, device_of
-from sinrfmt.torch.grid_module import GridModule, Points
-from sinrfmt.torch.marching import Evaluate, Pixels, Samples, Space, light, march, render, space_of
+from sinrfmt.torch.fit import PROGRESS_INTERVAL, descend
+from sinrfmt.torch.grid_module import GridModule
+from sinrfmt.torch.marching import Evaluate, render, space_of
+from sinrfmt.torch.modules import FieldModule, StepsModule
 from sinrfmt.torch.point_files import Uncompressed, encode_objective, grid_header, point_preset_of, uncompressed_grid
-from sinrfmt.torch.point_fit import Evaluate as EvaluatePoints
 from sinrfmt.torch.point_fit import Objective
 from sinrfmt.torch.point_recipes import PointPreset, level_resolutions
-from sinrfmt.torch.space import carve, cells_of, tight_box
+from sinrfmt.torch.presets import Preset, largest_network
+from sinrfmt.torch.ray_objective import RayObjective, Stage
+from sinrfmt.torch.search import one_thread
+from sinrfmt.torch.sizes import Sizes, encode_for_bytes, encode_for_quality
+from sinrfmt.torch.space import cells_of
 
 Floats = NDArray[np.float32]
 See = Callable[[Camera], Floats]
@@ -46,23 +52,18 @@ LATENT_GAIN = 20.0
 """Of the first latents: without a rate, and so without its noise, features of a thousandth would hold the start up."""
 DENSITY_GAIN, FIRST_DENSITY = 20.0, 2.0
 """Of the first weights and bias of the density: a surface needs densities of tens in a box of a few units."""
-CELL_STEPS, MOST_CELLS = 3.0, 64
-"""Side of a cell of the estimate in steps of a ray, and most of them along the longest side of the box."""
-FIRST_THICKNESS = 0.05
-LEAST_THICKNESS = 5e-3
-"""Of a step, below which a cell is left out of the training."""
-MOST_BEFORE = 14.0
-"""Estimated thickness in front of a sample from which on it is left out: twice what lets a thousandth through."""
-MEMORY = 0.8
-"""Of an estimate, where the field is thinner now."""
-UPDATE_INTERVAL, UPDATED_SHARE = 16, 0.25
-FIRST_RAYS, RAY_RANGE = 1024, (64, 1 << 14)
-OPACITY_WEIGHT = 0.1
-N_EMPTY, EMPTY_WEIGHT, EMPTY_MARGIN = 512, 0.01, 0.02
-"""Points of cells that are left out in every step, what a step's thickness there adds to the loss, and from where on it
-counts: no ray of the training sees them, and every ray of a viewer does."""
-N_VALIDATION, N_EMPTY_VALIDATED = 1 << 10, 1 << 12
-"""Rays of the validation, and of the quality that is said while a training runs; points of cells that are left out."""
+DEPTH, LEARNING_RATE = 4, 1.5e-2
+"""Of networks: hidden layers before the density."""
+FINEST = 150.0
+"""Phase in radians of the finest Fourier features at the ends of the box, from its middle; 40 lose 0.3 dB."""
+MOST_OCTAVES = 16
+BATCH_SIZE = 16000
+"""Samples on rays that a step of a network has."""
+BITS = 4.5
+"""Of a weight, at which the size of the network is right."""
+WIDTHS = range(8, 257, 4)
+DEFAULT_BYTES = 20_000
+SIZES = Sizes(first=20_000, least=1000, most=400_000, db_per_octave=1.5, close=0.3)
 
 
 @dataclass(frozen=True)
@@ -91,21 +92,19 @@ class Prepared:
         header: of the file while it is trained: densities are not yet cut off at zero.
         objective: for ``encode_objective``.
         recipe: how to train.
-        sight: for META.
-        test: the views that quality is measured on.
+        stage: the scene.
     """
 
     header: Header
     objective: Callable[[GridModule], Objective]
     recipe: PointPreset
-    sight: Sight
-    test: Views
+    stage: Stage
 
 
 def encode_scene(
     scene: Scene,
     *,
-    preset: str | PointPreset = "radiance",
+    preset: str | Preset | PointPreset = "radiance",
     rate_weight: float | None = None,
     max_bytes: int | None = None,
     min_psnr: float | None = None,
@@ -117,9 +116,10 @@ def encode_scene(
 
     Args:
         scene: the views.
-        preset: ``radiance``, or a recipe in figures; its ``batch_size`` counts samples on rays.
-        rate_weight: lambda in place of the preset's; where there is a target, the first one tried.
-        max_bytes: size of the file at most.
+        preset: ``radiance``, or a recipe in figures; its ``batch_size`` counts samples on rays. A ``Preset`` of
+            networks has one without latents hold the scene.
+        rate_weight: of a grid, lambda in place of the preset's; where there is a target, the first one tried.
+        max_bytes: size of the file at most; of a network, 20,000 bytes where there is no target.
         min_psnr: PSNR at least, in dB, of rays of the test views (of the others without them).
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda`` or any torch device.
@@ -128,20 +128,28 @@ def encode_scene(
     Raises:
         UsageError: the target cannot be reached, or the arguments do not fit.
     """
-    prepared = prepare(scene, preset, seed=seed)
-    recipe = prepared.recipe if rate_weight is None else replace(prepared.recipe, rate_weight=rate_weight)
-    encoding = encode_objective(
-        prepared.header,
-        prepared.objective,
-        recipe,
-        max_bytes=None if max_bytes is None else max_bytes - meta_bytes(prepared.sight.meta()),
-        min_psnr=min_psnr,
-        seed=seed,
-        device=device,
-        on_progress=on_progress,
-    )
-    encoding = replace(encoding, field=finished(encoding.field, prepared.sight))
-    return SceneEncoding(encoding, scene_psnr(encoding.field, prepared.test, device=device))
+    if isinstance(preset, Preset):
+        if rate_weight is not None:
+            raise error("USAGE", "a rate weight is that of a grid")
+        stage = Stage.of(scene)
+        job = _NetworkJob(stage, preset, seed, device_of(device), on_progress)
+        encoding = job.run(max_bytes, min_psnr)
+    else:
+        prepared = prepare(scene, preset, seed=seed)
+        stage = prepared.stage
+        recipe = prepared.recipe if rate_weight is None else replace(prepared.recipe, rate_weight=rate_weight)
+        encoding = encode_objective(
+            prepared.header,
+            prepared.objective,
+            recipe,
+            max_bytes=None if max_bytes is None else max_bytes - meta_bytes(stage.sight.meta()),
+            min_psnr=min_psnr,
+            seed=seed,
+            device=device,
+            on_progress=on_progress,
+        )
+        encoding = replace(encoding, field=finished(encoding.field, stage.sight))
+    return SceneEncoding(encoding, scene_psnr(encoding.field, stage.test, device=device))
 
 
 def uncompressed_scene(
@@ -158,26 +166,16 @@ def uncompressed_scene(
         prepared.header, prepared.objective, prepared.recipe, seed=seed, device=device, on_progress=on_progress
     )
     evaluate = partial(result.module, result.module.latents)
-    see = renderer_of(evaluate, box_of(prepared.header), prepared.sight, device_of(device))
-    return result, views_psnr(see, prepared.sight, prepared.test)
+    stage = prepared.stage
+    see = renderer_of(evaluate, stage.box, stage.sight, device_of(device))
+    return result, views_psnr(see, stage.sight, stage.test)
 
 
 def prepare(scene: Scene, preset: str | PointPreset, *, seed: int) -> Prepared:
     """Look for the box of a scene, and make the network and the objective."""
-    recipe = point_preset_of(preset)
-    box = tight_box(scene.train)
-    sight = _sight(scene.train, box)
-    step = float(np.linalg.norm(box[:, 1] - box[:, 0])) / sight.n_samples
-    n_cells = math.ceil(float((box[:, 1] - box[:, 0]).max()) / (CELL_STEPS * step))
-    cells = carve(scene.train, box, cells_of(box, min(n_cells, MOST_CELLS)))
-    network = scene_network(recipe, box)
-    whole = (*((float(low), float(high)) for low, high in box.astype(np.float32)), *((-1.0, 1.0),) * 3)
-    header = grid_header(Header(network, Modality.RADIANCE, coords=Coords.BOX, box=whole, values=ValueRange.RAW))
-    test = scene.test or scene.train
-    objective = partial(
-        _RayObjective.of, box_of(header), sight.n_samples, cells, scene.train, test, recipe.batch_size, seed
-    )
-    return Prepared(header, objective, recipe, sight, test)
+    recipe, stage = point_preset_of(preset), Stage.of(scene)
+    header = grid_header(stage.header(scene_network(recipe, stage.box)))
+    return Prepared(header, partial(_grid_objective, stage, recipe.batch_size, seed), recipe, stage)
 
 
 def scene_network(recipe: PointPreset, box: Doubles) -> Network:
@@ -189,168 +187,25 @@ def scene_network(recipe: PointPreset, box: Doubles) -> Network:
         feature_dim=recipe.feature_dim,
         log2_table_size=recipe.log2_table_size,
     )
-    records = (
-        LayerRecord(RecordKind.RELU, recipe.width, repeat=max(1, recipe.depth - 1)),
+    hidden = LayerRecord(RecordKind.RELU, recipe.width, repeat=max(1, recipe.depth - 1))
+    return Network(RAY_AXES, CHANNELS, (hidden, *_density_and_colour(recipe.width)), encoding)
+
+
+def _density_and_colour(width: int) -> tuple[LayerRecord | InputRecord, ...]:
+    """The density, then the direction and a layer for the colour."""
+    return (
         LayerRecord(RecordKind.LINEAR, 1, is_output=True),
         InputRecord(3, 3, FourierEncoding(DIRECTION_OCTAVES, include_input=True)),
-        LayerRecord(RecordKind.RELU, recipe.width),
+        LayerRecord(RecordKind.RELU, width),
         LayerRecord(RecordKind.SIGMOID, DENSITY),
     )
-    return Network(RAY_AXES, CHANNELS, records, encoding)
 
 
-def _sight(views: Views, box: Doubles) -> Sight:
-    """How the middle one of the views looks at the box; steps of rays are as long as a pixel is wide there."""
-    towards = np.array([camera.pose[:, 3] for camera in views.cameras]) - box.mean(axis=1)
-    distances = np.linalg.norm(towards, axis=1)
-    elevation = float(np.median(np.arcsin(np.clip(towards[:, 2] / distances, -1, 1))))
-    first, distance = views.cameras[0], float(np.median(distances))
-    pixel = 2 * distance * math.tan(0.5 * first.angle_x) / first.size[1]
-    n_samples = math.ceil(float(np.linalg.norm(box[:, 1] - box[:, 0])) / pixel)
-    return Sight(n_samples, (1.0, 1.0, 1.0), first.angle_x, first.size, distance, elevation)
-
-
-class _RayObjective:
-    """Rays through random pixels: squared error in front of the background, and of opacity."""
-
-    def __init__(
-        self,
-        module: GridModule,
-        box: Doubles,
-        n_samples: int,
-        cells: Cells,
-        pixels: Pixels,
-        test: Pixels,
-        n_points: int,
-        seed: int,
-    ) -> None:
-        device = module.latents.device
-        low, high = torch.tensor(box.astype(np.float32), device=device).unbind(1)
-        shape = torch.tensor(cells.shape, device=device)
-        carved_cells = torch.tensor(cells.reshape(-1), device=device)
-        thickness = torch.where(carved_cells, FIRST_THICKNESS, 0.0)
-        self.space = Space(low, high, float((high - low).norm()) / n_samples, shape, thickness)
-        self.empty = self._left_out()
-        self.module, self.pixels, self.test, self.n_points, self.seed = module, pixels, test, n_points, seed
-        self.prepared: tuple[Samples, Points, Points] | None = None
-        self.n_rays = min(FIRST_RAYS, len(pixels))
-        drawn = self._generator(-1)
-        self.validated, self.tested = (
-            torch.randint(len(these), (N_VALIDATION,), generator=drawn).to(device) for these in (pixels, test)
-        )
-
-    @classmethod
-    def of(
-        cls,
-        box: Doubles,
-        n_samples: int,
-        cells: Cells,
-        train: Views,
-        test: Views,
-        n_points: int,
-        seed: int,
-        module: GridModule,
-    ) -> Objective:
-        """The objective for a module, whose weights it starts."""
-        _start(module)
-        device = module.latents.device
-        pixels = Pixels(train, device)
-        own = cls(
-            module, box, n_samples, cells, pixels, pixels if test is train else Pixels(test, device), n_points, seed
-        )
-        return Objective(own.distortion, own.validation, len(pixels), own.quality)
-
-    def _generator(self, step: int) -> torch.Generator:
-        return torch.Generator().manual_seed((self.seed * (1 << 32) + step + 1) & (2**63 - 1))
-
-    def distortion(self, evaluate: Evaluate, step: int) -> Values:
-        drawn = self._generator(step)
-        if step % UPDATE_INTERVAL == 0:
-            self._update(evaluate, drawn)
-        device = self.space.low.device
-        numbers = torch.randint(len(self.pixels), (self.n_rays,), generator=drawn).to(device)
-        offsets = torch.rand(self.n_rays, generator=drawn).to(device)
-        origins, directions = self.pixels.rays(numbers)
-        samples = march(self.space, origins, directions, offsets, least=LEAST_THICKNESS, most_before=MOST_BEFORE)
-        empty = self._empty_points(drawn, N_EMPTY)
-        values = evaluate(torch.cat([samples.coords, empty]))
-        seen = light(samples, values[: len(samples.rays)], self.space.step, self.n_rays)
-        loss = _difference(self.pixels, numbers, seen)
-        self.n_rays = self._next_rays(len(samples.rays))
-        return loss + self._fog(values[len(samples.rays) :])
-
-    def _fog(self, values: Values) -> Values:
-        """What the values at points of cells that are left out add to the loss."""
-        if not len(values):
-            return values.new_zeros(())
-        return EMPTY_WEIGHT * (values[:, DENSITY] * self.space.step + EMPTY_MARGIN).relu().mean()
-
-    def _left_out(self) -> Values:
-        """The cells in which rays have no samples."""
-        return (self.space.thickness < LEAST_THICKNESS).nonzero().squeeze(1)
-
-    def _next_rays(self, n_samples: int) -> int:
-        """Rays of the next step, so that it has about as many samples as were asked for."""
-        wanted = self.n_rays * self.n_points / max(1, n_samples)
-        return round(
-            min(max(wanted, 0.8 * self.n_rays, RAY_RANGE[0]), 1.25 * self.n_rays, RAY_RANGE[1], len(self.pixels))
-        )
-
-    def _empty_points(self, drawn: torch.Generator, n: int) -> Values:
-        if not len(self.empty):
-            return self.space.low.new_zeros(0, RAY_AXES)
-        chosen = self.empty[torch.randint(len(self.empty), (n,), generator=drawn).to(self.empty.device)]
-        return self._inside(chosen, drawn)
-
-    def _inside(self, cells: Values, drawn: torch.Generator) -> Values:
-        """A random point of each cell, looked at from above: float32 (n, 6)."""
-        at = torch.stack(torch.unravel_index(cells, tuple(self.space.shape.tolist())), dim=1)
-        at = at + torch.rand(at.shape, generator=drawn).to(at.device)
-        places = self.space.low + at / self.space.shape * (self.space.high - self.space.low)
-        return torch.cat([places, places.new_tensor(DOWN).expand_as(places)], dim=1)
-
-    @torch.no_grad()
-    def _update(self, evaluate: Evaluate, drawn: torch.Generator) -> None:
-        """Look at some of the cells again."""
-        n = self.space.thickness.numel()
-        cells = torch.randperm(n, generator=drawn)[: max(1, round(UPDATED_SHARE * n))].to(self.space.low.device)
-        found = evaluate(self._inside(cells, drawn))[:, DENSITY].relu() * self.space.step
-        self.space.thickness[cells] = torch.maximum(MEMORY * self.space.thickness[cells], found)
-        self.empty = self._left_out()
-        self.prepared = None
-
-    def _middle(self, pixels: Pixels, numbers: Values) -> Samples:
-        """Samples in the middle of the steps of pixels' rays."""
-        origins, directions = pixels.rays(numbers)
-        offsets = torch.full((len(numbers),), 0.5, device=numbers.device)
-        return march(self.space, origins, directions, offsets, least=LEAST_THICKNESS, most_before=MOST_BEFORE)
-
-    def validation(self, evaluate: EvaluatePoints) -> Values:
-        """Prepared until the estimate changes: a search of the networks' steps asks hundreds of times."""
-        if self.prepared is None:
-            samples = self._middle(self.pixels, self.validated)
-            empty = self._empty_points(self._generator(-1), N_EMPTY_VALIDATED)
-            self.prepared = samples, self.module.points(samples.coords), self.module.points(empty)
-        samples, points, empty_points = self.prepared
-        seen = light(samples, evaluate(points), self.space.step, len(self.validated))
-        return _difference(self.pixels, self.validated, seen) + self._fog(evaluate(empty_points))
-
-    def quality(self, evaluate: Evaluate) -> float:
-        samples = self._middle(self.test, self.tested)
-        seen = light(samples, evaluate(samples.coords), self.space.step, len(self.tested))
-        error = float(_on_white(self.test.colours(self.tested) - seen))
-        return -10.0 * math.log10(error) if error > 0.0 else math.inf
-
-
-def _on_white(difference: Values) -> Values:
-    """Mean squared error in front of white, of differences (n, 4) of colour in front of black and opacity."""
-    return (difference[:, :DENSITY] - difference[:, DENSITY:]).square().mean()
-
-
-def _difference(pixels: Pixels, numbers: Values, seen: Values) -> Values:
-    difference = seen - pixels.colours(numbers)
-    error = _on_white(difference)
-    return error + OPACITY_WEIGHT * difference[:, DENSITY].square().mean() if pixels.has_alpha else error
+def _grid_objective(stage: Stage, n_points: int, seed: int, module: GridModule) -> Objective:
+    """The objective for a module, whose weights it starts."""
+    _start(module)
+    own = RayObjective(stage, n_points, seed, module.latents.device, module.points)
+    return Objective(own.distortion, own.validation, len(own.pixels), own.quality)
 
 
 @torch.no_grad()
@@ -362,9 +217,86 @@ def _start(module: GridModule) -> None:
     is_feature[:, -DENSITY:] = 0.0
     first.mul_(is_feature)
     first.register_hook(lambda gradient: gradient * is_feature)  # type: ignore[no-untyped-call]
+    _start_density(module)
+
+
+@torch.no_grad()
+def _start_density(module: StepsModule) -> None:
     index = next(layer.index for layer in module.network.layers if layer.record.is_output)
     module.get_parameter(f"layers.{index}.weight").mul_(DENSITY_GAIN)
     module.get_parameter(f"layers.{index}.bias").fill_(FIRST_DENSITY)
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _NetworkJob:
+    """What every network for a scene shares."""
+
+    stage: Stage
+    preset: Preset
+    seed: int
+    device: torch.device
+    on_progress: StageProgress | None
+
+    def run(self, max_bytes: int | None, min_psnr: float | None) -> Encoding:
+        """The file for a target."""
+        if max_bytes is not None and min_psnr is not None:
+            raise error("USAGE", "of bytes and PSNR at most one is asked for")
+        if min_psnr is None:
+            return self.for_bytes(DEFAULT_BYTES if max_bytes is None else max_bytes)
+        return encode_for_quality(self.for_bytes, lambda encoding: encoding.psnr, min_psnr, SIZES)
+
+    def for_bytes(self, max_bytes: int) -> Encoding:
+        """The file of a network of the right size for a budget."""
+        budget = max_bytes - meta_bytes(self.stage.sight.meta())
+        return encode_for_bytes(self._encoded, self._network, budget)
+
+    def _network(self, n_bytes: int) -> Network:
+        return largest_network([ray_network(width, self.stage.box) for width in WIDTHS], BITS, n_bytes)
+
+    def _encoded(self, network: Network, budget: int) -> Encoding | None:
+        """The file of a network in a budget without META; None if no step of its weights is coarse enough."""
+        module = FieldModule(network, seed=self.seed).to(self.device)
+        objective = RayObjective(self.stage, BATCH_SIZE, self.seed, self.device)
+        with one_thread(network.widest <= 64):
+            self._fit(module, objective)
+            found = compressed_for(
+                module,
+                replace(self.stage.header(network), seed=self.seed),
+                WeightTarget(max_bytes=budget),
+                preset=self.preset,
+                seed=self.seed,
+                device=str(self.device),
+                on_progress=self.on_progress,
+            )
+        if found is None:
+            return None
+        field = finished(sinrfmt.loads(found.data), self.stage.sight)
+        quality = torch.no_grad()(objective.quality)
+        return Encoding(field, quality(to_module(field).to(self.device)), quality(module), module.arrays())
+
+    def _fit(self, module: FieldModule, objective: RayObjective) -> None:
+        """Train in place."""
+        _start_density(module)
+        n_steps = self.preset.n_steps
+        for done, _ in descend(module, partial(objective.distortion, module), n_steps, LEARNING_RATE):
+            if self.on_progress and (done % PROGRESS_INTERVAL == 0 or done == n_steps):
+                with torch.no_grad():
+                    self.on_progress("fit", done, n_steps, objective.quality(module))
+
+
+def ray_network(width: int, box: Doubles) -> Network:
+    """The network of a width: Fourier features of the position as fine as the box asks for, layers, density, colour."""
+    half_side = 0.5 * float((box[:, 1] - box[:, 0]).max())
+    octaves = 1 + min(max(round(math.log2(FINEST / half_side)), 0), MOST_OCTAVES - 1)
+    features = InputRecord(0, 3, FourierEncoding(octaves, include_input=True, times_pi=False))
+    hidden = LayerRecord(RecordKind.RELU, width, repeat=DEPTH)
+    return Network(RAY_AXES, CHANNELS, (features, hidden, *_density_and_colour(max(8, width // 2))))
+
+
+# --- files and what they show -----------------------------------------------------------------------------------------
 
 
 def finished(field: Field, sight: Sight) -> Field:

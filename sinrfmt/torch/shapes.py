@@ -37,10 +37,11 @@ from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.point_files import encode_objective, grid_header, point_preset_of
 from sinrfmt.torch.point_fit import Evaluate, Objective
 from sinrfmt.torch.point_recipes import point_network
-from sinrfmt.torch.presets import Preset, expected_bytes, preset_of
+from sinrfmt.torch.presets import Preset, largest_network, preset_of
 from sinrfmt.torch.rate import start_knob
 from sinrfmt.torch.search import Goal, Problem, Work, one_thread, search_codes, tool_of, with_tool, without_unused_prior
 from sinrfmt.torch.sensitivity import curvature_of
+from sinrfmt.torch.sizes import Sizes, encode_for_bytes, encode_for_quality
 from sinrfmt.torch.views import View, seen
 
 Floats = NDArray[np.float32]
@@ -60,13 +61,7 @@ BATCH_SIZE, GPU_BATCH_SIZE = 4096, 32768
 BITS = 6.0
 """Of a weight, at which the size of the network is right."""
 DEFAULT_BYTES = 8000
-MIN_BYTES, MAX_BYTES = 400, 200_000
-FIRST_BYTES = 4000
-DB_PER_OCTAVE = 6.0
-"""What twice the bytes bring."""
-CLOSE = 0.8
-"""Excess, in dB, from which on a smaller file is tried."""
-MAX_SIZES = 4
+SIZES = Sizes(first=4000, least=400, most=200_000, db_per_octave=6.0, close=0.8)
 GRID_PRESET = "shape"
 
 
@@ -263,46 +258,31 @@ def _encode_mlp(job: _Job) -> Encoding:
     if target is None:
         return _encode_for_bytes(job, job.options.max_bytes or DEFAULT_BYTES)
     measure, least = target
-    n_bytes, best = FIRST_BYTES, None
-    for _ in range(MAX_SIZES):
-        encoding = _encode_for_bytes(job, n_bytes)
-        excess = measure(encoding.field) - least
-        if excess >= 0 and (best is None or len(encoding.field.data) < len(best.field.data)):
-            best = encoding
-        if 0 <= excess <= CLOSE:
-            break
-        n_bytes = round(min(max(n_bytes * 2.0 ** ((CLOSE / 2 - excess) / DB_PER_OCTAVE), MIN_BYTES), MAX_BYTES))
-    if best is None:
-        raise error("USAGE", f"the target was not reached with {n_bytes} bytes")
-    return best
+    return encode_for_quality(partial(_encode_for_bytes, job), lambda made: measure(made.field), least, SIZES)
 
 
 def _encode_for_bytes(job: _Job, max_bytes: int) -> Encoding:
-    """The file of a network of the right size for a budget; of a smaller one where its weights take too much."""
     budget = job.body_bytes(max_bytes)
-    smallest = _network(job, 0)
+    smallest = _network(0, job.last)
     empty = [TensorCode(tensor, np.zeros(tensor.size, dtype=np.int32)) for tensor in smallest.tensors]
     if len(job.built(*without_unused_prior(smallest, empty))) > budget:  # known before any work is done
         raise error("USAGE", f"{max_bytes} bytes are fewer than the smallest network takes")
-    for share in (1.0, 0.8, 0.6):
-        network = _network(job, round(share * budget))
-        with one_thread(network.layers[0].weight_shape[0] <= 64):
-            module = FieldModule(network, seed=job.options.seed).to(job.device)
-            _fit(job, module)
-            encoding = _quantised(job, module, budget)
-        if encoding is not None:
-            return encoding
-    raise error("USAGE", f"{max_bytes} bytes are too few for any network of this shape")
+    return encode_for_bytes(partial(_encode_network, job), lambda n_bytes: _network(n_bytes, job.last), budget)
 
 
-def _network(job: _Job, n_bytes: int) -> Network:
+def _encode_network(job: _Job, network: Network, budget: int) -> Encoding | None:
+    with one_thread(network.layers[0].weight_shape[0] <= 64):
+        module = FieldModule(network, seed=job.options.seed).to(job.device)
+        _fit(job, module)
+        return _quantised(job, module, budget)
+
+
+def _network(n_bytes: int, last: LayerRecord) -> Network:
     def of_width(width: int) -> Network:
         hidden = LayerRecord(RecordKind.SINE, width, repeat=DEPTH, omega=OMEGA, prior=True)
-        return Network(3, 1, (hidden, job.last))
+        return Network(3, 1, (hidden, last))
 
-    networks = [of_width(width) for width in range(MIN_WIDTH, MAX_WIDTH + 1)]
-    n_fitting = sum(expected_bytes(network, BITS) <= n_bytes for network in networks)
-    return networks[max(0, n_fitting - 1)]
+    return largest_network([of_width(width) for width in range(MIN_WIDTH, MAX_WIDTH + 1)], BITS, n_bytes)
 
 
 def _fit(job: _Job, module: FieldModule) -> None:

@@ -1,9 +1,10 @@
-"""Clips to files: as grids over frames, rows and columns, or as pictures that share their networks.
+"""Clips to files: as grids over frames, rows and columns, as pictures that share their networks, or as one network.
 
 Specification: clauses 9.6, 13.1 and 16. A whole clip, or every group of its frames, is a grid (``clip_grid``), which
 codes once what stands still; a group is then a part with networks of its own. As pictures, every frame is a pyramid
 with context coding and all share one set of networks, as tiles do: this is for groups of one frame, as nothing is said
-of one frame by another. Parts are written as files of their own, joined, and given an index.
+of one frame by another. Parts are written as files of their own, joined, and given an index. A network without latents
+holds the whole clip.
 """
 
 import math
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,12 +31,13 @@ from sinrfmt.registry import Coding, ContextId, Coords, Modality, Values
 from sinrfmt.tables import UNIT_STEP
 from sinrfmt.torch.clip_grid import ClipFitOptions, ClipGrid, clip_network, fit_clip
 from sinrfmt.torch.encoder import StageProgress
-from sinrfmt.torch.files import Encoding, build_passes, device_of, one_thread_if_small
+from sinrfmt.torch.files import Encoding, build_passes, device_of, encode, one_thread_if_small
 from sinrfmt.torch.fit import Progress
 from sinrfmt.torch.grid_files import PyramidPreset, encode_for, latent_codes, pyramid_network, sample_psnr
 from sinrfmt.torch.point_files import encode_signal_grid, point_preset_of
 from sinrfmt.torch.point_recipes import PointPreset
-from sinrfmt.torch.signals import Signal, grid_coords
+from sinrfmt.torch.presets import Preset
+from sinrfmt.torch.signals import VALUE_RANGES, Signal, grid_coords
 from sinrfmt.torch.tiles import Networks, fit_networks, fit_tile, networks_of
 
 LARGEST_GROUP = 48
@@ -48,6 +51,7 @@ FRAMES_PER_STEP = 2
 """That a step of the training of a grid sees."""
 MOSAIC_FRAMES = 2
 """Of a clip of pictures, that the shared networks are fitted to."""
+_KIND = {PointPreset: "a hashed grid", Preset: "a network, which holds the whole clip"}
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def encode_video(
     clip: Clip,
     *,
     group: int | None = None,
-    preset: str | VideoPreset | PointPreset = "balanced",
+    preset: str | Preset | VideoPreset | PointPreset = "balanced",
     max_bytes: int | None = None,
     min_psnr: float | None = None,
     executor: Executor | None = None,
@@ -116,23 +120,25 @@ def encode_video(
     device: str = "auto",
     on_progress: StageProgress | None = None,
 ) -> Encoding:
-    """Fit latents to a clip and write it as a file; groups of frames are parts that are decoded one by one.
+    """Fit latents or a network to a clip and write it as a file; groups of frames are decoded one by one.
 
     Args:
         clip: frames, uint8 [frames, rows, columns, 3], and their rate, which goes into META.
         group: frames of a part at most; parts are as equal as can be. None for the whole clip in one piece, or parts of
             at most 48 frames where it is longer.
         preset: ``fast``, ``balanced`` or ``best``; ``pyramid`` for pictures in any case, ``shacira`` for one hashed
-            grid, as published; or a recipe in figures, with its lambda.
+            grid, as published; or a recipe in figures, with its lambda. With a ``Preset`` of networks one network alone
+            holds the whole clip.
         max_bytes: size of the file at most; lambda is searched.
         min_psnr: PSNR of the decoded samples at least, in dB. At most one of the two.
         executor: does the groups; None for this thread.
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda`` or any torch device.
-        on_progress: called with (stage, done, in all, PSNR in dB), stages ``fit`` and ``groups``.
+        on_progress: called with (stage, done, in all, PSNR in dB), stages ``fit`` and ``groups``; of a network those of
+            ``encode``.
 
     Returns:
-        The file; ``float_psnr`` is that of the values as torch has them, without ``float_arrays``.
+        The file; ``float_psnr`` is that of the values as torch has them, without ``float_arrays`` but for a network.
 
     Raises:
         UsageError: the arguments do not fit, or the target cannot be reached.
@@ -144,17 +150,11 @@ def encode_video(
     recipe = video_preset_of(preset) if isinstance(preset, str) else preset
     if max_bytes is not None:
         max_bytes = max(1, max_bytes - edit.meta_bytes(meta))
-    if isinstance(recipe, PointPreset):
+    if not isinstance(recipe, VideoPreset):
         if group is not None:
-            raise error("USAGE", "groups of frames do not go with a hashed grid")
-        encoding = encode_signal_grid(
-            clip_signal(frames),
-            recipe,
-            max_bytes=max_bytes,
-            min_psnr=min_psnr,
-            seed=seed,
-            device=device,
-            on_progress=on_progress,
+            raise error("USAGE", f"groups of frames do not go with {_KIND[type(recipe)]}")
+        encoding = _encode_signal(
+            frames, recipe, max_bytes=max_bytes, min_psnr=min_psnr, seed=seed, device=device, on_progress=on_progress
         )
     else:
         parts = parts_of(frames.shape[:3], group, recipe)
@@ -165,17 +165,25 @@ def encode_video(
     return replace(encoding, field=sinrfmt.loads(edit.with_meta(encoding.field.data, meta)))
 
 
-def clip_signal(frames: Frames) -> Signal:
+def _encode_signal(frames: Frames, recipe: Preset | PointPreset, **options: Any) -> Encoding:
+    """The file of a whole clip by an encoder of any signal."""
+    if isinstance(recipe, PointPreset):
+        return encode_signal_grid(clip_signal(frames), recipe, **options)
+    return encode(clip_signal(frames, value_range=Values.SIGNED), preset=recipe, **options)
+
+
+def clip_signal(frames: Frames, *, value_range: Values = Values.UNIT) -> Signal:
     """The signal of a clip, uint8 [frames, rows, columns, channels], for encoders of any signal."""
     samples = frames.reshape(-1, frames.shape[3])
+    scale, offset = VALUE_RANGES[value_range]
     return Signal(
         coords=grid_coords(frames.shape[:3]),
-        values=(samples / 255.0).astype(np.float32),
+        values=(samples / 255.0 * scale + offset).astype(np.float32),
         samples=samples,
         grid=frames.shape[:3],
         modality=Modality.VIDEO,
         coords_rule=Coords.CENTRES,
-        value_range=Values.UNIT,
+        value_range=value_range,
     )
 
 

@@ -15,11 +15,15 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import sinrfmt
+from sinrfmt.cli import video as cli_video
 from sinrfmt.cli.commands import app
+from sinrfmt.cli.options import PicturePreset
+from sinrfmt.cli.requests import EncodeRequest
 from sinrfmt.grids import Frame
 from sinrfmt.media.video import Clip, read_clip, write_clip, write_frames
 from sinrfmt.metrics import psnr
 from sinrfmt.parts import Parts
+from sinrfmt.pictures import FieldKind
 from sinrfmt.region import FIRST_BYTES, FileSource, read_region
 from sinrfmt.registry import Coords, Modality
 from sinrfmt.torch import VideoPreset, encode_video, preset_of, video
@@ -101,6 +105,25 @@ def test_the_verb_makes_networks_of_clips(tmp_path: Path, monkeypatch: pytest.Mo
     with np.load(tmp_path / "n.npz") as arrays:
         assert sum(arrays[name].size for name in arrays) == made["parameters"]
     assert last_json(run("decode", tmp_path / "c.sinr", tmp_path / "out", "--frames", "1:3", "--json"))["n_frames"] == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "reason"),
+    [
+        (EncodeRequest(Path(), n_bytes=13_999), FieldKind.MLP, "13999 bytes; a grid from 14000 bytes on"),
+        (EncodeRequest(Path(), n_bytes=14_000), FieldKind.GRID, "14000 bytes; a grid from 14000 bytes on"),
+        (EncodeRequest(Path()), FieldKind.GRID, "a grid where no size is asked for"),
+        (EncodeRequest(Path(), n_bytes=500, group=2), FieldKind.GRID, "options that grids alone have"),
+        (EncodeRequest(Path(), n_bytes=500, preset=PicturePreset.SHACIRA), FieldKind.GRID, "options that grids"),
+        (EncodeRequest(Path(), n_bytes=500, field=FieldKind.GRID), FieldKind.GRID, None),
+    ],
+)
+def test_auto_says_what_it_takes_and_why(request_: EncodeRequest, field: FieldKind, reason: str | None) -> None:
+    needs_grid = not cli_video._suits_network(request_)
+    found, said = request_.field_by_size(cli_video.GRID_BYTES, needs_grid=needs_grid)
+    assert found is field
+    assert (said is None) is (reason is None)
+    assert (said or "").startswith(reason or "")
 
 
 def test_pictures_share_their_networks_and_grids_do_not() -> None:

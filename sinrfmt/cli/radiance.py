@@ -48,7 +48,7 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
         raise error("USAGE", "--bytes and --psnr exclude each other")
     if request.rate_weight is not None and request.field is FieldKind.MLP:
         raise error("USAGE", "--rate-weight goes with --field grid")
-    field, reason = _field_of(request)
+    field, reason = request.field_by_size(GRID_BYTES, needs_grid=request.rate_weight is not None)
     library = torch_api()
     name = (request.preset or PicturePreset.BALANCED).value
     scene = read_scene(source)
@@ -78,16 +78,6 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
         f"{summary['parameters']} parameters, {field.value}" + (f" ({reason})" if reason else "")
     )
     return Encoded(encoded.field.data, summary, line, encoded.encoding.float_arrays)
-
-
-def _field_of(request: EncodeRequest) -> tuple[FieldKind, str | None]:
-    """What holds the scene, and where it was not asked for, why."""
-    if request.field is not FieldKind.AUTO:
-        return request.field, None
-    if request.n_bytes is None or request.rate_weight is not None:
-        return FieldKind.GRID, "a grid where no size is asked for"
-    field = FieldKind.GRID if request.n_bytes >= GRID_BYTES else FieldKind.MLP
-    return field, f"{request.n_bytes} bytes; a grid from {GRID_BYTES} bytes on"
 
 
 def _check(header: Header, request: DecodeRequest) -> None:

@@ -62,6 +62,22 @@ class EncodeRequest:
         """Names of the options that do not have their default."""
         return _given(self) - {"output"}
 
+    def field_by_size(self, grid_bytes: int, *, needs_grid: bool) -> tuple[FieldKind, str | None]:
+        """What holds the signal, and why, where it was not asked for.
+
+        Args:
+            grid_bytes: size of a file from which on a grid is better.
+            needs_grid: whether another option goes with grids alone.
+        """
+        if self.field is not FieldKind.AUTO:
+            return self.field, None
+        if needs_grid:
+            return FieldKind.GRID, "options that grids alone have"
+        if self.n_bytes is None:
+            return FieldKind.GRID, "a grid where no size is asked for"
+        field = FieldKind.GRID if self.n_bytes >= grid_bytes else FieldKind.MLP
+        return field, f"{self.n_bytes} bytes; a grid from {grid_bytes} bytes on"
+
 
 @dataclass(frozen=True)
 class DecodeRequest:

@@ -13,7 +13,7 @@ from sinrfmt.cli.handlers import Decoding, Encoded, Handler, Writer
 from sinrfmt.cli.options import torch_api
 from sinrfmt.cli.progress import OnProgress
 from sinrfmt.cli.requests import DecodeRequest, EncodeRequest
-from sinrfmt.cli.sampled import check_request
+from sinrfmt.cli.sampled import PRESETS, check_request
 from sinrfmt.faults import error
 from sinrfmt.head import Header
 from sinrfmt.media import video
@@ -22,7 +22,8 @@ from sinrfmt.registry import Modality, Values
 
 SUFFIXES = frozenset(video.VIDEO_SUFFIXES) - {".gif"}
 """A GIF is a picture unless --modality says video."""
-REASON = "clips are better as grids at every size measured"
+GRID_BYTES = 14_000
+"""Size of a file from which on ``auto`` takes a grid (docs/video.md)."""
 
 
 def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None) -> Encoded:
@@ -31,7 +32,8 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
         raise error("USAGE", "--workers goes with --group")
     library = torch_api()
     name = "balanced" if request.preset is None else request.preset.value
-    preset = _network_preset(name, request) if request.field is FieldKind.MLP else _grid_preset(name, request)
+    field, reason = request.field_by_size(GRID_BYTES, needs_grid=not _suits_network(request))
+    preset = _network_preset(name, request) if field is FieldKind.MLP else _grid_preset(name, request)
     clip = video.read_clip(source)
     with _executor(request) as executor:
         encoding = library.encode_video(
@@ -45,9 +47,6 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
             device=request.device.value,
             on_progress=on_progress,
         )
-    field, reason = request.field, None
-    if field is FieldKind.AUTO:
-        field, reason = FieldKind.GRID, REASON
     parts = encoding.field.header.parts
     summary = report.summary(encoding.field) | {
         "psnr": round(encoding.psnr, 4),
@@ -61,6 +60,10 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
         "preset": name,
     }
     return Encoded(encoding.field.data, summary, _line(summary), encoding.float_arrays)
+
+
+def _suits_network(request: EncodeRequest) -> bool:
+    return request.group is None and request.rate_weight is None and request.preset in (None, *PRESETS)
 
 
 def _grid_preset(name: str, request: EncodeRequest) -> Any:

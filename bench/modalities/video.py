@@ -8,9 +8,9 @@ DATA has ``video/bbb_320x180``. Our files stay in DIR and are not made again, so
 other codecs run every time. Writes ``bench/results/modalities-video.md``, ``.csv`` and ``.png``, and
 ``modalities-video-frame.png``: a frame by each codec at about equal bytes.
 
-The whole clip is compared with other codecs, at two lambdas; ways to code a clip with each other on a part of it.
-Quality is PSNR over all samples of 8-bit RGB. A video codec's bytes are those of an MP4 file, AVIF's those of one file
-for each frame. Our seconds are those of the processor.
+The whole clip is compared with other codecs, as a grid at some lambdas and as a network of some sizes; ways to code a
+clip are compared with each other on a part of it. Quality is PSNR over all samples of 8-bit RGB. A video codec's bytes
+are those of an MP4 file, AVIF's those of one file for each frame. Our seconds are those of the processor.
 """
 
 import argparse
@@ -33,9 +33,9 @@ import sinrfmt
 from bench.images import machine_name
 from sinrfmt.media.video import Clip, Frames, read_clip
 from sinrfmt.region import FileSource, read_region
-from sinrfmt.torch.grid_files import sample_psnr
 from sinrfmt.torch.point_files import point_preset_of
 from sinrfmt.torch.point_recipes import PointPreset
+from sinrfmt.torch.presets import Preset, preset_of
 from sinrfmt.torch.video import VIDEO_PRESETS, VideoPreset, encode_video
 
 mpl.use("Agg")
@@ -84,24 +84,36 @@ class Job:
         preset: the recipe; ``n_visits`` is of the command line.
         group: frames of a part.
         is_cropped: whether it is of the part of the clip on which ways are compared.
+        max_bytes: of a network, which has no lambda.
     """
 
     codec: str
-    preset: VideoPreset | PointPreset
+    preset: VideoPreset | PointPreset | Preset
     group: int | None = None
     is_cropped: bool = False
+    max_bytes: int | None = None
+
+    @property
+    def setting(self) -> str:
+        """As tables name it."""
+        return f"{self.max_bytes} bytes" if isinstance(self.preset, Preset) else f"{self.preset.rate_weight:g}"
 
     def name(self, n_visits: int) -> str:
         """Stem of its file."""
-        words = self.codec.replace(" ", "-").replace(",", "")
-        return f"{words}-{self.preset.rate_weight:g}-{n_visits}{'-crop' * self.is_cropped}"
+        words = f"{self.codec} {self.setting}".replace(" ", "-").replace(",", "")
+        return f"{words}-{n_visits}{'-crop' * self.is_cropped}"
 
 
 FAST = VIDEO_PRESETS["fast"]
+NETWORK = preset_of("fast")
 HASHED = replace(point_preset_of("video"), n_steps=500)
 JOBS = (
     Job("grid", FAST),
     Job("grid", replace(FAST, rate_weight=1e-2)),
+    Job("grid", replace(FAST, rate_weight=3e-2)),
+    Job("network", NETWORK, max_bytes=4000),
+    Job("network", NETWORK, max_bytes=8000),
+    Job("network", NETWORK, max_bytes=16_000),
     Job("grid", FAST, is_cropped=True),
     Job("grid, groups of 6", FAST, 6, is_cropped=True),
     Job("pictures", FAST, 1, is_cropped=True),
@@ -126,16 +138,14 @@ def our_point(job: Job, frames: Frames, out: Path, n_visits: int) -> tuple[Point
         if isinstance(preset, VideoPreset):
             preset = replace(preset, n_visits=n_visits)
         started = time.process_time()
-        encoding = encode_video(Clip(frames), group=job.group, preset=preset)
+        encoding = encode_video(Clip(frames), group=job.group, preset=preset, max_bytes=job.max_bytes)
         times.write_text(json.dumps(time.process_time() - started))
         path.write_bytes(encoding.field.data)
     field = sinrfmt.load(path)
-    values = field.grid()
-    psnr = sample_psnr(frames.reshape(-1, 1, 3), values)
+    decoded = field.to_uint8()
     frame_bytes = 0 if field.header.parts is None else _bytes_of_a_frame(path, min(SHOWN, len(frames) - 1))
-    setting = f"{job.preset.rate_weight:g}"
-    point = Point(job.codec, setting, len(field.data), psnr, json.loads(times.read_text()), frame_bytes)
-    return point, np.floor(255 * np.clip(values, 0, 1) + 0.5).astype(np.uint8)
+    seconds = json.loads(times.read_text())
+    return Point(job.codec, job.setting, len(field.data), psnr_of(frames, decoded), seconds, frame_bytes), decoded
 
 
 def _bytes_of_a_frame(path: Path, frame: int) -> int:

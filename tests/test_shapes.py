@@ -291,6 +291,7 @@ def torus_file(tmp_path: Path) -> Path:
 def test_a_mesh_goes_to_a_file_and_back_to_its_place(tmp_path: Path) -> None:
     source, file = torus_file(tmp_path), tmp_path / "t.sinr"
     said = done("encode", source, "-o", file, "--bytes", 900, "--preset", "fast")
+    assert (said["field"], said["reason"]) == ("mlp", "for shapes networks are ahead at every size measured")
     assert said["iou"] > 0.9 and said["watertight"] and said["notes"] == []
     assert said["modality"] == "SDF" and len(file.read_bytes()) == said["file_bytes"] <= 900
     assert 0 < said["chamfer_l1"] < 0.05 and said["normal_consistency"] > 0.9

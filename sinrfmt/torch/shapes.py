@@ -101,6 +101,11 @@ class ShapeOptions:
     seed: int = 0
     device: str = "auto"
 
+    @property
+    def chosen_field(self) -> FieldKind:
+        """MLP or GRID."""
+        return FieldKind.GRID if self.field is FieldKind.GRID else FieldKind.MLP
+
     def __post_init__(self) -> None:
         targets = (self.max_bytes, self.min_iou, self.min_snr)
         if sum(target is not None for target in targets) > 1:
@@ -197,7 +202,7 @@ def encode_shape(
         samples = shape_samples(mesh, options)
     meta = placement_of(mesh).meta
     job = _Job(samples, options, preset_of(options.preset), meta, device_of(options.device), on_progress)
-    encode = {FieldKind.GRID: _encode_grid}.get(options.field, _encode_mlp)
+    encode = {FieldKind.GRID: _encode_grid, FieldKind.MLP: _encode_mlp}[options.chosen_field]
     return encode(job)
 
 

@@ -132,12 +132,31 @@ def lattice_positions(head: Head, coords: Floats) -> Doubles:
 
 
 def interpolated(values: Floats, position: Doubles) -> Floats:
-    """Multilinear interpolation of values on the lattice, (grid…, channels), at positions (samples, in_dims)."""
-    grid = values.shape[:-1]
+    """§16.6: "the *cubic interpolation* of numbers on the lattice is the sum over the 4^in_dims combinations of these
+    points of the products of the weights of the axes times the numbers there"; values (grid…, channels), position
+    (samples, in_dims).
+    """
+    grid = np.array(values.shape[:-1])
+    i = np.minimum(np.floor(position).astype(np.int64), np.maximum(grid - 2, 0))
+    weights = cubic_weights(position - i)
     found = np.zeros((len(position), values.shape[-1]), np.float32)
-    for vertex, weight in corners(position, grid):
-        found += weight[:, np.newaxis] * values[tuple(vertex.T)]
+    for k in product(range(4), repeat=len(grid)):
+        # "clip(i + k, 0, n - 1) for k = -1, 0, 1, 2"
+        point = np.clip(i + np.array(k) - 1, 0, grid - 1)
+        weight = np.prod([weights[number][:, axis] for axis, number in enumerate(k)], axis=0)
+        found += weight.astype(np.float32)[:, np.newaxis] * values[tuple(point.T)]
     return found
+
+
+def cubic_weights(f: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+    """§16.6: the weights of k = -1, 0, 1 and 2."""
+    square, cube = f**2, f**3
+    return (
+        -f / 2 + square - cube / 2,
+        1 - 5 * square / 2 + 3 * cube / 2,
+        f / 2 + 2 * square - 3 * cube / 2,
+        -square / 2 + cube / 2,
+    )
 
 
 def pyramid_features(record: Record, head: Head, weights: list[Floats]) -> Floats:

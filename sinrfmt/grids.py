@@ -1,4 +1,4 @@
-"""Latent grids and pyramids as inputs of a network: positions, multilinear interpolation, up-sampling.
+"""Latent grids and pyramids as inputs of a network: positions, interpolation, up-sampling.
 
 Specification: clauses 9.6.1, 16.5 and 16.6. Positions are float64, latents and features float32.
 """
@@ -88,6 +88,33 @@ def corners(positions: Positions, lower: Indices, sizes: Sequence[int]) -> Itera
         for axis, is_upper in enumerate(corner):
             weights *= fractions[:, axis] if is_upper else 1 - fractions[:, axis]
         yield lower + np.array(corner), weights
+
+
+def cubic_corners(positions: Positions, lower: Indices, sizes: Sequence[int]) -> Iterator[tuple[Indices, Floats]]:
+    """The same with the four vertices of every axis and the weights of cubic interpolation (clause 16.6)."""
+    last = np.array(sizes) - 1
+    weights = _cubic_weights(positions - lower)
+    for corner in product(*(range(4) if n > 1 else (None,) for n in sizes)):
+        weight = np.ones(len(positions), dtype=np.float32)
+        for axis, number in enumerate(corner):
+            if number is not None:
+                weight *= weights[number][:, axis]
+        steps = np.array([0 if number is None else number - 1 for number in corner])
+        yield np.clip(lower + steps, 0, last), weight
+
+
+def _cubic_weights(f: Positions) -> tuple[Floats, ...]:
+    """float32[n, axes] of the vertices one below, below, above, one above (Keys, "Cubic convolution interpolation for
+    digital image processing", 1981).
+    """
+    square, cube = f * f, f * f * f
+    weights = (
+        -f / 2 + square - cube / 2,
+        1 - 2.5 * square + 1.5 * cube,
+        f / 2 + 2 * square - 1.5 * cube,
+        (cube - square) / 2,
+    )
+    return tuple(weight.astype(np.float32) for weight in weights)
 
 
 # --- grids -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt.evaluate import ACTIVATIONS, BLOCK_VALUES, append_inputs, apply_steps, grid_axes, named_tensors
-from sinrfmt.grids import Box, Floats, Frame, corners, lattice_positions, lower_vertices, pyramid_window
+from sinrfmt.grids import Box, Floats, Frame, cubic_corners, lattice_positions, lower_vertices, pyramid_window
 from sinrfmt.network import LATTICE_KINDS, InputRecord, Layer, Network, PyramidEncoding, Step
 
 
@@ -72,14 +72,14 @@ class Lattice:
 
     def _between(self, x: Floats, positions: NDArray[np.float64], lower: NDArray[np.int64]) -> Floats:
         """Values at coordinates whose positions lie in one tile."""
-        low, high = lower.min(axis=0), lower.max(axis=0) + 2
         grid = self._frame.grid
-        box = tuple((int(a), min(int(b), n)) for a, b, n in zip(low, high, grid, strict=True))
+        low, high = np.maximum(lower.min(axis=0) - 1, 0), np.minimum(lower.max(axis=0) + 3, grid)
+        box = tuple((int(a), int(b)) for a, b in zip(low, high, strict=True))
         samples = self._values(box) if self._filters else self._features(box)
         flat = samples.reshape(len(samples), -1)
         sizes = samples.shape[1:]
         between = np.zeros((len(positions), len(samples)), dtype=np.float32)
-        for vertices, weights in corners(positions, lower, grid):
+        for vertices, weights in cubic_corners(positions, lower, grid):
             between += flat[:, np.ravel_multi_index(tuple((vertices - low).T), sizes)].T * weights[:, None]
         if self._filters:
             return between

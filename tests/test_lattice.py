@@ -133,6 +133,24 @@ def interpolated(values: Floats, position: Floats) -> Floats:
     return total
 
 
+def cubic(values: Floats, position: Floats) -> Floats:
+    """Cubic interpolation of (*sizes, channels), one point after the other."""
+    total = np.zeros(values.shape[-1])
+    sizes = values.shape[:-1]
+    lower = [int(min(np.floor(p), max(n - 2, 0))) for p, n in zip(position, sizes, strict=True)]
+    for corner in product((-1, 0, 1, 2), repeat=len(lower)):
+        weight = np.prod([kernel(p - i - k) for p, i, k in zip(position, lower, corner, strict=True)])
+        place = (min(max(i + k, 0), n - 1) for i, k, n in zip(lower, corner, sizes, strict=True))
+        total += weight * values[tuple(place)]
+    return total
+
+
+def kernel(s: float) -> float:
+    """Keys' own form: a distance in samples -> the weight."""
+    s = abs(s)
+    return 1.5 * s**3 - 2.5 * s**2 + 1 if s <= 1 else -0.5 * s**3 + 2.5 * s**2 - 4 * s + 2
+
+
 def lattice_position(coords: Coords, x: float, n: int, n_first: int, box: tuple[float, float]) -> float:
     p = {
         Coords.CENTRES: ((x + 1) * n - 1) / 2,
@@ -199,9 +217,9 @@ def test_values_between_the_samples(
             for c, n, box in zip(point, encoding.grid, BOX, strict=False)
         ])  # fmt: skip
         if records in (POINTWISE, STRUCTURE):
-            expected = steps(network, tensors, interpolated(features, position), point)
+            expected = steps(network, tensors, cubic(features, position), point)
         else:
-            expected = interpolated(whole, position)
+            expected = cubic(whole, position)
         np.testing.assert_allclose(value, expected, atol=2e-5)
 
 

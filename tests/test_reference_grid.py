@@ -593,6 +593,21 @@ def test_features_of_a_pyramid_are_up_sampled_levels(taps: int, one: bool) -> No
             np.testing.assert_allclose(field.grid()[..., channel], feature, rtol=1e-5, atol=1e-4)
 
 
+def plain_cubic(f: Any, position: tuple[float, ...]) -> Any:
+    """Cubic interpolation of numbers on a lattice, by Keys' kernel of the distance."""
+    total = 0.0
+    for place in product(*(range(math.floor(p) - 2, math.floor(p) + 4) for p in position)):
+        weight = math.prod(keys_kernel(abs(p - i)) for p, i in zip(position, place, strict=True))
+        total = total + weight * f[tuple(min(max(i, 0), n - 1) for i, n in zip(place, f.shape, strict=False))]
+    return total
+
+
+def keys_kernel(s: float) -> float:
+    if s >= 2:
+        return 0.0
+    return 1.5 * s**3 - 2.5 * s**2 + 1 if s <= 1 else -0.5 * s**3 + 2.5 * s**2 - 4 * s + 2
+
+
 @pytest.mark.parametrize(
     ("coords_values", "fields"), [(0, {}), (1, {}), (2, {}), (3, {}), (15, {"box": (-1, 10, 3, 18)})]
 )
@@ -612,10 +627,8 @@ def test_features_between_lattice_points_are_interpolated(coords_values: int, fi
         ][min(coords_values, 4)]
 
     for y, x in ((0, 0), (4, 6), (1.25, 3.5), (3.5, 0.125), (2, 5)):
-        i, j = min(int(y), 3), min(int(x), 5)
         for channel, f in enumerate(features):
-            rows = [(1 - (x - j)) * f[r, j] + (x - j) * f[r, j + 1] for r in (i, i + 1)]
-            expected = (1 - (y - i)) * rows[0] + (y - i) * rows[1]
+            expected = plain_cubic(f, (y, x))
             found = field.sample([(coordinate(0, y), coordinate(1, x))])[0, channel]
             assert found == pytest.approx(expected, abs=2e-4)
     corner = field.sample([(coordinate(0, -9), coordinate(1, 99)), (math.nan, math.nan), (-math.inf, math.inf)])
@@ -661,7 +674,7 @@ def test_lattice_filters_are_residual_sums_over_neighbours(grid: tuple[int, ...]
         0.5 * (a + b)
         for a, b in zip(lattice_point(grid, (0,) * len(grid)), lattice_point(grid, (1,) * len(grid)), strict=True)
     ]
-    expected = np.mean([x[corner] for corner in product((0, 1), repeat=len(grid))], axis=0)
+    expected = plain_cubic(x, (0.5,) * len(grid))
     np.testing.assert_allclose(field.sample([point])[0], expected, atol=2e-5)
 
 
@@ -688,8 +701,8 @@ def test_layers_behind_a_pyramid_without_filters_are_evaluated_at_the_coordinate
     weights = [1.0, -5.0, 1.0]
     head = head_of(pyramid(1, 1), layer(3, 0, 1), last(1, 0x20), in_dims=1, grid=(4,))
     field = decode(file([lattice_pass(weights, [[0, 10, 0, 10]])], head))
-    # half way between 0 and 10 the ReLU of 5 - 5, not the mean of 0 and 5
-    assert field.sample([[-0.5]])[0, 0] == pytest.approx(0, abs=1e-5)
+    # half way between 0 and 10 (0, 0, 10, 0 are around) the ReLU of 5.625 - 5, not the interpolation of 0, 0, 5, 0
+    assert field.sample([[-0.5]])[0, 0] == pytest.approx(0.625, abs=1e-5)
     assert field.grid().ravel().tolist() == [0, 5, 0, 5]
 
 

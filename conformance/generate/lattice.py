@@ -19,6 +19,8 @@ from conformance.generate.primitives import rne32
 
 UNIT_ROUNDOFF = 2.0**-24
 POSITION_ULPS = 10  # roundings between a coordinate and its position, in units of the samples of the axis
+SLOPE = 6.0  # of cubic interpolation, for numbers up to 1, at most
+WEIGHT_ULPS = 8  # roundings of a cubic weight on an axis
 
 Number = tuple[float, float]  # value, bound of its error
 Index = tuple[int, ...]
@@ -240,7 +242,26 @@ def conv_sums(
 
 
 def lattice_values(head: Head, values: Lattice, point: Sequence[float]) -> list[Number]:
-    """Interpolation of values of the native lattice."""
+    """Cubic interpolation of values of the native lattice."""
     most = max(abs(v) for numbers in values.values() for v, _ in numbers)
     positions = [lattice_position(head, axis, x) for axis, x in enumerate(point)]
-    return interpolated(lambda index: values[index], positions, head.grid, most)
+    axes = []
+    for p, n in zip(positions, head.grid, strict=True):
+        i = min(math.floor(p), max(n - 2, 0))
+        axes.append([(max(0, min(i + k - 1, n - 1)), w) for k, w in enumerate(cubic_weights(p - i))])
+    corners = [(tuple(i for i, _ in corner), math.prod(w for _, w in corner)) for corner in product(*axes)]
+    found = [values[index] for index, _ in corners]
+    moved = sum(POSITION_ULPS * UNIT_ROUNDOFF * n * SLOPE * most for n in head.grid if n > 1)
+    moved += WEIGHT_ULPS * UNIT_ROUNDOFF * len(head.grid) * len(corners) * most
+    sums = [dot([w for _, w in corners], [numbers[k] for numbers in found]) for k in range(len(found[0]))]
+    return [(value, error + moved) for value, error in sums]
+
+
+def cubic_weights(f: float) -> tuple[float, ...]:
+    """Of the points one below, below, above and one above."""
+    return (
+        -f / 2 + f**2 - f**3 / 2,
+        1 - 5 * f**2 / 2 + 3 * f**3 / 2,
+        f / 2 + 2 * f**2 - 3 * f**3 / 2,
+        -(f**2) / 2 + f**3 / 2,
+    )

@@ -69,6 +69,36 @@ export function eachVertex(positions, sizes, use) {
   }
 }
 
+/** The same with the four points around the position on every axis: cubic interpolation (clause 16.6). */
+export function eachLatticePoint(positions, sizes, use) {
+  const n_axes = sizes.length;
+  const around = positions.map((p, axis) => {
+    const i = Math.min(Math.floor(p), Math.max(sizes[axis] - 2, 0));
+    const places = [-1, 0, 1, 2].map((k) => Math.min(Math.max(i + k, 0), sizes[axis] - 1));
+    return { places, weights: cubicWeights(p - i) };
+  });
+  const point = new Array(n_axes);
+  for (let corner = 0; corner < 4 ** n_axes; corner++) {
+    let weight = 1;
+    around.forEach(({ places, weights }, axis) => {
+      const k = (corner >> (2 * axis)) & 3;
+      point[axis] = places[k];
+      weight *= weights[k];
+    });
+    if (weight !== 0) use(point, weight);
+  }
+}
+
+function cubicWeights(f) {
+  const [square, cube] = [f ** 2, f ** 3];
+  return [
+    -f / 2 + square - cube / 2,
+    1 - (5 * square) / 2 + (3 * cube) / 2,
+    f / 2 + 2 * square - (3 * cube) / 2,
+    -square / 2 + cube / 2,
+  ];
+}
+
 /** Place of a vertex in C order. */
 export const placeOf = (vertex, sizes) => vertex.reduce((place, i, axis) => place * sizes[axis] + i, 0);
 

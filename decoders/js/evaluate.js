@@ -1,6 +1,6 @@
 // Evaluation of a network at samples (clauses 16.3 and 16.6), in blocks, in binary64.
 
-import { axisCoordinates, eachVertex, latticePosition, placeOf } from "./encodings.js";
+import { axisCoordinates, eachLatticePoint, latticePosition, placeOf } from "./encodings.js";
 import { fillFromGrid, product } from "./grids.js";
 import { makeRoom, prepare } from "./layers.js";
 import { filterLattice, pyramidFeatures } from "./pyramid.js";
@@ -91,14 +91,14 @@ function nativeRows(planes) {
   };
 }
 
-/** Rows of the planes at coordinates, by multilinear interpolation on the native lattice. */
+/** Rows of the planes at coordinates, by cubic interpolation on the native lattice. */
 function interpolatedRows(head, planes) {
   const positionOn = head.grid.map((_, axis) => latticePosition(head, axis));
   return (_, coordinates, n) => {
     const rows = new Float64Array(planes.length * n);
     for (let i = 0; i < n; i++) {
       const positions = positionOn.map((position, axis) => position(coordinates[axis * n + i]));
-      eachVertex(positions, head.grid, (vertex, weight) => {
+      eachLatticePoint(positions, head.grid, (vertex, weight) => {
         const place = placeOf(vertex, head.grid);
         for (let k = 0; k < planes.length; k++) rows[k * n + i] += weight * planes[k][place];
       });

@@ -110,8 +110,8 @@ def test_the_verb_makes_networks_of_clips(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("request_", "field", "reason"),
     [
-        (EncodeRequest(Path(), n_bytes=13_999), FieldKind.MLP, "13999 bytes; a grid from 14000 bytes on"),
-        (EncodeRequest(Path(), n_bytes=14_000), FieldKind.GRID, "14000 bytes; a grid from 14000 bytes on"),
+        (EncodeRequest(Path(), n_bytes=9_999), FieldKind.MLP, "9999 bytes; a grid from 10000 bytes on"),
+        (EncodeRequest(Path(), n_bytes=10_000), FieldKind.GRID, "10000 bytes; a grid from 10000 bytes on"),
         (EncodeRequest(Path()), FieldKind.GRID, "a grid where no size is asked for"),
         (EncodeRequest(Path(), n_bytes=500, group=2), FieldKind.GRID, "options that grids alone have"),
         (EncodeRequest(Path(), n_bytes=500, preset=PicturePreset.SHACIRA), FieldKind.GRID, "options that grids"),

@@ -22,7 +22,7 @@ from sinrfmt.registry import Modality, Values
 
 SUFFIXES = frozenset(video.VIDEO_SUFFIXES) - {".gif"}
 """A GIF is a picture unless --modality says video."""
-GRID_BYTES = 14_000
+GRID_BYTES = 10_000
 """Size of a file from which on ``auto`` takes a grid (docs/video.md)."""
 
 

@@ -225,10 +225,10 @@ def test_a_network_takes_no_lambda(scene: Scene) -> None:
         encode_scene(scene, preset=NETWORK, rate_weight=1e-3)
 
 
-def test_a_budget_without_room_for_a_network_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compress, "N_RAYS", 100)
-    with pytest.raises(UsageError, match="too few"):
-        encode_scene(scene, preset=replace(NETWORK, n_steps=2), max_bytes=300, device="cpu")
+def test_a_budget_without_room_for_a_network_is_refused_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sinrfmt.torch.radiance, "descend", None)  # nothing is trained
+    with pytest.raises(UsageError, match="fewer than the smallest network takes"):
+        encode_scene(scene, preset=NETWORK, max_bytes=300, device="cpu")
 
 
 def test_the_psnr_reported_is_that_of_the_rendered_test_views(encoded: SceneEncoding, scene: Scene) -> None:

@@ -1,6 +1,7 @@
 """The search for the size of a network, without any training."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import sinrfmt
 from sinrfmt import UsageError
 from sinrfmt.network import LayerRecord, Network
+from sinrfmt.payload import TensorCode
 from sinrfmt.registry import RecordKind
 from sinrfmt.torch.files import Encoding
 from sinrfmt.torch.presets import largest_network
@@ -18,6 +20,10 @@ SIZES = Sizes(first=4000, least=500, most=20_000, db_per_octave=6.0, close=0.8)
 NETWORKS = [
     Network(2, 3, (LayerRecord(RecordKind.RELU, n), LayerRecord(RecordKind.LINEAR, 3))) for n in (8, 16, 20, 24, 28, 32)
 ]
+
+
+def network_of(n_bytes: int) -> Network:
+    return largest_network(NETWORKS, 8.0, n_bytes)
 
 
 class File(Encoding):
@@ -62,12 +68,25 @@ def test_a_smaller_network_is_made_where_one_does_not_fit() -> None:
         made.append((network, budget))
         return Encoder()(budget) if len(made) == 2 else None
 
-    found = encode_for_bytes(make, lambda n_bytes: largest_network(NETWORKS, 8.0, n_bytes), 280)
+    found = encode_for_bytes(make, network_of, lambda *_: bytes(280), 280)
     assert found.n_bytes == 280
     assert [network.layers[0].n_out for network, _ in made] == [32, 20]
     assert {budget for _, budget in made} == {280}
 
 
 def test_a_budget_that_no_network_fits_is_refused() -> None:
-    with pytest.raises(UsageError, match="300 bytes are too few"):
-        encode_for_bytes(lambda *_: None, lambda n_bytes: largest_network(NETWORKS, 8.0, n_bytes), 300)
+    with pytest.raises(UsageError, match="300 bytes beside META are too few"):
+        encode_for_bytes(lambda *_: None, network_of, lambda *_: bytes(300), 300)
+
+
+def test_a_budget_below_the_smallest_file_is_refused_without_any_work() -> None:
+    sizes: list[Network] = []
+
+    def build(network: Network, codes: Sequence[TensorCode]) -> bytes:
+        sizes.append(network)
+        assert not any(code.values.any() for code in codes)
+        return bytes(301)
+
+    with pytest.raises(UsageError, match="fewer than the smallest network takes"):
+        encode_for_bytes(lambda *_: pytest.fail("trained"), network_of, build, 300)
+    assert [network.layers[0].n_out for network in sizes] == [8]

@@ -20,7 +20,17 @@ from sinrfmt.torch.fit import FitOptions, Progress, fit, measure, screen_seeds
 from sinrfmt.torch.modules import FieldModule
 from sinrfmt.torch.presets import Preset, bits_per_parameter, network_for_bytes
 from sinrfmt.torch.rate import start_knob
-from sinrfmt.torch.search import Goal, Problem, SizeOf, Work, search_codes, tool_of, with_tool, without_unused_prior
+from sinrfmt.torch.search import (
+    Goal,
+    Problem,
+    SizeOf,
+    Work,
+    all_zero,
+    search_codes,
+    tool_of,
+    with_tool,
+    without_unused_prior,
+)
 from sinrfmt.torch.sensitivity import Curvature, curvature_of
 from sinrfmt.torch.signals import VALUE_RANGES, Signal, psnr_of
 
@@ -191,7 +201,7 @@ def _encode_for_bytes(job: Job, weight_coding: WeightCoding, target: Target) -> 
     """
     max_bytes = target.max_bytes or max(MIN_BYTES, int(DEFAULT_BITS_PER_SAMPLE * job.signal.n_samples / 8))
     smallest = _network_for(job, 0, (1.0, 1.0), weight_coding.bits_of_rate)
-    if job.size_of(*_all_zero(smallest), job.seed) > max_bytes:  # known before any work is done
+    if job.size_of(*all_zero(smallest), job.seed) > max_bytes:  # known before any work is done
         raise error("USAGE", f"{max_bytes} bytes are fewer than the smallest network takes")
     results = []
     # Where nothing is asked for, all codings get the same network.
@@ -207,11 +217,6 @@ def _encode_for_bytes(job: Job, weight_coding: WeightCoding, target: Target) -> 
     if not results:
         raise error("USAGE", f"{max_bytes} bytes are too few for any network of this signal")
     return max(results, key=lambda encoded: encoded.psnr)
-
-
-def _all_zero(network: Network) -> tuple[Network, tuple[TensorCode, ...]]:
-    codes = [TensorCode(tensor, np.zeros(tensor.size, dtype=np.int32)) for tensor in network.tensors]
-    return without_unused_prior(network, codes)
 
 
 def _encode_for_psnr(job: Job, weight_coding: WeightCoding, min_psnr: float) -> EncodedField:

@@ -6,7 +6,7 @@ network is that of NeRF (Mildenhall et al., "NeRF: representing scenes as neural
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,13 +24,14 @@ from sinrfmt.head import Header, build_head
 from sinrfmt.media.scene import Camera, Doubles, Scene, Views, straight_rgba
 from sinrfmt.metrics import psnr
 from sinrfmt.network import FourierEncoding, GridEncoding, InputRecord, LayerRecord, Network
-from sinrfmt.registry import ChunkKind, RecordKind
+from sinrfmt.payload import TensorCode
+from sinrfmt.registry import ChunkKind, Coding, RecordKind
 from sinrfmt.registry import Values as ValueRange
 from sinrfmt.render import CHANNELS, DENSITY, RAY_AXES, Sight, box_of, on_background, scenery, sight_of
 from sinrfmt.torch.compress import WeightTarget, compressed_for
 from sinrfmt.torch.convert import to_module
 from sinrfmt.torch.encoder import StageProgress
-from sinrfmt.torch.files import Encoding, device_of
+from sinrfmt.torch.files import Encoding, build, device_of
 from sinrfmt.torch.fit import PROGRESS_INTERVAL, descend
 from sinrfmt.torch.grid_module import GridModule
 from sinrfmt.torch.marching import Evaluate, render, space_of
@@ -251,7 +252,10 @@ class _NetworkJob:
     def for_bytes(self, max_bytes: int) -> Encoding:
         """The file of a network of the right size for a budget."""
         budget = max_bytes - meta_bytes(self.stage.sight.meta())
-        return encode_for_bytes(self._encoded, self._network, budget)
+        return encode_for_bytes(self._encoded, self._network, self._built, budget)
+
+    def _built(self, network: Network, codes: Sequence[TensorCode]) -> bytes:
+        return build(grid_header(self.stage.header(network)), codes, Coding.RANS)
 
     def _network(self, n_bytes: int) -> Network:
         return largest_network([ray_network(width, self.stage.box) for width in WIDTHS], BITS, n_bytes)

@@ -237,6 +237,12 @@ def _error_function(problem: Problem) -> Callable[[Floats, bool], tuple[float, F
     return error_of
 
 
+def all_zero(network: Network) -> tuple[Network, tuple[TensorCode, ...]]:
+    """A network without a weight, which no other of its shape is smaller than; and its integers."""
+    codes = [TensorCode(tensor, np.zeros(tensor.size, dtype=np.int32)) for tensor in network.tensors]
+    return without_unused_prior(network, codes)
+
+
 def without_unused_prior(network: Network, codes: Sequence[TensorCode]) -> tuple[Network, tuple[TensorCode, ...]]:
     """The network with ``prior`` and ``row_steps`` only in records that use them, and the codes of its tensors."""
     coded = list(zip(network.tensors, codes, strict=True))

@@ -267,12 +267,8 @@ def _encode_mlp(job: _Job) -> Encoding:
 
 
 def _encode_for_bytes(job: _Job, max_bytes: int) -> Encoding:
-    budget = job.body_bytes(max_bytes)
-    smallest = _network(0, job.last)
-    empty = [TensorCode(tensor, np.zeros(tensor.size, dtype=np.int32)) for tensor in smallest.tensors]
-    if len(job.built(*without_unused_prior(smallest, empty))) > budget:  # known before any work is done
-        raise error("USAGE", f"{max_bytes} bytes are fewer than the smallest network takes")
-    return encode_for_bytes(partial(_encode_network, job), lambda n_bytes: _network(n_bytes, job.last), budget)
+    network_of = partial(_network, last=job.last)
+    return encode_for_bytes(partial(_encode_network, job), network_of, job.built, job.body_bytes(max_bytes))
 
 
 def _encode_network(job: _Job, network: Network, budget: int) -> Encoding | None:

@@ -3,12 +3,14 @@
 For signals whose distortion is their own, such as what is seen of a shape or along rays. Nothing here is normative.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sinrfmt.faults import error
 from sinrfmt.network import Network
+from sinrfmt.payload import TensorCode
 from sinrfmt.torch.files import Encoding
+from sinrfmt.torch.search import all_zero
 
 BUDGET_SHARES = (1.0, 0.8, 0.6)
 """Of the bytes, for which networks are made until one fits: weights may take more than is expected."""
@@ -33,23 +35,29 @@ class Sizes:
 
 
 def encode_for_bytes(
-    make: Callable[[Network, int], Encoding | None], network_of: Callable[[int], Network], budget: int
+    make: Callable[[Network, int], Encoding | None],
+    network_of: Callable[[int], Network],
+    build: Callable[[Network, Sequence[TensorCode]], bytes],
+    budget: int,
 ) -> Encoding:
     """The file of a network for a budget; of a smaller one where its weights take too much.
 
     Args:
         make: the file of a network in a budget; None if it does not fit.
         network_of: the network that is expected to take so many bytes.
-        budget: of the file.
+        build: the file of integers.
+        budget: of the file, META not counted.
 
     Raises:
         UsageError: none of them fits.
     """
+    if len(build(*all_zero(network_of(0)))) > budget:  # known before any work is done
+        raise error("USAGE", f"{budget} bytes beside META are fewer than the smallest network takes")
     for share in BUDGET_SHARES:
         encoding = make(network_of(round(share * budget)), budget)
         if encoding is not None:
             return encoding
-    raise error("USAGE", f"{budget} bytes are too few for any network of this signal")
+    raise error("USAGE", f"{budget} bytes beside META are too few for any network of this signal")
 
 
 def encode_for_quality(

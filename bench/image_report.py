@@ -519,7 +519,8 @@ def write_report(encoded: Sequence[Path], data: Path, anchors: Path, decoder: st
     """Decode, measure, write ``bench/results/NAME.csv``, ``.md`` and one plot a place.
 
     Args:
-        encoded: folders, the first of which keeps what the classic codecs gave, and tables of earlier reports.
+        encoded: folders, the first of which keeps what the classic codecs gave, and tables of earlier reports; a file
+            that is in both is decoded again.
         data, anchors: folders of pictures and of other codecs' figures.
         decoder: command that decodes a file.
         name: of the results.
@@ -529,8 +530,10 @@ def write_report(encoded: Sequence[Path], data: Path, anchors: Path, decoder: st
     records = {record["name"]: (folder, record) for folder in folders for record in read_jobs(folder)}
     errors = [record for _, record in records.values() if "error" in record]
     good = [(folder, record) for folder, record in records.values() if "error" not in record]
-    ours = [point for point in kept if point.weights_sha256]
-    ours += [our_point(record, folder, data, decoder) for folder, record in good]
+    made = [our_point(record, folder, data, decoder) for folder, record in good]
+    again = {(point.image, point.weights_sha256) for point in made}
+    ours = [point for point in kept if point.weights_sha256 and (point.image, point.weights_sha256) not in again]
+    ours += made
     ours.sort(key=lambda point: (point.codec, point.image, -point.bpp))
     pictures = sorted({(point.place, point.image) for point in ours})
     images = [image for place, image in pictures if place == "full"]

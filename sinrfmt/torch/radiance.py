@@ -36,7 +36,7 @@ from sinrfmt.torch.fit import PROGRESS_INTERVAL, descend
 from sinrfmt.torch.grid_module import GridModule
 from sinrfmt.torch.marching import Evaluate, render, space_of
 from sinrfmt.torch.modules import FieldModule, StepsModule
-from sinrfmt.torch.point_files import Uncompressed, encode_objective, grid_header, point_preset_of, uncompressed_grid
+from sinrfmt.torch.point_files import Uncompressed, encode_objective, point_preset_of, uncompressed_grid
 from sinrfmt.torch.point_fit import Objective
 from sinrfmt.torch.point_recipes import PointPreset, level_resolutions
 from sinrfmt.torch.presets import Preset, largest_network
@@ -175,7 +175,7 @@ def uncompressed_scene(
 def prepare(scene: Scene, preset: str | PointPreset, *, seed: int) -> Prepared:
     """Look for the box of a scene, and make the network and the objective."""
     recipe, stage = point_preset_of(preset), Stage.of(scene)
-    header = grid_header(stage.header(scene_network(recipe, stage.box)))
+    header = stage.header(scene_network(recipe, stage.box))
     return Prepared(header, partial(_grid_objective, stage, recipe.batch_size, seed), recipe, stage)
 
 
@@ -255,7 +255,7 @@ class _NetworkJob:
         return encode_for_bytes(self._encoded, self._network, self._built, budget)
 
     def _built(self, network: Network, codes: Sequence[TensorCode]) -> bytes:
-        return build(grid_header(self.stage.header(network)), codes, Coding.RANS)
+        return build(self.stage.header(network), codes, Coding.RANS)
 
     def _network(self, n_bytes: int) -> Network:
         return largest_network([ray_network(width, self.stage.box) for width in WIDTHS], BITS, n_bytes)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor as Values
 
-from sinrfmt.head import Header
+from sinrfmt.head import Header, lowest_level
 from sinrfmt.media.scene import Doubles, Scene, Views
 from sinrfmt.network import Network
 from sinrfmt.registry import Coords, Modality
@@ -72,9 +72,10 @@ class Stage:
         return cls(box, sight, cells, scene.train, scene.test or scene.train)
 
     def header(self, network: Network) -> Header:
-        """HEAD of a network in the box, at the highest level."""
+        """HEAD of a network in the box, at the lowest level that it fits into."""
         whole = (*((float(low), float(high)) for low, high in self.box), *((-1.0, 1.0),) * 3)
-        return Header(network, Modality.RADIANCE, coords=Coords.BOX, box=whole, values=ValueRange.RAW)
+        level = lowest_level(network, ())
+        return Header(network, Modality.RADIANCE, coords=Coords.BOX, box=whole, values=ValueRange.RAW, level=level)
 
 
 def _sight(views: Views, box: Doubles) -> Sight:

@@ -294,6 +294,7 @@ RULES: dict[str, Patch | None] = {
     "border-wrapped": (lattice, "clip", lambda: _wrapped),
     "conv-border-zero": (lattice, "neighbour", lambda: _zero_outside),
     "no-interpolation": (lattice, "interpolated", lambda: _nearest),
+    "pyramid-linear": (lattice, "cubic_weights", lambda: lambda f: (0.0, 1.0 - f, f, 0.0)),
     "lattice-at-corners": (lattice, "lattice_position", lambda: _corner_positions),
     "mean-rounded-down": (latents, "mean_of", lambda: lambda out: max(-16384, min(16383, out)) >> 4),
     "centre-halves-down": (latents, "centre_of", lambda: lambda mean: (mean + 7) >> 4),

@@ -315,7 +315,7 @@ class Network:
             if self.features is None:
                 return joined(*run(self.steps, coords, self.encode(coords)))
             position = lattice_positions(self.head, coords)
-            # §16.6: "With them, all values of the field, those of OUTPUT records too, are the multilinear
+            # §16.6: "With them, all values of the field, those of OUTPUT records too, are the cubic
             # interpolation of their values on the lattice"
             if self.values is not None:
                 return interpolated(self.values, position)

@@ -96,11 +96,15 @@ def interpolated(
     for p, n in zip(positions, sizes, strict=True):
         i = min(math.floor(p), max(n - 2, 0))
         axes.append([(i, 1 - (p - i)), (i + 1, p - i)] if n > 1 else [(i, 1.0)])
+    moved = sum(POSITION_ULPS * UNIT_ROUNDOFF * n * 2 * most for n in sizes if n > 1)
+    return [(value, error + moved) for value, error in weighted(at, axes)]
+
+
+def weighted(at: Callable[[Index], list[Number]], axes: Sequence[Sequence[tuple[int, float]]]) -> list[Number]:
+    """Sums of samples times the products of weights; `axes`: places on each axis and their weights."""
     corners = [(tuple(i for i, _ in corner), math.prod(w for _, w in corner)) for corner in product(*axes)]
     found = [at(index) for index, _ in corners]
-    moved = sum(POSITION_ULPS * UNIT_ROUNDOFF * n * 2 * most for n in sizes if n > 1)
-    sums = [dot([w for _, w in corners], [values[k] for values in found]) for k in range(len(found[0]))]
-    return [(value, error + moved) for value, error in sums]
+    return [dot([w for _, w in corners], [values[k] for values in found]) for k in range(len(found[0]))]
 
 
 # --- grids (clause 16.5) -------------------------------------------------------------------------------
@@ -249,12 +253,9 @@ def lattice_values(head: Head, values: Lattice, point: Sequence[float]) -> list[
     for p, n in zip(positions, head.grid, strict=True):
         i = min(math.floor(p), max(n - 2, 0))
         axes.append([(max(0, min(i + k - 1, n - 1)), w) for k, w in enumerate(cubic_weights(p - i))])
-    corners = [(tuple(i for i, _ in corner), math.prod(w for _, w in corner)) for corner in product(*axes)]
-    found = [values[index] for index, _ in corners]
     moved = sum(POSITION_ULPS * UNIT_ROUNDOFF * n * SLOPE * most for n in head.grid if n > 1)
-    moved += WEIGHT_ULPS * UNIT_ROUNDOFF * len(head.grid) * len(corners) * most
-    sums = [dot([w for _, w in corners], [numbers[k] for numbers in found]) for k in range(len(found[0]))]
-    return [(value, error + moved) for value, error in sums]
+    moved += WEIGHT_ULPS * UNIT_ROUNDOFF * len(axes) * math.prod(map(len, axes)) * most
+    return [(value, error + moved) for value, error in weighted(lambda index: values[index], axes)]
 
 
 def cubic_weights(f: float) -> tuple[float, ...]:

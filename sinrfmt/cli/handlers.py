@@ -44,6 +44,11 @@ class Encoded:
     float_arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
+def held_by(summary: Mapping[str, Any]) -> str:
+    """What holds the signal, and where nobody asked for it why: the end of a line."""
+    return str(summary["field"]) + (f" ({summary['reason']})" if summary["reason"] else "")
+
+
 class Decoding:
     """A file to decode and what is asked for, for writers: nothing but HEAD is read before ``field`` or ``values``.
 

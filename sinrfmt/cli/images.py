@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt.cli.batch import engine
-from sinrfmt.cli.handlers import Encoded, Handler
+from sinrfmt.cli.handlers import Encoded, Handler, held_by
 from sinrfmt.cli.options import torch_api
 from sinrfmt.cli.pictures import picture_line, picture_options, picture_summary
 from sinrfmt.cli.progress import OnProgress
@@ -60,7 +60,7 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
     reason = "; ".join(one for one in (reason, ladder_reason) if one) or None
     added = {"preset": chosen.chosen_preset, "field": field.value, "reason": reason}
     summary = picture_summary(picture, encoding) | added
-    line = f"{picture_line(summary)}, {field.value}" + (f" ({reason})" if reason else "")
+    line = f"{picture_line(summary)}, {held_by(summary)}"
     return Encoded(encoding.field.data, summary, line, encoding.float_arrays)
 
 

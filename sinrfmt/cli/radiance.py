@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt import report
-from sinrfmt.cli.handlers import Decoding, Encoded, Handler, Writer
+from sinrfmt.cli.handlers import Decoding, Encoded, Handler, Writer, held_by
 from sinrfmt.cli.options import PicturePreset, sizes_of, torch_api
 from sinrfmt.cli.progress import OnProgress
 from sinrfmt.cli.requests import DecodeRequest, EncodeRequest
@@ -75,7 +75,7 @@ def encode(source: Path, request: EncodeRequest, on_progress: OnProgress | None)
     kind = "train" if scene.test is None else "test"
     line = (
         f"{summary['file_bytes']} bytes, {encoded.psnr:.2f} dB on {len(measured)} {kind} views, "
-        f"{summary['parameters']} parameters, {field.value}" + (f" ({reason})" if reason else "")
+        f"{summary['parameters']} parameters, {held_by(summary)}"
     )
     return Encoded(encoded.field.data, summary, line, encoded.encoding.float_arrays)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinrfmt import metrics, report
-from sinrfmt.cli.handlers import Decoding, Encoded
+from sinrfmt.cli.handlers import Decoding, Encoded, held_by
 from sinrfmt.cli.options import PicturePreset, torch_api
 from sinrfmt.cli.progress import OnProgress
 from sinrfmt.cli.requests import EncodeRequest
@@ -88,12 +88,11 @@ def _rounded(decibels: float) -> float | None:
 
 
 def _line(summary: dict[str, Any]) -> str:
-    reason = f" ({summary['reason']})" if summary["reason"] else ""
     unit = f" {summary['units']}" if summary["units"] else ""
     return (
         f"{summary['file_bytes']} bytes, {summary['bits_per_sample']:.3f} bits/sample, {_decibels(summary['psnr'])} of "
         f"peak {summary['peak']:g}, SNR {_decibels(summary['snr'])}, largest error {summary['max_error']:.4g}{unit}, "
-        f"{summary['field']}{reason}"
+        f"{held_by(summary)}"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sinrfmt import report, shapes
-from sinrfmt.cli.handlers import Decoding, Encoded, Handler, Writer
+from sinrfmt.cli.handlers import Decoding, Encoded, Handler, Writer, held_by
 from sinrfmt.cli.options import torch_api
 from sinrfmt.cli.progress import OnProgress
 from sinrfmt.cli.requests import DecodeRequest, EncodeRequest
@@ -82,7 +82,7 @@ def _line(summary: dict[str, Any]) -> str:
     text = (
         f"{summary['file_bytes']} bytes, IoU {summary['iou']:.4f}, Chamfer L1 {summary['chamfer_l1']:.2e} of the "
         f"longest side, normal consistency {summary['normal_consistency']:.3f}, {summary['parameters']} parameters, "
-        f"{summary['field']}" + (f" ({summary['reason']})" if summary["reason"] else "")
+        f"{held_by(summary)}"
     )
     return "\n".join([text, *(f"note: {note}" for note in summary["notes"])])
 

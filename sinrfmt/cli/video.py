@@ -9,7 +9,7 @@ from typing import Any
 
 from sinrfmt import evaluate, metrics, report
 from sinrfmt.cli.batch import engine
-from sinrfmt.cli.handlers import Decoding, Encoded, Handler, Writer
+from sinrfmt.cli.handlers import Decoding, Encoded, Handler, Writer, held_by
 from sinrfmt.cli.options import torch_api
 from sinrfmt.cli.progress import OnProgress
 from sinrfmt.cli.requests import DecodeRequest, EncodeRequest
@@ -91,11 +91,10 @@ def _executor(request: EncodeRequest) -> Iterator[Executor | None]:
 
 
 def _line(summary: Mapping[str, Any]) -> str:
-    reason = f" ({summary['reason']})" if summary["reason"] else ""
     return (
         f"{summary['file_bytes']} bytes, {summary['bpp']:.3f} bpp, {summary['psnr']:.2f} dB, "
         f"{summary['n_frames']} frames in {summary['n_groups']} part{'s'[: summary['n_groups'] > 1]}, "
-        f"{summary['field']}{reason}"
+        f"{held_by(summary)}"
     )
 
 

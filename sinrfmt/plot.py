@@ -1,4 +1,4 @@
-"""A picture of what is inside a file: decoded passes, latents, integers of networks, and where the bytes go.
+"""Pictures of what is inside a file: decoded passes, latents, integers, where the bytes go; and of fields by planes.
 
 Drawn with matplotlib (extra ``plot``). Nothing here is normative.
 """
@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ from sinrfmt.weights import TensorState
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
 
 INCH = 2.6
 """Width of a panel."""
@@ -73,18 +75,54 @@ def draw(field: Field, path: Path, *, title: str) -> None:
     Raises:
         UsageError: matplotlib is not installed, or does not know the kind of file.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as failure:
-        raise error("USAGE", f"{failure.name} is not installed: pip install 'sinrfmt[plot]'") from failure
     parts = [part for part in (_passes(field), _latents(field), _integers(field), _bits(field)) if part is not None]
     heights = [part.height for part in parts]
-    figure = Figure(figsize=(INCH * N_COLUMNS, sum(heights) + 0.4), dpi=DPI, layout="constrained")
-    figure.suptitle(_title(field, title), color=INK, fontsize=11, x=0.01, ha="left")
+    figure = _new_figure(sum(heights), _title(field, title))
     places = figure.subfigures(len(parts), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, place in zip(parts, places, strict=True):
         place.suptitle(part.heading, fontsize=9, color=INK, x=0.01, ha="left")
         part.draw(place)
+    _save(figure, path)
+
+
+def draw_planes(samples: NDArray[Any], path: Path, *, title: str, axes: Sequence[str] = ()) -> None:
+    """Draw an array through its middle: a plane for every two of its axes; a curve of one axis.
+
+    Args:
+        samples: of at least one axis; NaN where nothing is.
+        path, title: as for :func:`draw`.
+        axes: their names; numbers where there are none.
+
+    Raises:
+        UsageError: as :func:`draw`.
+    """
+    names = [*axes] or [f"axis {axis}" for axis in range(samples.ndim)]
+    planes = [*combinations(range(samples.ndim), 2)]
+    shapes = [(samples.shape[rows], samples.shape[columns]) for rows, columns in planes] or [(1, 2)]
+    figure = _new_figure(_height(shapes, len(shapes)), title)
+    (place,) = figure.subfigures(1, 1, squeeze=False)[0]
+    if not planes:
+        place.subplots().plot(samples, color=BAR_COLOUR, linewidth=0.8)
+    for (rows, columns), panel in _panels(place, planes) if planes else ():
+        middle = tuple(slice(None) if axis in (rows, columns) else n // 2 for axis, n in enumerate(samples.shape))
+        shown = panel.imshow(samples[middle], cmap=PASS_COLOURS, aspect="auto", interpolation="nearest")
+        _add_bar(place, panel, shown)
+        _label(panel, f"{names[rows]} by {names[columns]}")
+    _save(figure, path)
+
+
+def _new_figure(height: float, title: str) -> "Figure":
+    """An empty drawing with room for panels of that many inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as failure:
+        raise error("USAGE", f"{failure.name} is not installed: pip install 'sinrfmt[plot]'") from failure
+    figure = Figure(figsize=(INCH * N_COLUMNS, height + 0.4), dpi=DPI, layout="constrained")
+    figure.suptitle(title, color=INK, fontsize=11, x=0.01, ha="left")
+    return figure
+
+
+def _save(figure: "Figure", path: Path) -> None:
     try:
         figure.savefig(path)
     except ValueError as failure:
@@ -145,9 +183,7 @@ def _draw_levels(levels: Sequence[TensorState], place: "SubFigure") -> None:
         others = np.abs(plane[plane != 0])
         span = max(LEAST_SPAN, float(np.percentile(others, SPAN_SHARE))) if others.size else LEAST_SPAN
         image = axes.imshow(plane, cmap=LATENT_COLOURS, vmin=-span, vmax=span, interpolation="nearest")
-        bar = place.colorbar(image, ax=axes, shrink=0.7, pad=0.02)
-        bar.ax.tick_params(labelsize=6, colors=INK)
-        bar.outline.set_visible(False)
+        _add_bar(place, axes, image)
         size = "x".join(map(str, state.tensor.shape))
         share = f"{100.0 * np.count_nonzero(state.acc) / state.acc.size:.3g} % not zero"
         _label(axes, f"level {index}: {size}, {share if state.is_coded else 'not coded yet'}", has_ticks=False)
@@ -244,6 +280,13 @@ def _panels(place: "SubFigure", items: Sequence[Item]) -> Iterator[tuple[Item, "
     for axes in grid.flat[len(items) :]:
         axes.set_axis_off()
     yield from zip(items, grid.flat, strict=False)
+
+
+def _add_bar(place: "SubFigure", axes: "Axes", image: "AxesImage") -> None:
+    """A scale of colours beside a panel."""
+    bar = place.colorbar(image, ax=axes, shrink=0.7, pad=0.02)
+    bar.ax.tick_params(labelsize=6, colors=INK)
+    bar.outline.set_visible(False)
 
 
 def _label(axes: "Axes", title: str, *, has_ticks: bool = True) -> None:

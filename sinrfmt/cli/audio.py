@@ -68,4 +68,5 @@ HANDLER = Handler(
     encode,
     options=frozenset({"keep_network"}),
     writers={".wav": SOUND, ".flac": SOUND, ".npy": samples_or_values(_write_samples)},
+    shown=(".wav", None),
 )

@@ -15,7 +15,7 @@ import sinrfmt
 from sinrfmt import plot, report
 from sinrfmt.api import write_atomically, writing
 from sinrfmt.cli import exchange, parts, streams
-from sinrfmt.cli.decoding import decode
+from sinrfmt.cli.decoding import decode, view
 from sinrfmt.cli.encoding import encode
 from sinrfmt.cli.options import (
     Atoms,
@@ -111,6 +111,7 @@ def encode_set(
 
 
 app.command()(decode)
+app.command()(view)
 
 
 @app.command()

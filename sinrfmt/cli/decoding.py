@@ -1,15 +1,18 @@
-"""The verb ``decode``: what a file's HEAD and the name of the output say, checked before any weight is decoded."""
+"""The verbs ``decode`` and ``view``: what a file's HEAD and the output say, checked before any weight is decoded."""
 
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import sinrfmt
 from sinrfmt.api import writing, writing_folder
 from sinrfmt.cli import parts
-from sinrfmt.cli.handlers import Decoding
-from sinrfmt.cli.modalities import check_decode, check_unread, plan_of, writer_of
+from sinrfmt.cli.handlers import Decoding, Writer
+from sinrfmt.cli.modalities import check_decode, check_unread, plan_of, shown_as, writer_of
 from sinrfmt.cli.options import (
     BasePath,
     Depth,
@@ -25,6 +28,8 @@ from sinrfmt.cli.options import (
     print_result,
 )
 from sinrfmt.cli.requests import DecodeRequest
+from sinrfmt.faults import error
+from sinrfmt.head import Header
 
 
 def decode(
@@ -79,17 +84,59 @@ def decode(
         samples=samples,
     )
     check_unread(request)
-    is_folder = output.suffix == ""
-    if is_folder:
+    if output.suffix == "":
         check_folder(output)
     else:
         check_output(output, force)
-    with sinrfmt.open(source, passes=passes, partial=partial, base=base, preview=preview, step=step) as opened:
-        writer = writer_of(opened.header, output)
+    summary, line = _decoded(source, request, lambda header: (output, writer_of(header, output)))
+    print_result(f"{output}: {line}", as_json=summary if json_output else None)
+
+
+def view(
+    source: Annotated[str, typer.Argument(metavar="IN.sinr", help="A file or a URL.")],
+    scale: Annotated[
+        float | None, typer.Option(metavar="FACTOR", min=1e-6, help="So many times the samples on every axis.")
+    ] = None,
+    passes: Passes = None,
+    base: BasePath = None,
+    preview: PreviewNumber = None,
+    step: StepNumber = None,
+) -> None:
+    """Decode a file to a temporary one, and show that with what the system shows such files with."""
+    request = DecodeRequest(scale=scale, passes=passes, base=base, preview=preview, step=step)
+    check_unread(request)
+    folder = Path(tempfile.mkdtemp(prefix="sinrfmt-"))
+
+    def target(header: Header) -> tuple[Path, Writer]:
+        suffix, writer = shown_as(header)
+        return folder / f"{Path(source).stem}{suffix}", writer
+
+    try:
+        _, line = _decoded(source, request, target)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    (output,) = folder.iterdir()
+    print_result(f"{output}: {line}", as_json=None)
+    if typer.launch(str(output)):
+        raise error("USAGE", f"{output}: there is nothing to show it with")
+
+
+def _decoded(
+    source: str, request: DecodeRequest, target: Callable[[Header], tuple[Path, Writer]]
+) -> tuple[dict[str, Any], str]:
+    """Decode a file and write it where ``target`` says: what ``--json`` says about it, and a line for people."""
+    with sinrfmt.open(
+        source,
+        passes=request.passes,
+        partial=request.partial,
+        base=request.base,
+        preview=request.preview,
+        step=request.step,
+    ) as opened:
+        output, writer = target(opened.header)
         check_decode(opened.header, writer, request, output)
         decoding = Decoding(source, opened, request, plan_of(opened.header, writer, request))
-        with (writing_folder if is_folder else writing)(output) as temporary:
+        with (writing_folder if output.suffix == "" else writing)(output) as temporary:
             added = writer.write(temporary, decoding)
-        summary = decoding.summary | dict(added)
-        text = f"{output}: {decoding.line}"
-    print_result(text, as_json=summary if json_output else None)
+        return decoding.summary | dict(added), decoding.line

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sinrfmt import plot
 from sinrfmt.cli.handlers import Decoding, Encoded, Handler, Writer
 from sinrfmt.cli.options import torch_api
 from sinrfmt.cli.progress import OnProgress
@@ -164,6 +165,13 @@ def _write_field(path: Path, decoding: Decoding) -> Mapping[str, Any]:
     return {}
 
 
+def _draw_field(path: Path, decoding: Decoding) -> Mapping[str, Any]:
+    found = _field_of(decoding)
+    name = f"{found.name} [{found.units}]" if found.units else found.name
+    plot.draw_planes(found.samples, path, title=name, axes=found.axes)
+    return {}
+
+
 def _field_of(decoding: Decoding) -> SampledField:
     """The samples with the axes that they had, and what META says about them."""
     meta = decoding.meta
@@ -227,4 +235,5 @@ HANDLER = Handler(
         ".npy": samples_or_values(_write_field),
         **{suffix: Writer(_write_field, options=COMMON_DECODE - {"coords"}) for suffix in NETCDF_SUFFIXES},
     },
+    shown=(".png", Writer(_draw_field)),
 )

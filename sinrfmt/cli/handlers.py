@@ -161,6 +161,7 @@ class Handler:
         options: of ``encode`` that it takes beside the common ones.
         encode: reads the input and fits. Raises UsageError for what it cannot do, options first.
         writers: by suffix of the output, the dot included; "" is a folder.
+        shown: what ``view`` writes: a suffix, and its writer where it is not that of ``decode``.
         fixed_axes: leading axes that ``--scale`` leaves as they are.
     """
 
@@ -170,6 +171,7 @@ class Handler:
     encode: Callable[[Path, EncodeRequest, OnProgress | None], Encoded]
     options: frozenset[str] = frozenset()
     writers: Mapping[str, Writer] = field(default_factory=dict)
+    shown: tuple[str, Writer | None] = (".png", None)
     takes: Callable[[Path], bool] = lambda path: False
     fixed_axes: int = 0
 

@@ -85,6 +85,17 @@ def writer_of(header: Header, output: Path) -> Writer:
     return writers[output.suffix.lower()]
 
 
+def shown_as(header: Header) -> tuple[str, Writer]:
+    """How ``view`` writes a file: suffix and writer.
+
+    Raises:
+        UsageError: its modality has no such writer.
+    """
+    own = handler_of_header(header)
+    suffix, writer = DEFAULT.shown if own is None else own.shown
+    return suffix, writer_of(header, Path(f"view{suffix}")) if writer is None else writer
+
+
 def _last_if_empty(suffix: str) -> tuple[bool, str]:
     return suffix == "", suffix
 

@@ -126,6 +126,7 @@ HANDLER = Handler(
     encode,
     options=frozenset({"group", "workers", "keep_network"}),
     writers={".mp4": Writer(_write_video, _check_frames), "": Writer(_write_folder, _check_frames)},
+    shown=(".mp4", None),
     takes=video.is_folder_of_frames,
     fixed_axes=1,
 )

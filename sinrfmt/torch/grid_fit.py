@@ -68,6 +68,8 @@ class GridFitOptions:
         noises: deviations of the noise, first and last.
         prefixes: numbers of coarsest levels that are to make a good picture without the finer ones.
         prefix_share: of the steps, that train one of them in place of the whole.
+        prefix_weight: what the error of a prefix counts beside that of the whole, and a bit of the levels that prefixes
+            have beside others. Both together: the weight of errors alone fills these levels with bits.
     """
 
     n_steps: int
@@ -82,6 +84,7 @@ class GridFitOptions:
     noises: tuple[float, float] = (0.22, 0.15)
     prefixes: tuple[int, ...] = ()
     prefix_share: float = 0.3
+    prefix_weight: float = 1.5
 
     def for_trained(self, n_steps: int) -> "GridFitOptions":
         """For a pyramid whose networks are trained already: few and smaller steps, none with the factorised rate."""
@@ -269,21 +272,28 @@ class _Run:
 
         The error of a prefix counts in proportion to that of the whole: what is weighed is PSNR against bits. With
         equal weights the prefixes, whose errors are ten times as large, would take the coarse levels for themselves.
+        ``prefix_weight`` is on top of that.
         """
         end = self.module.level_starts[n_levels]
         seen = nn.functional.pad(latents[:end], (0, latents.numel() - end))
         error: Values = (self.module(seen, arrays) - self.values).square().mean()
-        if self.options.prefixes:
-            error = error * self._prefix_weight(error.detach(), n_levels)
         bits = self.latent_bits(latents, arrays, is_warm=is_warm)
-        if end < latents.numel():
-            bits = bits * (self._sites(is_warm=is_warm) < end)
+        if self.options.prefixes:
+            error = error * self._error_weight(error.detach(), n_levels)
+            bits = bits * self._bit_weights(self._sites(is_warm=is_warm), end)
         return error + self.bit_price * bits.sum()
 
-    def _prefix_weight(self, error: Values, n_levels: int) -> Values:
+    def _error_weight(self, error: Values, n_levels: int) -> Values:
         before = self.errors.get(n_levels, error)
         self.errors[n_levels] = ERROR_MEMORY * before + (1.0 - ERROR_MEMORY) * error
-        return self.errors.get(self.n_levels, error) / self.errors[n_levels]
+        weight = self.options.prefix_weight if n_levels < self.n_levels else 1.0
+        return weight * self.errors.get(self.n_levels, error) / self.errors[n_levels]
+
+    def _bit_weights(self, sites: Values, end: int) -> Values:
+        """What a bit at every site counts, of latents up to ``end``; those behind it are not seen."""
+        of_prefixes = self.module.level_starts[max(self.options.prefixes)]
+        weights = torch.where(sites < of_prefixes, self.options.prefix_weight, 1.0)
+        return weights * (sites < end)
 
     def _sites(self, *, is_warm: bool) -> Values:
         """The latents that ``latent_bits`` counts, in its order."""

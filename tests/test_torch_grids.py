@@ -251,6 +251,12 @@ def test_targets_exclude_each_other() -> None:
         sinrfmt.torch.encode_grid(_picture(8, 8, 1), max_bytes=100, min_psnr=30.0)
 
 
+def test_a_context_network_that_no_record_describes_is_refused_before_the_training() -> None:
+    preset = replace(TINY_PYRAMID, n_steps=10**9, context_width=6)
+    with pytest.raises(sinrfmt.UsageError, match="multiple of 4"):
+        sinrfmt.torch.encode_grid(_picture(8, 8, 1), preset=preset)
+
+
 def test_a_module_needs_the_pyramid_of_a_picture() -> None:
     network = Network(2, 1, (LayerRecord(RecordKind.LINEAR, 1),))
     with pytest.raises(ValueError, match="pyramid of a picture"):

@@ -47,6 +47,8 @@ Floats = NDArray[np.float32]
 MAX_LEVELS = 7
 FEWEST_LEVELS = 3
 FILTER_NUMBERS = 4
+CONTEXT_WIDTHS = range(4, 65, 4)
+"""Hidden values of a context network that a PYRAMID record can have."""
 # A search for a size or a quality: exponent of bytes over lambda, decibels that an octave of lambda costs.
 BYTES_EXPONENT = -0.6
 PSNR_PER_OCTAVE = -1.1
@@ -433,8 +435,14 @@ def n_levels_of(grid: tuple[int, int]) -> int:
 
 
 def pyramid_network(grid: tuple[int, int], channels: int, preset: PyramidPreset, context: ContextId) -> Network:
-    """The network of a preset for a picture."""
+    """The network of a preset for a picture.
+
+    Raises:
+        UsageError: a context network that a PYRAMID record cannot describe.
+    """
     has_context = context is not ContextId.FACTORISED
+    if has_context and preset.context_width not in CONTEXT_WIDTHS:
+        raise error("USAGE", f"context_width = {preset.context_width}: expected a multiple of 4 up to 64")
     encoding = PyramidEncoding(
         grid,
         n_levels_of(grid),

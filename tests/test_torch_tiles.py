@@ -113,6 +113,13 @@ def test_a_size_that_no_lambda_gives_is_refused() -> None:
         encode_tiles(picture(), tile=32, preset=replace(TINY, n_steps=5, tile_steps=2), max_bytes=60)
 
 
+def test_tiles_share_a_context_network_of_their_own_width() -> None:
+    preset = replace(TINY, n_steps=5, tile_steps=2, tile_context_width=12)
+    encoding = encode_tiles(picture(), tile=32, preset=preset).field.header.network.input_encoding
+    assert isinstance(encoding, PyramidEncoding)
+    assert (TINY.context_width, encoding.context_width) == (8, 12)
+
+
 def test_finished_work_is_not_done_again(encoding: Encoding, folder: Path) -> None:
     stages = []
     wire = Wire()

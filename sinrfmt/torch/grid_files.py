@@ -81,6 +81,7 @@ class PyramidPreset:
         n_lattice_filters: residual 3x3 filters behind it.
         context_width, context_hidden: of the context network.
         tile_steps: optimiser steps for the latents of a tile, where tiles share networks that have had ``n_steps``.
+        tile_context_width: of the context network that tiles share; None for ``context_width``.
         mosaic_steps: optimiser steps of the networks on pieces of a picture, before those of the whole.
     """
 
@@ -92,6 +93,7 @@ class PyramidPreset:
     context_width: int
     context_hidden: int
     tile_steps: int = 200
+    tile_context_width: int | None = None
     mosaic_steps: int = 0
 
 

@@ -121,6 +121,7 @@ def encode_tiles(  # noqa: PLR0913 - those of encode_grid, and of tiles
     recipe = grid_preset_of(preset) if isinstance(preset, str) else preset
     if not isinstance(recipe, PyramidPreset):
         raise error("USAGE", f"tiles are pyramids: found preset {recipe.name}")
+    recipe = replace(recipe, context_width=recipe.tile_context_width or recipe.context_width)
     samples = as_samples(picture)
     judge = judge_of(max_bytes, min_psnr)
     plan = _Plan(samples, parts_of(samples.shape[:2], tile, overlap), recipe, context, seed, device)

@@ -476,12 +476,12 @@ def markdown(points: Sequence[Point], anchors: Path, name: str, errors: Sequence
 def plot(curves: Curves, path: Path) -> None:
     """One panel a picture."""
     images = sorted({image for by_image in curves.values() for image in by_image})
-    figure, panels = plt.subplots(1, len(images), figsize=(5.5 * len(images), 5.0), squeeze=False)
+    figure, panels = plt.subplots(1, len(images), figsize=(5.5 * len(images), 5.5), squeeze=False, layout="constrained")
     for panel, image in zip(panels[0], images, strict=True):
         _panel(panel, curves, image)
     panels[0][0].set_ylabel("PSNR, dB")
-    panels[0][-1].legend(fontsize="small")
-    figure.tight_layout()
+    named = {label: line for panel in panels[0] for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2 + len(images))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -87,11 +87,12 @@ def points(options: argparse.Namespace) -> Iterator[Point]:
 def markdown(found: Sequence[Point], options: argparse.Namespace) -> str:
     """The table of all files."""
     place = "whole" if options.full else "the crop of bench.images"
+    flag = " --full" * options.full
     lines = [
         "<!-- made by bench/sensitivity.py -->",
         "# SHACIRA's settings, one at a time",
         "",
-        f"Made by `python -m bench.sensitivity --out DIR --image {options.image} --steps {options.steps}",
+        f"Made by `python -m bench.sensitivity --out DIR --image {options.image} --steps {options.steps}{flag}",
         f"--rate-weights {' '.join(f'{weight:g}' for weight in options.rate_weights)}` on",
         f"{machine_name('cpu')}: {options.image}, {place}; {options.steps} steps a file, one seed.",
         "",

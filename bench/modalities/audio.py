@@ -1,6 +1,6 @@
 """Sound: networks and grids beside Opus and MP3 at about the same bytes, by SNR and PSNR of the samples.
 
-    python -m bench.modalities.audio ../shared/data [--preset fast] [--short] [--workers N]
+    python -m bench.modalities.audio ../shared/data [--preset fast] [--short] [--workers N] [--results DIR]
 
 Opus and MP3 keep what is heard, not the samples: their SNR says less about how they sound than that of the others.
 What they decode is shifted to where it is most like the original. With ``--short`` the first two seconds after 1.36 s
@@ -46,8 +46,8 @@ def main() -> None:
         "whole files. PSNR is relative to the span of the range, twice the largest amplitude. Opus and MP3 keep what",
         "is heard, not the samples: their SNR says less about how they sound.",
     ]
-    write("audio", "Sound", rows, notes, command)
-    draw("audio", rows, "bytes", "snr", ("bytes", "SNR of the samples, dB"))
+    write("audio", "Sound", rows, notes, command, results=given.results)
+    draw("audio", rows, "bytes", "snr", ("bytes", "SNR of the samples, dB"), results=given.results)
 
 
 def _jobs(sound: Sound, rates: tuple[int, ...], preset: str, seed: int) -> list[Job]:

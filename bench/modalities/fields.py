@@ -1,6 +1,6 @@
 """Scientific fields: networks and grids beside zfp, at equal largest error and at equal PSNR.
 
-    python -m bench.modalities.fields ../shared/data [--preset fast] [--short] [--workers N]
+    python -m bench.modalities.fields ../shared/data [--preset fast] [--short] [--workers N] [--results DIR]
 
 For every file of ours zfp, in the mode of a fixed accuracy, is asked for the fewest bytes with no larger a largest
 error, and for the fewest with no lower a PSNR. zfp codes floats: integers go in as float32 and come out rounded. With
@@ -56,9 +56,9 @@ def main() -> None:
         "0 to 3926. PSNR is relative to the span of the samples. Rows of zfp name the file that they are no worse",
         "than, by largest error or by PSNR.",
     ]
-    write("fields", "Scientific fields", rows, notes, command)
+    write("fields", "Scientific fields", rows, notes, command, results=given.results)
     drawn = [row for row in rows if "error" not in row.codec]
-    draw("fields", drawn, "bytes", "psnr", ("bytes", "PSNR, dB"))
+    draw("fields", drawn, "bytes", "psnr", ("bytes", "PSNR, dB"), results=given.results)
 
 
 def _rows(path: Path, field: FieldKind, preset: str, seed: int, rate: float) -> list[Row]:

@@ -1,6 +1,6 @@
 """Shapes: distance and occupancy fields beside Draco's meshes and a network of sines in binary16.
 
-    python -m bench.modalities.shapes ../shared/data [--preset fast] [--short] [--grid] [--workers N]
+    python -m bench.modalities.shapes ../shared/data [--preset fast] [--short] [--grid] [--workers N] [--results DIR]
 
 All are compared with the mesh itself in one box: IoU at the centres of 128^3 cells, Chamfer distance in longest sides.
 Draco codes the mesh as it is, and meshes with fewer triangles, from marching cubes over the exact distances: the mesh
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.modalities.tables import RESULTS, Job, Row, arguments, draw, made, stopwatch, write
+from bench.modalities.tables import Job, Row, arguments, draw, made, stopwatch, write
 from sinrfmt.media.distances import Surface
 from sinrfmt.media.image import write_png
 from sinrfmt.media.mesh import Mesh, placement_of, read_mesh, welded
@@ -52,7 +52,7 @@ def main() -> None:
         for modality, field in ways:
             options = ShapeOptions(modality, field, preset, seed=given.seed)
             sizes = SHORT_SIZES if given.short else SIZES
-            jobs += [partial(_own_rows, path, replace(options, max_bytes=n_bytes)) for n_bytes in sizes]
+            jobs += [partial(_own_rows, path, replace(options, max_bytes=n_bytes), given.results) for n_bytes in sizes]
     rows = list(made(jobs, given.workers))
     flags = " --short" * given.short + " --grid" * given.grid
     command = f"python -m bench.modalities.shapes ../shared/data --preset {given.preset}{flags}"
@@ -60,9 +60,9 @@ def main() -> None:
         "IoU at the centres of 128^3 cells of the box; Chamfer L1 in longest sides of the mesh, between marching cubes",
         "of 128^3 samples and the mesh. Seconds are those of the clock, on a machine that others used too.",
     ]
-    write("shapes", "Shapes", rows, notes, command)
+    write("shapes", "Shapes", rows, notes, command, results=given.results)
     drawn = [replace(row, figures={"missing": 1 - row.figures["iou"]}) for row in rows]
-    draw("shapes", drawn, "bytes", "missing", ("bytes", "1 - IoU"), logarithmic=("x", "y"))
+    draw("shapes", drawn, "bytes", "missing", ("bytes", "1 - IoU"), logarithmic=("x", "y"), results=given.results)
 
 
 def _draco_rows(path: Path, *, is_short: bool) -> list[Row]:
@@ -73,7 +73,7 @@ def _draco_rows(path: Path, *, is_short: bool) -> list[Row]:
     return rows + [_remeshed_row(path.stem, surface, n) for n in cells]
 
 
-def _own_rows(path: Path, options: ShapeOptions) -> list[Row]:
+def _own_rows(path: Path, options: ShapeOptions, results: Path) -> list[Row]:
     """Our file; and for a network of distances its floats, and a picture of it."""
     mesh = read_mesh(path)
     samples = shape_samples(mesh, options)
@@ -81,7 +81,7 @@ def _own_rows(path: Path, options: ShapeOptions) -> list[Row]:
     if options.modality is not Modality.SDF or options.field is not FieldKind.MLP:
         return [row]
     if options.max_bytes == SHOWN_SIZE:
-        write_png(RESULTS / f"modalities-shapes-{path.stem}.png", draw_shape(encoding.field, PICTURE_PIXELS))
+        write_png(results / f"modalities-shapes-{path.stem}.png", draw_shape(encoding.field, PICTURE_PIXELS))
     return [row, _half_row(path.stem, row, encoding, samples)]
 
 

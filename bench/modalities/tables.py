@@ -57,6 +57,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--short", action="store_true", help="a part of the signals, few points: minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the table and the plot")
     return parser
 
 
